@@ -1,0 +1,232 @@
+//! Time. The only file that asks the system what time it is.
+//!
+//! Wall time (UTC) decides *when* something happens; it may jump. Monotonic time measures *how long* something took;
+//! it stands still while the machine is suspended. Boot time is monotonic time plus time spent suspended. Comparing
+//! the three tells a suspend (boot runs ahead of monotonic) from a clock step (wall runs away from boot).
+
+use std::fmt;
+use std::sync::{Condvar, Mutex};
+use std::time::{Duration, Instant};
+
+use chrono::{DateTime, TimeDelta, Utc};
+use crossbeam_channel::{Receiver, Sender, bounded};
+
+/// No wait is longer than this, so a suspend or a clock that was set is noticed within it.
+pub const LONGEST_WAIT: Duration = Duration::from_secs(30);
+
+/// Where the program's time comes from: the system, or a test that moves it by hand.
+pub trait Clock: fmt::Debug + Send + Sync {
+    /// Wall time. Decides when; may jump.
+    fn now(&self) -> DateTime<Utc>;
+    /// Time since a fixed, private origin, not counting suspends. Measures how long; never goes back.
+    fn monotonic(&self) -> Duration;
+    /// Time since a fixed, private origin, counting suspends; never goes back.
+    fn boottime(&self) -> Duration;
+    /// A channel that becomes ready at `at`, or earlier (at the latest after [`LONGEST_WAIT`]): re-read
+    /// [`now`](Clock::now) and arm again.
+    fn alarm(&self, at: DateTime<Utc>) -> Receiver<Instant>;
+    /// Waits for `duration` of monotonic time or until `ended` says true, whichever is first; true if `ended` did.
+    /// `ended` is asked again every 50 ms at the latest.
+    fn wait(&self, duration: Duration, ended: &dyn Fn() -> bool) -> bool;
+}
+
+/// The clocks of the operating system.
+#[derive(Debug, Default, Clone, Copy)]
+pub struct SystemClock;
+
+impl SystemClock {
+    fn read(id: rustix::time::ClockId) -> Duration {
+        let time = rustix::time::clock_gettime(id);
+        Duration::new(
+            u64::try_from(time.tv_sec).unwrap_or(0),
+            u32::try_from(time.tv_nsec).unwrap_or(0),
+        )
+    }
+}
+
+impl Clock for SystemClock {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "this is the one place that reads the wall clock"
+    )]
+    fn now(&self) -> DateTime<Utc> {
+        Utc::now()
+    }
+
+    fn monotonic(&self) -> Duration {
+        SystemClock::read(rustix::time::ClockId::Monotonic)
+    }
+
+    fn boottime(&self) -> Duration {
+        SystemClock::read(rustix::time::ClockId::Boottime)
+    }
+
+    fn alarm(&self, at: DateTime<Utc>) -> Receiver<Instant> {
+        let wait = (at - self.now()).to_std().unwrap_or(Duration::ZERO);
+        crossbeam_channel::after(wait.min(LONGEST_WAIT))
+    }
+
+    fn wait(&self, duration: Duration, ended: &dyn Fn() -> bool) -> bool {
+        let until = self.monotonic() + duration;
+        loop {
+            if ended() {
+                return true;
+            }
+            let left = until.saturating_sub(self.monotonic());
+            if left.is_zero() {
+                return false;
+            }
+            let _ = crossbeam_channel::after(left.min(Duration::from_millis(50))).recv();
+        }
+    }
+}
+
+/// A clock that stands still until a test moves it.
+#[derive(Debug)]
+pub struct ManualClock {
+    time: Mutex<ManualTime>,
+    moved: Condvar,
+}
+
+#[derive(Debug)]
+struct ManualTime {
+    now: DateTime<Utc>,
+    monotonic: Duration,
+    boottime: Duration,
+    alarms: Vec<(DateTime<Utc>, Sender<Instant>)>,
+}
+
+impl ManualClock {
+    /// A clock whose wall time is `now`.
+    pub fn at(now: DateTime<Utc>) -> ManualClock {
+        let time = ManualTime {
+            now,
+            monotonic: Duration::ZERO,
+            boottime: Duration::ZERO,
+            alarms: Vec::new(),
+        };
+        ManualClock { time: Mutex::new(time), moved: Condvar::new() }
+    }
+
+    /// Lets time pass: all three clocks move on.
+    pub fn advance(&self, by: Duration) {
+        self.change(|time| {
+            time.now += TimeDelta::from_std(by).expect("a test advances by less than an age");
+            time.monotonic += by;
+            time.boottime += by;
+        });
+    }
+
+    /// Suspends the machine: the monotonic clock stands still.
+    pub fn suspend(&self, by: Duration) {
+        self.change(|time| {
+            time.now += TimeDelta::from_std(by).expect("a test suspends for less than an age");
+            time.boottime += by;
+        });
+    }
+
+    /// Sets the wall clock: the other two do not notice.
+    pub fn step(&self, by: TimeDelta) {
+        self.change(|time| time.now += by);
+    }
+
+    fn change(&self, change: impl FnOnce(&mut ManualTime)) {
+        let mut time = self.time.lock().expect("no test panics while it moves the clock");
+        change(&mut time);
+        let now = time.now;
+        // Every alarm rings at any move: "or earlier" is part of the contract, and a step must be noticed.
+        for (_, alarm) in time.alarms.drain(..) {
+            let _ = alarm.try_send(real_instant());
+        }
+        log::trace!("manual clock at {now}");
+        self.moved.notify_all();
+    }
+}
+
+impl Clock for ManualClock {
+    fn now(&self) -> DateTime<Utc> {
+        self.time.lock().expect("no test panics while it moves the clock").now
+    }
+
+    fn monotonic(&self) -> Duration {
+        self.time.lock().expect("no test panics while it moves the clock").monotonic
+    }
+
+    fn boottime(&self) -> Duration {
+        self.time.lock().expect("no test panics while it moves the clock").boottime
+    }
+
+    fn alarm(&self, at: DateTime<Utc>) -> Receiver<Instant> {
+        let (sender, receiver) = bounded(1);
+        let mut time = self.time.lock().expect("no test panics while it moves the clock");
+        if time.now >= at {
+            let _ = sender.try_send(real_instant());
+        } else {
+            time.alarms.push((at, sender));
+        }
+        receiver
+    }
+
+    fn wait(&self, duration: Duration, ended: &dyn Fn() -> bool) -> bool {
+        let mut time = self.time.lock().expect("no test panics while it moves the clock");
+        let until = time.monotonic + duration;
+        loop {
+            if ended() {
+                return true;
+            }
+            if time.monotonic >= until {
+                return false;
+            }
+            let step = Duration::from_millis(5);
+            time = self
+                .moved
+                .wait_timeout(time, step)
+                .expect("no test panics while it moves the clock")
+                .0;
+        }
+    }
+}
+
+/// What a crossbeam timer channel carries; nobody reads it.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "this is the one file that reads the monotonic clock"
+)]
+fn real_instant() -> Instant {
+    Instant::now()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn noon() -> DateTime<Utc> {
+        "2026-08-24T12:00:00Z".parse().unwrap()
+    }
+
+    #[test]
+    fn an_alarm_rings_when_a_test_moves_the_clock() {
+        let clock = ManualClock::at(noon());
+        let alarm = clock.alarm(noon() + TimeDelta::minutes(1));
+        assert!(alarm.try_recv().is_err());
+        clock.advance(Duration::from_secs(60));
+        assert!(alarm.try_recv().is_ok());
+    }
+
+    #[test]
+    fn a_suspend_and_a_step_are_told_apart() {
+        let clock = ManualClock::at(noon());
+        clock.suspend(Duration::from_secs(100));
+        assert_eq!((clock.monotonic().as_secs(), clock.boottime().as_secs()), (0, 100));
+        clock.step(TimeDelta::seconds(-100));
+        assert_eq!((clock.now(), clock.boottime().as_secs()), (noon(), 100));
+    }
+
+    #[test]
+    fn the_system_clocks_do_not_go_back() {
+        let clock = SystemClock;
+        let (first, boot) = (clock.monotonic(), clock.boottime());
+        assert!(clock.monotonic() >= first && clock.boottime() >= boot);
+        assert!(clock.alarm(clock.now()).recv().is_ok());
+    }
+}

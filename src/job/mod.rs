@@ -1,0 +1,254 @@
+//! What a job is: code that does the work of one run.
+//!
+//! The scheduler decides when a run starts and a worker carries it out; a [`Job`] only does the work. Name, schedule,
+//! retries, timeout and overlap are not its business: they belong to the job's [`JobSpec`](crate::config::JobSpec).
+
+pub mod registry;
+pub mod run;
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use serde_json::{Map, Value};
+
+use crate::clock::Clock;
+use crate::config::JobName;
+pub use registry::{BuildError, DuplicateKind, JobRegistry};
+pub use run::{RunId, RunRecord, RunState, SkipReason, Trigger};
+
+/// The work of one kind of job.
+pub trait Job: Send + Sync {
+    /// Does the work of one run.
+    ///
+    /// Call [`RunContext::checkpoint`] between units of work: a run that never does so cannot be stopped or timed out,
+    /// and will hold its worker.
+    fn run(&self, ctx: &RunContext<'_>) -> Result<RunReport, JobError>;
+}
+
+/// What a run knows about itself.
+pub struct RunContext<'a> {
+    /// The run's id, `vault_sync_1734264000`.
+    pub run_id: &'a RunId,
+    /// The configured name of the job.
+    pub job: &'a JobName,
+    /// Why the run was started.
+    pub trigger: Trigger,
+    /// The instant the run was scheduled for; for a manual run the moment it was asked for.
+    pub scheduled_for: DateTime<Utc>,
+    /// Which try this is, counted from 1.
+    pub attempt: u32,
+    /// Time, for a job that measures or waits.
+    pub clock: &'a dyn Clock,
+    /// Told when the run must end.
+    pub cancel: CancelToken,
+    /// What the person who started the run asked for beyond the configuration.
+    pub options: RunOptions,
+    /// Told how far the run is; shown as a progress bar on a terminal.
+    pub progress: &'a dyn Progress,
+}
+
+impl RunContext<'_> {
+    /// Between units of work: an error once the run has been cancelled or its time is up. Pass it on with `?`.
+    pub fn checkpoint(&self) -> Result<(), JobError> {
+        match self.cancel.state(self.clock) {
+            CancelState::Running => Ok(()),
+            CancelState::Cancelled => Err(JobError::cancelled()),
+            CancelState::TimedOut => Err(JobError::timed_out()),
+        }
+    }
+
+    /// Waits, but not beyond the end of the run.
+    pub fn wait(&self, duration: Duration) -> Result<(), JobError> {
+        self.clock.wait(duration, &|| self.checkpoint().is_err());
+        self.checkpoint()
+    }
+}
+
+/// What `run JOB` asks of a run beyond the configuration. A job that has no use for one ignores it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RunOptions {
+    /// Read and compare everything, whatever the local state remembers.
+    pub full: bool,
+    /// Write nothing anywhere; report what would happen.
+    pub dry_run: bool,
+    /// Say for each item why it is treated as it is.
+    pub explain: bool,
+    /// Archive even more blocks than the guard allows.
+    pub allow_archive: bool,
+}
+
+/// Where a run reports how far it is.
+pub trait Progress: Send + Sync {
+    /// A new phase begins; `total` units of work are expected, if known.
+    fn phase(&self, name: &str, total: Option<u64>);
+    /// `units` more are done, which were `bytes` long.
+    fn advance(&self, units: u64, bytes: u64);
+    /// A line for the person watching or the log, such as an explanation of one block. Never a block's text.
+    fn line(&self, line: &str);
+}
+
+/// Progress that nobody watches.
+#[derive(Debug, Default, Clone, Copy)]
+pub struct NoProgress;
+
+impl Progress for NoProgress {
+    fn phase(&self, _: &str, _: Option<u64>) {}
+    fn advance(&self, _: u64, _: u64) {}
+    fn line(&self, _: &str) {}
+}
+
+/// Tells a run to stop, from another thread or by a deadline. Clones share one state.
+#[derive(Clone, Debug, Default)]
+pub struct CancelToken {
+    cancelled: Arc<AtomicU8>,
+    deadline: Option<Duration>,
+}
+
+/// What a [`CancelToken`] says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CancelState {
+    /// Go on.
+    Running,
+    /// The run was told to stop.
+    Cancelled,
+    /// The run's time is up.
+    TimedOut,
+}
+
+impl CancelToken {
+    /// A token that only [`cancel`](CancelToken::cancel) ends.
+    pub fn new() -> CancelToken {
+        CancelToken::default()
+    }
+
+    /// A token that shares this one's state and also ends when the monotonic clock reaches `deadline`.
+    pub fn with_deadline(&self, deadline: Option<Duration>) -> CancelToken {
+        CancelToken { cancelled: Arc::clone(&self.cancelled), deadline }
+    }
+
+    /// Tells the run to stop. May be called twice.
+    pub fn cancel(&self) {
+        self.cancelled.store(1, Ordering::Release);
+    }
+
+    /// The monotonic time at which the run's time is up.
+    pub fn deadline(&self) -> Option<Duration> {
+        self.deadline
+    }
+
+    /// Whether the run may go on.
+    pub fn state(&self, clock: &dyn Clock) -> CancelState {
+        if self.cancelled.load(Ordering::Acquire) != 0 {
+            CancelState::Cancelled
+        } else if self.deadline.is_some_and(|deadline| clock.monotonic() >= deadline) {
+            CancelState::TimedOut
+        } else {
+            CancelState::Running
+        }
+    }
+}
+
+/// What a run has to tell when it is done: flat statistics that become keys of the log line, the history row and
+/// `run --json`.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct RunReport {
+    /// Numbers, flags and short strings by name; no nested values.
+    pub stats: Map<String, Value>,
+}
+
+impl RunReport {
+    /// An empty report.
+    pub fn new() -> RunReport {
+        RunReport::default()
+    }
+
+    /// Sets one statistic.
+    pub fn set(&mut self, name: &str, value: impl Into<Value>) {
+        self.stats.insert(name.to_owned(), value.into());
+    }
+
+    /// True when the run is done but a person should look: it counted `errors`, or says `needs_attention`.
+    pub fn needs_attention(&self) -> bool {
+        self.stats.get("errors").and_then(Value::as_u64).is_some_and(|errors| errors > 0)
+            || self.stats.get("needs_attention").is_some_and(|value| match value {
+                Value::Bool(flag) => *flag,
+                Value::Number(number) => number.as_u64() != Some(0),
+                _ => true,
+            })
+    }
+}
+
+/// What a caller can do about a run that failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum JobErrorKind {
+    /// The run was told to stop; recorded as `interrupted`.
+    Cancelled,
+    /// The run's time was up; recorded as `failed`.
+    TimedOut,
+    /// It may work the next time: tried again as `retries` says.
+    Transient,
+    /// A service or file the run cannot do without is not there: not tried again inside the run; exit code 4.
+    Unavailable,
+    /// Trying again will not help.
+    Permanent,
+}
+
+/// Why a run failed.
+#[derive(Clone, Debug)]
+pub struct JobError {
+    /// What the caller can do about it.
+    pub kind: JobErrorKind,
+    /// One line for a person: what failed, the cause after a colon, the remedy. Never a secret or a block's text.
+    pub message: String,
+    /// Statistics gathered before the failure.
+    pub report: Option<Box<RunReport>>,
+}
+
+impl JobError {
+    /// A failure of the given kind.
+    pub fn new(kind: JobErrorKind, message: impl Into<String>) -> JobError {
+        JobError { kind, message: message.into(), report: None }
+    }
+
+    /// A failure that may go away by itself.
+    pub fn transient(message: impl Into<String>) -> JobError {
+        JobError::new(JobErrorKind::Transient, message)
+    }
+
+    /// A failure that will come again.
+    pub fn permanent(message: impl Into<String>) -> JobError {
+        JobError::new(JobErrorKind::Permanent, message)
+    }
+
+    /// A service or file the run needs is not there.
+    pub fn unavailable(message: impl Into<String>) -> JobError {
+        JobError::new(JobErrorKind::Unavailable, message)
+    }
+
+    /// The run heard that it should stop.
+    pub fn cancelled() -> JobError {
+        JobError::new(JobErrorKind::Cancelled, "told to stop")
+    }
+
+    /// The run heard that its time is up.
+    pub fn timed_out() -> JobError {
+        JobError::new(JobErrorKind::TimedOut, "timeout reached")
+    }
+
+    /// Adds the statistics gathered before the failure.
+    pub fn with_report(mut self, report: RunReport) -> JobError {
+        self.report = Some(Box::new(report));
+        self
+    }
+}
+
+impl fmt::Display for JobError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for JobError {}

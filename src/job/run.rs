@@ -1,0 +1,181 @@
+//! The life of a run.
+//!
+//! ```text
+//! occurrence (job, instant) --decided--> skipped(reason)
+//!                           --decided--> queued --worker takes it--> running --> succeeded | failed
+//!                                          |                           |
+//!                                          +--stop: undecided again    +--stop or crash: interrupted
+//! ```
+//! An occurrence is decided once, and the decision is in the state file before a worker hears of it.
+
+use std::fmt;
+
+use chrono::{DateTime, Utc};
+use serde_json::{Map, Value};
+
+use crate::config::JobName;
+
+/// The id of a run: the job's name, `_`, and the unix second it was scheduled for.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct RunId(String);
+
+impl RunId {
+    /// The id of the run of `job` for `instant`.
+    pub fn new(job: &JobName, instant: DateTime<Utc>) -> RunId {
+        RunId(format!("{job}_{}", instant.timestamp()))
+    }
+
+    /// An id read back from the state file.
+    pub fn from_stored(id: String) -> RunId {
+        RunId(id)
+    }
+
+    /// The id as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for RunId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Why a run was started.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Trigger {
+    /// Its cron line.
+    Schedule,
+    /// A person, by `run JOB`.
+    Manual,
+}
+
+impl Trigger {
+    /// The word used in logs, history and JSON.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Trigger::Schedule => "schedule",
+            Trigger::Manual => "manual",
+        }
+    }
+}
+
+/// Where a run or a skipped occurrence stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RunState {
+    /// Set by the tick thread: decided, durable, waiting for a worker. Next: running, or undecided again at a stop.
+    Queued,
+    /// Set when a worker has taken it. Next: succeeded, failed or interrupted.
+    Running,
+    /// Set by the worker's report: the job returned without an error.
+    Succeeded,
+    /// Set by the worker's report: an error, a panic, or a timeout.
+    Failed,
+    /// Set at a stop for a run that did not end in time, or at the next start for one cut off by a crash.
+    Interrupted,
+    /// Set by the tick thread: the occurrence made no run, for the recorded reason.
+    Skipped,
+}
+
+impl RunState {
+    /// The word used in logs, history and JSON.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            RunState::Queued => "queued",
+            RunState::Running => "running",
+            RunState::Succeeded => "succeeded",
+            RunState::Failed => "failed",
+            RunState::Interrupted => "interrupted",
+            RunState::Skipped => "skipped",
+        }
+    }
+
+    /// Reads the word back.
+    pub fn from_word(word: &str) -> Option<RunState> {
+        use RunState::*;
+        [Queued, Running, Succeeded, Failed, Interrupted, Skipped]
+            .into_iter()
+            .find(|state| state.as_str() == word)
+    }
+}
+
+/// Why an occurrence made no run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum SkipReason {
+    /// `AUTOMATION_PAUSE` or the pause file was there when it was due.
+    Paused,
+    /// `max_instances` runs were already queued or running.
+    Overlap,
+    /// It was older than `misfire_grace_time` when it could be decided, or the clock jumped over it.
+    Misfire,
+    /// Several were due at once and a newer one ran for all of them (`coalesce`).
+    Coalesced,
+    /// The job was disabled while it fell due.
+    Disabled,
+    /// Another instance holds the lead.
+    Leader,
+}
+
+impl SkipReason {
+    /// The word used in logs, history and JSON.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            SkipReason::Paused => "paused",
+            SkipReason::Overlap => "overlap",
+            SkipReason::Misfire => "misfire",
+            SkipReason::Coalesced => "coalesced",
+            SkipReason::Disabled => "disabled",
+            SkipReason::Leader => "leader",
+        }
+    }
+
+    /// Reads the word back.
+    pub fn from_word(word: &str) -> Option<SkipReason> {
+        use SkipReason::*;
+        [Paused, Overlap, Misfire, Coalesced, Disabled, Leader]
+            .into_iter()
+            .find(|reason| reason.as_str() == word)
+    }
+}
+
+/// One line of the history: a run, or a stretch of occurrences skipped for one reason.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RunRecord {
+    /// The job's configured name.
+    pub job: JobName,
+    /// The run's id; for a skipped stretch the id its first occurrence would have had.
+    pub run_id: RunId,
+    /// Why it was started.
+    pub trigger: Trigger,
+    /// Where it stands.
+    pub state: RunState,
+    /// For a skipped stretch: why.
+    pub reason: Option<SkipReason>,
+    /// The instant it was scheduled for; the first of a skipped stretch.
+    pub scheduled_for: DateTime<Utc>,
+    /// The last instant of a skipped stretch; `scheduled_for` for a run.
+    pub last_scheduled_for: DateTime<Utc>,
+    /// How many occurrences the line stands for: 1 for a run.
+    pub count: u64,
+    /// How many older occurrences a coalesced run also stands for.
+    pub coalesced: u64,
+    /// When it was decided.
+    pub decided_at: DateTime<Utc>,
+    /// When a worker took it.
+    pub started_at: Option<DateTime<Utc>>,
+    /// When it ended.
+    pub finished_at: Option<DateTime<Utc>>,
+    /// Decision time minus scheduled instant (and jitter), in seconds.
+    pub lateness_s: f64,
+    /// Time spent waiting for a free worker, in seconds.
+    pub queue_wait_s: Option<f64>,
+    /// Time the run took, in seconds, by the monotonic clock.
+    pub duration_s: Option<f64>,
+    /// How many tries were made.
+    pub attempt: u32,
+    /// Why it failed or was interrupted.
+    pub error: Option<String>,
+    /// The statistics of the run.
+    pub stats: Map<String, Value>,
+}

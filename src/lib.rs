@@ -1,0 +1,21 @@
+//! Keeps an Obsidian-style Markdown vault and a knowledge graph in step, and runs any other periodic job beside it.
+//!
+//! Data moves one way through these rooms:
+//!
+//! ```text
+//! YAML + env   settings/aclarai.config.yaml, VAULT_PATH, NEO4J_*, AUTOMATION_PAUSE, LOG_LEVEL
+//!    | config     raw -> checked Config, JobSpec
+//!    | job        JobSpec -> Box<dyn Job>            (registry)
+//!    | scheduler  fire times -> run -> worker        (planner | tick thread | pool)
+//!    | vault      walk -> stat cache -> read -> Block + fault
+//!    | reconcile  Block + StoredBlock -> Change      (diff)
+//!    | graph      Change -> SQLite | Neo4j           (GraphStore)
+//!    v            RunReport -> log line + history row
+//! ```
+
+pub mod block;
+pub mod clock;
+pub mod config;
+pub mod graph;
+pub mod job;
+pub mod schedule;
