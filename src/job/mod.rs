@@ -157,6 +157,11 @@ impl CancelToken {
 pub struct RunReport {
     /// Numbers, flags and short strings by name; no nested values.
     pub stats: Map<String, Value>,
+    /// What went wrong without ending the run, one line each, naming file and line or byte. All of them appear in
+    /// `run --json` (as `faults`), the first twenty in the log; history keeps only the counts.
+    pub faults: Vec<String>,
+    /// With `--explain`: one line per item that was not left alone, and why. Appears as `explained`.
+    pub explained: Vec<String>,
 }
 
 impl RunReport {
