@@ -18,4 +18,5 @@ pub mod clock;
 pub mod config;
 pub mod graph;
 pub mod job;
+pub mod reconcile;
 pub mod schedule;
