@@ -20,3 +20,4 @@ pub mod graph;
 pub mod job;
 pub mod reconcile;
 pub mod schedule;
+pub mod state;

@@ -1,0 +1,730 @@
+//! The one SQLite state file: open, pragmas, migrations, and the locks that tell live processes from dead ones.
+//!
+//! Everything the program must remember between two starts lies in `state.db` of the state folder: runs, decisions,
+//! last decided instants, what was read of the vault. Each thread opens its own [`State`]; SQLite's write-ahead log
+//! lets them work side by side. There is one writer at a time, so a write transaction that lasts keeps the scheduler
+//! from deciding: write in batches of some thousand rows and do nothing slow in between.
+//!
+//! This room hands out a connection and knows nothing of what is stored, except that every `CREATE TABLE` of every
+//! room stands in [`MIGRATIONS`].
+
+use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
+use std::io::{self, Read, Seek, Write};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use chrono::{DateTime, SecondsFormat, SubsecRound, Utc};
+use rusqlite::{Connection, ErrorCode, OpenFlags};
+
+use crate::clock::{Clock, SystemClock};
+
+/// Each entry lifts the file by one version; the number of the last one is the file's `user_version`. An entry that
+/// was released is never changed: a table that must look different gets a new entry.
+const MIGRATIONS: &[&str] = &[
+    // 1: what was decided, what ran, and what came of it (read and written by `history`).
+    "CREATE TABLE runs (
+         seq INTEGER PRIMARY KEY AUTOINCREMENT,
+         job TEXT NOT NULL,
+         run_id TEXT NOT NULL,
+         -- 'schedule' or 'manual'.
+         trigger TEXT NOT NULL,
+         -- RunState and SkipReason as words.
+         state TEXT NOT NULL,
+         reason TEXT,
+         -- Instants are microseconds since 1970, UTC. A skipped stretch has a first and a last one.
+         scheduled_for INTEGER NOT NULL,
+         last_scheduled_for INTEGER NOT NULL,
+         count INTEGER NOT NULL,
+         coalesced INTEGER NOT NULL,
+         -- Grows by one each time the wall clock was set back: the same instant may come twice.
+         epoch INTEGER NOT NULL,
+         decided_at INTEGER NOT NULL,
+         started_at INTEGER,
+         finished_at INTEGER,
+         -- Lengths are microseconds.
+         lateness INTEGER NOT NULL,
+         queue_wait INTEGER,
+         duration INTEGER,
+         attempt INTEGER NOT NULL,
+         error TEXT,
+         -- A JSON object; NULL for an empty one.
+         stats TEXT,
+         -- The process that has to end this run: a lock file in owners/. NULL for a skipped occurrence.
+         owner TEXT
+     ) STRICT;
+     CREATE INDEX runs_by_job ON runs (job, seq);
+     CREATE INDEX runs_by_decision ON runs (decided_at);
+     -- Small however long the history is: only runs that are not over.
+     CREATE INDEX runs_open ON runs (job) WHERE state IN ('queued', 'running');
+     -- An instant makes at most one run, whatever goes wrong above this line.
+     CREATE UNIQUE INDEX runs_once ON runs (job, scheduled_for, epoch)
+         WHERE trigger = 'schedule' AND state <> 'skipped';
+     CREATE TABLE jobs (
+         job TEXT PRIMARY KEY,
+         -- The cron line and zone the watermark was made with: another line starts anew.
+         schedule TEXT NOT NULL,
+         -- Every instant up to this one has been decided.
+         decided_until INTEGER NOT NULL,
+         epoch INTEGER NOT NULL
+     ) STRICT, WITHOUT ROWID;
+     CREATE TABLE meta (key TEXT PRIMARY KEY, value ANY NOT NULL) STRICT, WITHOUT ROWID;",
+];
+
+/// How long a write waits for another connection's transaction before it gives up.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// The database file in the state folder.
+const FILE: &str = "state.db";
+
+/// An open state file.
+#[derive(Debug)]
+pub struct State {
+    connection: Connection,
+    dir: PathBuf,
+    moved_aside: Option<PathBuf>,
+}
+
+/// What a commit survives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Durability {
+    /// A power cut: for decisions, which must never be taken twice.
+    Full,
+    /// A crash of this program; a power cut may undo the last commits, but never harms the file. For what can be
+    /// found out again, such as a cache.
+    Process,
+}
+
+impl State {
+    /// Opens the state file of `dir` for decisions. Creates the folder (mode 0700, with its parents) and the file
+    /// (mode 0600) where they are missing and brings an older file up to date. A file that is not a database, or a
+    /// damaged one, is moved aside and a new one begun; that is said loudly and told by
+    /// [`moved_aside`](State::moved_aside).
+    pub fn open(dir: &Path) -> Result<State, StateError> {
+        State::open_for(dir, Durability::Full)
+    }
+
+    /// The same for a connection whose commits need not survive a power cut.
+    pub fn open_cache(dir: &Path) -> Result<State, StateError> {
+        State::open_for(dir, Durability::Process)
+    }
+
+    /// Opens a state file that is there, to look at it; `None` when there is none. Nothing is created or moved.
+    pub fn open_existing(dir: &Path) -> Result<Option<State>, StateError> {
+        let path = dir.join(FILE);
+        if !path.try_exists().map_err(|error| StateError::io(&path, "look for", &error))? {
+            return Ok(None);
+        }
+        let connection = connect(&path, Durability::Process)?;
+        Ok(Some(State { connection, dir: dir.to_owned(), moved_aside: None }))
+    }
+
+    /// Reads the whole file looking for damage that opening it does not meet, and moves a damaged file aside as
+    /// [`open`](State::open) does. Takes time in proportion to the file: for the start of the daemon.
+    pub fn verify(self) -> Result<State, StateError> {
+        let verdict = self.connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0));
+        let damage = match verdict {
+            Ok(verdict) if verdict == "ok" => return Ok(self),
+            Ok(finding) => finding,
+            Err(error) if is_damage(&error) => error.to_string(),
+            Err(error) => return Err(StateError::sqlite(&self.dir.join(FILE), error)),
+        };
+        let State { connection, dir, .. } = self;
+        drop(connection);
+        State::begin_again(&dir, Durability::Full, &damage, quick_check)
+    }
+
+    fn open_for(dir: &Path, durability: Durability) -> Result<State, StateError> {
+        create_folder(dir)?;
+        let path = dir.join(FILE);
+        create_file(&path)?;
+        match connect(&path, durability) {
+            Ok(connection) => Ok(State { connection, dir: dir.to_owned(), moved_aside: None }),
+            Err(StateError::Damaged { cause, .. }) => {
+                State::begin_again(dir, durability, &cause, |_| Ok(()))
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Moves a damaged file aside and begins a new one. Another process may have done so a moment ago, so the file is
+    /// looked at again (opened, then `examine`d) once no one else can be doing the same.
+    fn begin_again(
+        dir: &Path,
+        durability: Durability,
+        cause: &str,
+        examine: fn(&Connection) -> rusqlite::Result<()>,
+    ) -> Result<State, StateError> {
+        let repair = create_file(&dir.join("repair.lock"))?;
+        repair.lock().map_err(|error| StateError::io(dir, "lock", &error))?;
+        let path = dir.join(FILE);
+        match connect(&path, durability) {
+            Ok(connection) if examine(&connection).is_ok() => {
+                return Ok(State { connection, dir: dir.to_owned(), moved_aside: None });
+            }
+            Ok(_) | Err(StateError::Damaged { .. }) => {}
+            Err(error) => return Err(error),
+        }
+        let aside = move_aside(&path)?;
+        log::error!(
+            path = path.display().to_string(), moved_to = aside.display().to_string(), error = cause;
+            "state file is damaged: moved aside, beginning a new one; history and last fire times are lost"
+        );
+        create_file(&path)?;
+        let connection = connect(&path, durability)?;
+        Ok(State { connection, dir: dir.to_owned(), moved_aside: Some(aside) })
+    }
+
+    /// The connection, to read and to write in a transaction of one's own.
+    pub fn connection(&self) -> &Connection {
+        &self.connection
+    }
+
+    /// The connection, to begin a transaction.
+    pub fn connection_mut(&mut self) -> &mut Connection {
+        &mut self.connection
+    }
+
+    /// The state folder.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// Where a damaged state file was moved when this one was opened.
+    pub fn moved_aside(&self) -> Option<&Path> {
+        self.moved_aside.as_deref()
+    }
+
+    /// Sets what the commits from now on survive. Not inside a transaction.
+    pub fn set_durability(&self, durability: Durability) -> Result<(), StateError> {
+        set_durability(&self.connection, durability).map_err(|error| self.error(error))
+    }
+
+    /// Puts a failed statement into words: which file, what is wrong, what to do.
+    pub fn error(&self, error: rusqlite::Error) -> StateError {
+        StateError::sqlite(&self.dir.join(FILE), error)
+    }
+}
+
+fn quick_check(connection: &Connection) -> rusqlite::Result<()> {
+    let verdict: String = connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
+    if verdict == "ok" { Ok(()) } else { Err(rusqlite::Error::InvalidQuery) }
+}
+
+fn connect(path: &Path, durability: Durability) -> Result<Connection, StateError> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let open = || -> rusqlite::Result<(Connection, usize)> {
+        let mut connection = Connection::open_with_flags(path, flags)?;
+        connection.busy_timeout(BUSY_TIMEOUT)?;
+        connection.pragma_update(None, "journal_mode", "wal")?;
+        set_durability(&connection, durability)?;
+        connection.pragma_update(None, "foreign_keys", true)?;
+        // An idle daemon keeps this connection for years: 256 KiB of pages, and a log of at most about 1 MiB.
+        connection.pragma_update(None, "cache_size", -256)?;
+        connection.pragma_update(None, "wal_autocheckpoint", 256)?;
+        connection.pragma_update(None, "journal_size_limit", 1 << 20)?;
+        let version = migrate(&mut connection)?;
+        Ok((connection, version))
+    };
+    let (connection, version) = open().map_err(|error| StateError::sqlite(path, error))?;
+    if version > MIGRATIONS.len() {
+        let (path, known) = (path.to_owned(), MIGRATIONS.len());
+        return Err(StateError::Newer { path, version, known });
+    }
+    Ok(connection)
+}
+
+fn set_durability(connection: &Connection, durability: Durability) -> rusqlite::Result<()> {
+    let level = match durability {
+        Durability::Full => "full",
+        Durability::Process => "normal",
+    };
+    connection.pragma_update(None, "synchronous", level)
+}
+
+/// Brings the file up to the newest version this program knows and returns the version it then has; a newer file is
+/// left alone.
+fn migrate(connection: &mut Connection) -> rusqlite::Result<usize> {
+    let version = |connection: &Connection| -> rusqlite::Result<usize> {
+        let version: u32 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
+        Ok(version as usize)
+    };
+    if version(connection)? >= MIGRATIONS.len() {
+        // Reading the schema is what meets a file whose header is sound and whose first page is not.
+        connection.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(()))?;
+        return version(connection);
+    }
+    let transaction =
+        connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
+    // Asked again: another process may have migrated while this one waited for the lock.
+    for (version, migration) in (1u32..).zip(MIGRATIONS).skip(version(&transaction)?) {
+        transaction.execute_batch(migration)?;
+        transaction.pragma_update(None, "user_version", version)?;
+    }
+    transaction.commit()?;
+    version(connection)
+}
+
+fn create_folder(dir: &Path) -> Result<(), StateError> {
+    // The mode is for folders made here. One that is there keeps its mode: it may be shared on purpose.
+    match DirBuilder::new().recursive(true).mode(0o700).create(dir) {
+        Ok(()) => Ok(()),
+        Err(error) => Err(StateError::io(dir, "create", &error)),
+    }
+}
+
+/// Opens a file of ours, creating it readable and writable for its owner alone.
+fn create_file(path: &Path) -> Result<File, StateError> {
+    let file = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .open(path)
+        .map_err(|error| StateError::io(path, "open", &error))?;
+    let mode = file.metadata().map(|metadata| metadata.permissions().mode());
+    if mode.is_ok_and(|mode| mode & 0o077 != 0) {
+        // Best effort: a file that belongs to someone else but may be written keeps its mode.
+        let _ = file.set_permissions(fs::Permissions::from_mode(0o600));
+    }
+    Ok(file)
+}
+
+/// Renames the database and its log, so that the log of the old file is not read into a new one.
+fn move_aside(path: &Path) -> Result<PathBuf, StateError> {
+    let now = SystemClock.now();
+    let beside = |suffix: &str| PathBuf::from(format!("{}{suffix}", path.display()));
+    let stamp = now.format("%Y%m%dT%H%M%S%3fZ");
+    let aside = beside(&format!(".corrupt-{stamp}"));
+    fs::rename(path, &aside).map_err(|error| StateError::io(path, "move aside", &error))?;
+    for log in ["-wal", "-shm"] {
+        let _ = fs::rename(beside(log), beside(&format!(".corrupt-{stamp}{log}")));
+    }
+    Ok(aside)
+}
+
+fn is_damage(error: &rusqlite::Error) -> bool {
+    matches!(error.sqlite_error_code(), Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase))
+}
+
+/// What a caller can do about a state folder that does not serve.
+#[derive(Debug, thiserror::Error)]
+pub enum StateError {
+    /// The file system refuses: another folder, other permissions, more space.
+    #[error("{}: {what}: {remedy}", path.display())]
+    Unusable {
+        /// The folder or file.
+        path: PathBuf,
+        /// What was tried and what the system said.
+        what: String,
+        /// What to do about it.
+        remedy: &'static str,
+    },
+    /// A newer release wrote the file.
+    #[error(
+        "{}: written by a newer release (version {version}, known up to {known}): \
+         install that release or choose another folder with --state-dir",
+        path.display()
+    )]
+    Newer {
+        /// The database file.
+        path: PathBuf,
+        /// Its version.
+        version: usize,
+        /// The newest version this program knows.
+        known: usize,
+    },
+    /// The file is not a sound database. [`State::open`] moves it aside; whoever only looks is told.
+    #[error(
+        "{}: damaged: {cause}: the daemon moves it aside and begins a new one when it starts",
+        path.display()
+    )]
+    Damaged {
+        /// The database file.
+        path: PathBuf,
+        /// What SQLite found.
+        cause: String,
+    },
+    /// Another process holds a lock that only one may hold.
+    #[error("{} is in use by {holder}: stop it first, or choose another folder with --state-dir", dir.display())]
+    InUse {
+        /// The state folder.
+        dir: PathBuf,
+        /// Who holds it.
+        holder: Holder,
+    },
+    /// Another connection wrote for too long; it may work the next time.
+    #[error("{}: another process kept it locked for {} s: try again", path.display(), BUSY_TIMEOUT.as_secs())]
+    Busy {
+        /// The database file.
+        path: PathBuf,
+    },
+    /// Anything else SQLite says.
+    #[error("{}: {error}", path.display())]
+    Sqlite {
+        /// The database file.
+        path: PathBuf,
+        /// What SQLite said.
+        error: rusqlite::Error,
+    },
+}
+
+impl StateError {
+    fn io(path: &Path, verb: &str, error: &io::Error) -> StateError {
+        let remedy = match error.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+                "make room on that file system, or choose another folder with --state-dir"
+            }
+            io::ErrorKind::ReadOnlyFilesystem => {
+                "mount it writable, or choose another folder with --state-dir"
+            }
+            io::ErrorKind::AlreadyExists | io::ErrorKind::NotADirectory => {
+                "there is a file where a folder is needed: choose another folder with --state-dir"
+            }
+            _ => {
+                "give this user the right to write there, or choose another folder with --state-dir"
+            }
+        };
+        StateError::Unusable {
+            path: path.to_owned(),
+            what: format!("cannot {verb}: {error}"),
+            remedy,
+        }
+    }
+
+    fn sqlite(path: &Path, error: rusqlite::Error) -> StateError {
+        let path = path.to_owned();
+        let what = format!("cannot write: {error}");
+        match error.sqlite_error_code() {
+            _ if is_damage(&error) => StateError::Damaged { path, cause: error.to_string() },
+            Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => StateError::Busy { path },
+            Some(ErrorCode::DiskFull) => StateError::Unusable {
+                path,
+                what,
+                remedy: "make room on that file system, or choose another folder with --state-dir",
+            },
+            Some(
+                ErrorCode::ReadOnly
+                | ErrorCode::CannotOpen
+                | ErrorCode::PermissionDenied
+                | ErrorCode::SystemIoFailure,
+            ) => StateError::Unusable {
+                path,
+                what,
+                remedy: "give this user the right to write the state folder and its files, \
+                         or choose another folder with --state-dir",
+            },
+            _ => StateError::Sqlite { path, error },
+        }
+    }
+}
+
+/// The process that holds a lock, as it wrote itself down.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Holder {
+    /// Its process id; `None` in the moment between taking the lock and writing it down.
+    pub pid: Option<u32>,
+    /// When it took the lock.
+    pub since: Option<DateTime<Utc>>,
+}
+
+impl Holder {
+    fn read(file: &mut File) -> Holder {
+        let mut text = String::new();
+        let read = file.rewind().and_then(|()| file.take(200).read_to_string(&mut text));
+        let mut words = text.split_whitespace();
+        Holder {
+            pid: read.is_ok().then(|| words.next()?.parse().ok()).flatten(),
+            since: words.next().and_then(|since| since.parse().ok()),
+        }
+    }
+}
+
+impl std::fmt::Display for Holder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.pid {
+            Some(pid) => write!(f, "process {pid}")?,
+            None => write!(f, "another process")?,
+        }
+        match self.since {
+            Some(since) => {
+                write!(f, " since {}", since.to_rfc3339_opts(SecondsFormat::Secs, true))
+            }
+            None => Ok(()),
+        }
+    }
+}
+
+/// The right to be the daemon of a state folder; given back when dropped, and by the kernel when the process dies.
+#[derive(Debug)]
+pub struct DaemonLock {
+    _file: File,
+    holder: Holder,
+}
+
+impl DaemonLock {
+    /// Takes the lock, or names the daemon that has it.
+    pub fn take(dir: &Path) -> Result<DaemonLock, StateError> {
+        create_folder(dir)?;
+        let path = dir.join("daemon.lock");
+        let mut file = create_file(&path)?;
+        let mut tries = 0;
+        loop {
+            match file.try_lock() {
+                Ok(()) => {
+                    let holder = sign(&mut file, &path)?;
+                    return Ok(DaemonLock { _file: file, holder });
+                }
+                // Someone may only be looking (`holder` below), which takes microseconds.
+                Err(TryLockError::WouldBlock) if tries < 5 => {
+                    tries += 1;
+                    SystemClock.wait(Duration::from_millis(20), &|| false);
+                }
+                Err(TryLockError::WouldBlock) => {
+                    let holder = Holder::read(&mut file);
+                    return Err(StateError::InUse { dir: dir.to_owned(), holder });
+                }
+                Err(TryLockError::Error(error)) => {
+                    return Err(StateError::io(&path, "lock", &error));
+                }
+            }
+        }
+    }
+
+    /// The daemon that runs on this state folder now, if one does.
+    pub fn holder(dir: &Path) -> Option<Holder> {
+        let mut file = File::open(dir.join("daemon.lock")).ok()?;
+        // A shared lock: two who look at the same moment do not take each other for the daemon.
+        match file.try_lock_shared() {
+            Err(TryLockError::WouldBlock) => Some(Holder::read(&mut file)),
+            Ok(()) | Err(TryLockError::Error(_)) => None,
+        }
+    }
+
+    /// Process id and start time of this process, as the lock tells them.
+    pub fn me(&self) -> &Holder {
+        &self.holder
+    }
+}
+
+/// Writes pid and time into a lock file whose lock is held.
+fn sign(file: &mut File, path: &Path) -> Result<Holder, StateError> {
+    let holder =
+        Holder { pid: Some(std::process::id()), since: Some(SystemClock.now().trunc_subsecs(0)) };
+    let since = holder.since.map(|since| since.to_rfc3339_opts(SecondsFormat::Secs, true));
+    let text = format!("{} {}\n", std::process::id(), since.unwrap_or_default());
+    file.set_len(0)
+        .and_then(|()| file.rewind())
+        .and_then(|()| file.write_all(text.as_bytes()))
+        .map_err(|error| StateError::io(path, "write", &error))?;
+    Ok(holder)
+}
+
+/// The sign of life of a process that runs jobs: a locked file in `owners/`. A run whose owner's lock is free was cut
+/// off. The file goes when this is dropped; the lock goes with the process, however it ends.
+#[derive(Debug)]
+pub struct Owner {
+    id: String,
+    path: PathBuf,
+    _file: File,
+}
+
+impl Owner {
+    /// Signs this process on.
+    pub fn sign_on(dir: &Path) -> Result<Owner, StateError> {
+        let owners = dir.join("owners");
+        create_folder(&owners)?;
+        loop {
+            // Two containers on one state folder may have the same pid: the time keeps them apart.
+            let id = format!("{}-{}", std::process::id(), SystemClock.now().timestamp_micros());
+            let path = owners.join(format!("{id}.lock"));
+            let mut file = create_file(&path)?;
+            match file.try_lock() {
+                // `sweep` of another process may have removed the file between the two steps above.
+                Ok(()) if is_at(&file, &path) => {
+                    sign(&mut file, &path)?;
+                    return Ok(Owner { id, path, _file: file });
+                }
+                Ok(()) | Err(TryLockError::WouldBlock) => {}
+                Err(TryLockError::Error(error)) => {
+                    return Err(StateError::io(&path, "lock", &error));
+                }
+            }
+        }
+    }
+
+    /// The name written into this process's runs.
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// Who holds the lock of `id`; `None` when that process is gone.
+    pub fn holder(dir: &Path, id: &str) -> Option<Holder> {
+        let mut file = File::open(dir.join("owners").join(format!("{id}.lock"))).ok()?;
+        match file.try_lock_shared() {
+            Err(TryLockError::WouldBlock) => Some(Holder::read(&mut file)),
+            Ok(()) | Err(TryLockError::Error(_)) => None,
+        }
+    }
+
+    /// Removes what processes that died have left in `owners/`.
+    pub fn sweep(dir: &Path) {
+        let Ok(entries) = fs::read_dir(dir.join("owners")) else { return };
+        for path in entries.flatten().map(|entry| entry.path()) {
+            let Ok(file) = File::open(&path) else { continue };
+            // Shared, so that no one who looks at the same moment takes the dead for alive.
+            if file.try_lock_shared().is_ok() {
+                let _ = fs::remove_file(&path);
+            }
+        }
+    }
+}
+
+impl Drop for Owner {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.path);
+    }
+}
+
+/// Whether `file` is still what `path` names.
+fn is_at(file: &File, path: &Path) -> bool {
+    match (file.metadata(), fs::metadata(path)) {
+        (Ok(open), Ok(named)) => (open.dev(), open.ino()) == (named.dev(), named.ino()),
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn mode(path: &Path) -> u32 {
+        fs::metadata(path).unwrap().permissions().mode() & 0o777
+    }
+
+    #[test]
+    fn a_new_state_folder_is_private_and_migrated() {
+        let temp = tempfile::tempdir().unwrap();
+        let dir = temp.path().join("deep/state");
+        let state = State::open(&dir).unwrap();
+        assert_eq!((mode(&dir), mode(&dir.join(FILE))), (0o700, 0o600));
+        let pragma = |name: &str| -> String {
+            let value: rusqlite::types::Value =
+                state.connection().pragma_query_value(None, name, |row| row.get(0)).unwrap();
+            format!("{value:?}")
+        };
+        assert_eq!(pragma("user_version"), format!("Integer({})", MIGRATIONS.len()));
+        assert_eq!(pragma("journal_mode"), "Text(\"wal\")");
+        assert_eq!(pragma("synchronous"), "Integer(2)");
+        assert_eq!(state.moved_aside(), None);
+    }
+
+    #[test]
+    fn many_processes_may_open_a_new_folder_at_once() {
+        let temp = tempfile::tempdir().unwrap();
+        std::thread::scope(|scope| {
+            for _ in 0..8 {
+                scope.spawn(|| State::open(temp.path()).unwrap());
+            }
+        });
+    }
+
+    #[test]
+    fn a_damaged_file_is_moved_aside_with_its_log() {
+        for damage in [
+            "not a database at all, only some text that is long enough to be one",
+            "SQLite format 3\0junk",
+        ] {
+            let temp = tempfile::tempdir().unwrap();
+            fs::write(temp.path().join(FILE), damage.repeat(100)).unwrap();
+            fs::write(temp.path().join("state.db-wal"), "stale").unwrap();
+            let state = State::open(temp.path()).unwrap();
+            let aside = state.moved_aside().expect("told where it went").to_owned();
+            assert_eq!(fs::read_to_string(&aside).unwrap(), damage.repeat(100));
+            state.connection().execute("INSERT INTO meta VALUES ('a', 1)", []).unwrap();
+            assert_eq!(State::open(temp.path()).unwrap().moved_aside(), None);
+        }
+    }
+
+    #[test]
+    fn verify_finds_damage_deep_in_the_file() {
+        let temp = tempfile::tempdir().unwrap();
+        let state = State::open(temp.path()).unwrap();
+        for n in 0..2000 {
+            let row = (n, "x".repeat(200));
+            state.connection().execute("INSERT INTO meta VALUES (?1, ?2)", row).unwrap();
+        }
+        drop(state);
+        let path = temp.path().join(FILE);
+        let mut bytes = fs::read(&path).unwrap();
+        let middle = bytes.len() / 2;
+        bytes[middle..middle + 20_000].fill(0xa5);
+        fs::write(&path, bytes).unwrap();
+        let state = State::open(temp.path()).unwrap().verify().unwrap();
+        assert!(state.moved_aside().is_some());
+        assert!(state.verify().unwrap().moved_aside().is_some(), "a sound file stays as it is");
+    }
+
+    #[test]
+    fn a_newer_file_is_refused_and_left_alone() {
+        let temp = tempfile::tempdir().unwrap();
+        State::open(temp.path())
+            .unwrap()
+            .connection()
+            .pragma_update(None, "user_version", 999)
+            .unwrap();
+        let error = State::open(temp.path()).unwrap_err().to_string();
+        assert!(error.contains("newer release (version 999"), "{error}");
+        assert!(temp.path().join(FILE).exists());
+    }
+
+    #[test]
+    fn a_folder_that_cannot_be_made_names_the_remedy() {
+        let temp = tempfile::tempdir().unwrap();
+        fs::write(temp.path().join("file"), "").unwrap();
+        let error = State::open(&temp.path().join("file/state")).unwrap_err().to_string();
+        assert!(error.contains("file/state: cannot create"), "{error}");
+        assert!(error.contains("--state-dir"), "{error}");
+    }
+
+    #[test]
+    fn looking_creates_nothing() {
+        let temp = tempfile::tempdir().unwrap();
+        assert!(State::open_existing(temp.path()).unwrap().is_none());
+        assert_eq!(fs::read_dir(temp.path()).unwrap().count(), 0);
+        fs::write(temp.path().join(FILE), "junk ".repeat(1000)).unwrap();
+        let error = State::open_existing(temp.path()).unwrap_err();
+        assert!(matches!(error, StateError::Damaged { .. }), "{error}");
+    }
+
+    #[test]
+    fn the_second_daemon_hears_who_the_first_is() {
+        let temp = tempfile::tempdir().unwrap();
+        assert_eq!(DaemonLock::holder(temp.path()), None);
+        let first = DaemonLock::take(temp.path()).unwrap();
+        let error = DaemonLock::take(temp.path()).unwrap_err().to_string();
+        let me = format!("in use by process {} since 20", std::process::id());
+        assert!(error.contains(&me), "{error}");
+        assert_eq!(DaemonLock::holder(temp.path()).as_ref(), Some(first.me()));
+        drop(first);
+        assert_eq!(DaemonLock::holder(temp.path()), None);
+        DaemonLock::take(temp.path()).unwrap();
+    }
+
+    #[test]
+    fn an_owner_is_known_while_it_lives() {
+        let temp = tempfile::tempdir().unwrap();
+        let (one, two) =
+            (Owner::sign_on(temp.path()).unwrap(), Owner::sign_on(temp.path()).unwrap());
+        assert_ne!(one.id(), two.id());
+        let gone = one.id().to_owned();
+        drop(one);
+        assert_eq!(Owner::holder(temp.path(), &gone), None);
+        // What a process leaves that was killed: a file without a lock.
+        fs::write(temp.path().join("owners/1-1.lock"), "1 2026-01-01T00:00:00Z\n").unwrap();
+        Owner::sweep(temp.path());
+        assert!(!temp.path().join("owners/1-1.lock").exists());
+        assert_eq!(Owner::holder(temp.path(), two.id()).unwrap().pid, Some(std::process::id()));
+    }
+}
