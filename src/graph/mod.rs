@@ -2,6 +2,13 @@
 //!
 //! A store reads many, writes many under compare-and-set, and lists all. Batching, SQL or Cypher, the async runtime
 //! and idempotence sit behind these few verbs; no store decides what should be written: that is `reconcile::diff`.
+//!
+//! [`open`] gives the configured store, already wrapped so that transient faults are tried again. A store is opened
+//! for one run and dropped after it: an idle daemon holds no connection, no cache and no runtime.
+
+mod memory;
+mod sqlite;
+mod wrap;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -9,6 +16,58 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 
 use crate::block::{BlockId, ContentHash, Tier};
+use crate::clock::Clock;
+use crate::config::{GraphConfig, RetryPolicy};
+
+pub use memory::{Meddler, MemoryStore, Moment, Node};
+pub use sqlite::SqliteStore;
+pub use wrap::{DryRun, Patience, Retrying};
+
+/// Opens the configured store for one run: creates what is missing (file, schema), and tries transient faults again
+/// as `retries` says. `interrupt` ends whatever the store is doing.
+pub fn open(
+    config: &GraphConfig,
+    retries: RetryPolicy,
+    interrupt: Interrupt,
+    clock: Arc<dyn Clock>,
+) -> Result<Box<dyn GraphStore>, GraphError> {
+    let patience = Patience::new(retries, interrupt, clock);
+    match config {
+        GraphConfig::Embedded { path } => {
+            let store = patience.insist(|| SqliteStore::open(path, patience.interrupt()))?;
+            Ok(Box::new(Retrying::new(store, patience)))
+        }
+        GraphConfig::Neo4j(_) => Err(without_neo4j()),
+    }
+}
+
+/// Opens the configured store for a run that must change nothing: reads are real, writes are only said to be done,
+/// and nothing that is missing is created.
+pub fn open_dry(
+    config: &GraphConfig,
+    retries: RetryPolicy,
+    interrupt: Interrupt,
+    clock: Arc<dyn Clock>,
+) -> Result<Box<dyn GraphStore>, GraphError> {
+    match config {
+        // No file yet: a real run would start from an empty graph, so an empty one stands in for it.
+        GraphConfig::Embedded { path } if !path.exists() => {
+            Ok(Box::new(DryRun::new(MemoryStore::new())))
+        }
+        GraphConfig::Embedded { .. } => {
+            Ok(Box::new(DryRun::new(open(config, retries, interrupt, clock)?)))
+        }
+        GraphConfig::Neo4j(_) => Err(without_neo4j()),
+    }
+}
+
+fn without_neo4j() -> GraphError {
+    GraphError::Unavailable(
+        "databases.graph: this program was built without Neo4j: build it with the feature neo4j, or set \
+         databases.graph to embedded"
+            .to_owned(),
+    )
+}
 
 /// What the graph holds for one block, as far as decisions are taken on it. Texts are never fetched.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -51,6 +110,66 @@ pub struct Change {
     pub write: Write,
 }
 
+impl Change {
+    /// What the node looks like once this change is written, as far as decisions are taken on it.
+    pub fn outcome(&self) -> StoredBlock {
+        let mut node = self.expected.clone().unwrap_or_default();
+        match &self.write {
+            Write::Content(content) => {
+                node = StoredBlock {
+                    hash: Some(content.hash.to_string()),
+                    body_hash: Some(content.body_hash.to_string()),
+                    version: content.version,
+                    vault_version: Some(content.vault_version),
+                    source_file: Some(content.source_file.clone()),
+                    archived: false,
+                    conflict: None,
+                }
+            }
+            Write::Facts(facts) => {
+                node.version = facts.version.unwrap_or(node.version);
+                node.vault_version = facts.vault_version.or(node.vault_version);
+                node.source_file = facts.source_file.clone().or(node.source_file);
+                if let Some((_, hash)) = &facts.body {
+                    node.body_hash = Some(hash.to_string());
+                }
+                node.archived = false;
+                node.conflict = None;
+            }
+            Write::Conflict(conflict) => node.conflict = Some(conflict.clone()),
+            Write::Archive => node.archived = true,
+        }
+        node
+    }
+
+    /// Why no store takes this change, where that can be told without asking one. The same for all stores, so that a
+    /// vault means the same graph in each.
+    fn unfit(&self) -> Option<String> {
+        let length = self.id.as_str().len();
+        if length > ID_BYTES_MAX {
+            Some(format!("the id is {length} bytes long: at most {ID_BYTES_MAX} can be indexed"))
+        } else if self.expected.is_none() && !matches!(self.write, Write::Content(_)) {
+            Some("there is no node to change: only content makes one".to_owned())
+        } else {
+            None
+        }
+    }
+}
+
+/// Parts a batch into the changes a store can try, in the order of their ids (an index likes that), and those it
+/// need not look at.
+fn fit(changes: &[Change]) -> (Vec<&Change>, Vec<(BlockId, String)>) {
+    let (mut fit, mut rejected) = (Vec::with_capacity(changes.len()), Vec::new());
+    for change in changes {
+        match change.unfit() {
+            None => fit.push(change),
+            Some(reason) => rejected.push((change.id.clone(), reason)),
+        }
+    }
+    fit.sort_unstable_by(|a, b| a.id.cmp(&b.id));
+    (fit, rejected)
+}
+
 /// What a change writes. Each kind leaves every other property of the node alone.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Write {
@@ -67,7 +186,7 @@ pub enum Write {
 /// The properties that [`Write::Content`] sets.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Content {
-    /// v1 text, at most [`TEXT_BYTES_MAX`] bytes.
+    /// v1 text, whole; a store keeps the first [`TEXT_BYTES_MAX`] bytes of it.
     pub text: String,
     /// v1 hash, of the whole text.
     pub hash: ContentHash,
@@ -154,6 +273,15 @@ pub enum CheckLevel {
     Error,
 }
 
+/// How many changes, and how many bytes of text in them, a store likes to be given at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BatchSize {
+    /// Changes.
+    pub rows: usize,
+    /// Bytes of `text` and `body` together.
+    pub bytes: usize,
+}
+
 /// The graph as a keeper of blocks.
 pub trait GraphStore: Send + Sync {
     /// What the graph holds for these ids; absent ids are absent from the map.
@@ -182,10 +310,63 @@ pub trait GraphStore: Send + Sync {
 
     /// What `check` shows about this store.
     fn check(&self) -> Vec<CheckLine>;
+
+    /// The batch that [`apply`](GraphStore::apply) is fastest with. Smaller and larger ones are as right.
+    fn preferred_batch(&self) -> BatchSize;
+}
+
+impl<S: GraphStore + ?Sized> GraphStore for Box<S> {
+    fn lookup(&self, ids: &[BlockId]) -> Result<HashMap<BlockId, StoredBlock>, GraphError> {
+        (**self).lookup(ids)
+    }
+
+    fn apply(&self, changes: &[Change], at: DateTime<Utc>) -> Result<Applied, GraphError> {
+        (**self).apply(changes, at)
+    }
+
+    fn for_each(&self, visit: &mut dyn FnMut(BlockId, StoredBlock)) -> Result<(), GraphError> {
+        (**self).for_each(visit)
+    }
+
+    fn flush(&self) -> Result<(), GraphError> {
+        (**self).flush()
+    }
+
+    fn token(&self, scope: &str) -> Result<Option<String>, GraphError> {
+        (**self).token(scope)
+    }
+
+    fn set_token(&self, scope: &str, token: &str) -> Result<(), GraphError> {
+        (**self).set_token(scope, token)
+    }
+
+    fn purge(&self, what: &Purge) -> Result<Purged, GraphError> {
+        (**self).purge(what)
+    }
+
+    fn check(&self) -> Vec<CheckLine> {
+        (**self).check()
+    }
+
+    fn preferred_batch(&self) -> BatchSize {
+        (**self).preferred_batch()
+    }
 }
 
 /// The longest `text` a node may hold: Neo4j refuses an index key over 8,164 bytes and other services index `text`.
 pub const TEXT_BYTES_MAX: usize = 8_000;
+
+/// The longest id a node may have: ids are index keys, and nobody types one this long.
+pub const ID_BYTES_MAX: usize = 1_000;
+
+/// The first [`TEXT_BYTES_MAX`] bytes of a text, or a few less: never half a character.
+fn indexable(text: &str) -> &str {
+    let mut end = text.len().min(TEXT_BYTES_MAX);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    &text[..end]
+}
 
 /// Asked between steps and while waiting; true ends the operation with [`GraphError::Cancelled`].
 pub type Interrupt = Arc<dyn Fn() -> bool + Send + Sync>;

@@ -1,0 +1,613 @@
+//! The embedded graph: one SQLite file, no server.
+//!
+//! One table, `blocks`, whose columns are the properties of a `:Block` node under the same names, so that the file can
+//! be read with any SQLite tool. A batch is one transaction: each row is written by a statement that also says what
+//! the row must still look like, so two writers cannot overwrite each other.
+//!
+//! The graph is what a vault's history is kept in, so nothing here ever deletes, replaces or repairs a file: one that
+//! is damaged, foreign or newer is left as it is, and the error says what a person can do.
+
+use std::collections::HashMap;
+use std::fs;
+use std::io::ErrorKind;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use chrono::{DateTime, SecondsFormat, Utc};
+use rusqlite::{
+    CachedStatement, Connection, ErrorCode, OpenFlags, OptionalExtension, Row, Transaction,
+    TransactionBehavior, ffi, params,
+};
+
+use super::{
+    Applied, BatchSize, Change, CheckLevel, CheckLine, Conflict, GraphError, GraphStore, Interrupt,
+    Purge, Purged, StoredBlock, Write, fit, indexable,
+};
+use crate::block::BlockId;
+
+/// Marks the file as ours (`aCLr`), so that another program's database is never taken for a graph.
+const APPLICATION_ID: i32 = 0x6143_4c72;
+
+/// The version of the tables, kept in `user_version`.
+const SCHEMA_VERSION: i32 = 1;
+
+// The columns that decisions are taken on come first and the long texts last: a row is longer than a page only in its
+// tail, so reading the head of it never follows the tail. `id` is a unique index beside the rows and not the table's
+// key: the rows are then written one after the other in the order they come, and only the small index is written at
+// random places (measured: a table sorted by id takes 3 times as long to fill with 150,000 blocks).
+const SCHEMA: &str = "
+CREATE TABLE blocks (
+  id                 TEXT NOT NULL UNIQUE,
+  hash               TEXT,
+  body_hash          TEXT,
+  version            INTEGER,
+  vault_version      INTEGER,
+  source_file        TEXT,
+  tier               INTEGER,
+  archived           INTEGER NOT NULL DEFAULT 0,
+  archived_at        TEXT,
+  conflict           INTEGER NOT NULL DEFAULT 0,
+  conflict_version   INTEGER,
+  conflict_hash      TEXT,
+  conflict_file      TEXT,
+  needs_reprocessing INTEGER NOT NULL DEFAULT 0,
+  last_updated       TEXT,
+  text               TEXT,
+  body               TEXT
+) STRICT;
+CREATE TABLE meta (
+  name  TEXT NOT NULL PRIMARY KEY,
+  value TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+";
+
+/// The columns of a [`StoredBlock`], as [`stored`] reads them.
+const STORED: &str = "id, hash, body_hash, COALESCE(version, 0), vault_version, source_file, archived, conflict, \
+                      COALESCE(conflict_version, 0), COALESCE(conflict_hash, ''), COALESCE(conflict_file, '')";
+
+/// Holds while a row is still what was read: parameters 1 to 11 are the id and the columns of [`STORED`].
+const AS_EXPECTED: &str = "id = ?1 AND hash IS ?2 AND body_hash IS ?3 AND COALESCE(version, 0) = ?4 \
+                           AND vault_version IS ?5 AND source_file IS ?6 AND archived = ?7 AND conflict = ?8 \
+                           AND (NOT conflict OR (COALESCE(conflict_version, 0) IS ?9 \
+                           AND COALESCE(conflict_hash, '') IS ?10 AND COALESCE(conflict_file, '') IS ?11))";
+
+const NO_CONFLICT: &str =
+    "conflict = 0, conflict_version = NULL, conflict_hash = NULL, conflict_file = NULL";
+
+/// How long SQLite itself waits for another writer before we look whether we have been told to stop.
+const LOCK_WAIT: Duration = Duration::from_millis(500);
+
+/// How many such waits make a fault: no writer of ours holds the lock for anything like 30 seconds.
+const LOCK_WAITS_MAX: u32 = 60;
+
+/// A graph in a SQLite file.
+pub struct SqliteStore {
+    path: PathBuf,
+    interrupt: Interrupt,
+    /// Whether something was committed that a power cut could still take back.
+    unsynced: AtomicBool,
+    /// SQLite serves one thread at a time; this lock is the queue for it and so, unlike others, is held during I/O.
+    connection: Mutex<Connection>,
+}
+
+impl SqliteStore {
+    /// Opens the graph at `path`; makes it where there is no file, readable for its owner only.
+    pub fn open(path: &Path, interrupt: Interrupt) -> Result<SqliteStore, GraphError> {
+        create(path)?;
+        let fault = |error| fault(path, "cannot open it", &error);
+        // No URI file names: a `?` in a folder's name is just that.
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let connection = Connection::open_with_flags(path, flags).map_err(fault)?;
+        connection.busy_timeout(LOCK_WAIT).map_err(fault)?;
+        let store = SqliteStore {
+            path: path.to_owned(),
+            interrupt,
+            unsynced: AtomicBool::new(false),
+            connection: Mutex::new(connection),
+        };
+        store.prepare()?;
+        Ok(store)
+    }
+
+    /// Settings of the connection, and the tables where the file is new.
+    fn prepare(&self) -> Result<(), GraphError> {
+        let connection = self.connection();
+        let fault = |error| self.fault("cannot open it", error);
+        self.schema_version(&connection)?;
+        // Committed is safe against a crash of this program at once, and against a power cut after `flush`. The cache
+        // is bounded: ids are spread all over the index, and 8 MiB hold the index of 200,000 blocks.
+        connection
+            .execute_batch(
+                "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA cache_size = -8192; \
+                 PRAGMA wal_autocheckpoint = 4000; PRAGMA journal_size_limit = 16777216;",
+            )
+            .map_err(fault)?;
+        if self.schema_version(&connection)? == 0 {
+            let transaction = self.begin(&connection)?;
+            // Asked again under the lock: another process may have been faster.
+            if self.schema_version(&transaction)? == 0 {
+                transaction.execute_batch(SCHEMA).map_err(fault)?;
+                transaction.pragma_update(None, "application_id", APPLICATION_ID).map_err(fault)?;
+                transaction.pragma_update(None, "user_version", SCHEMA_VERSION).map_err(fault)?;
+            }
+            transaction.commit().map_err(fault)?;
+        }
+        Ok(())
+    }
+
+    /// The version of the tables; 0 for a file that has none yet.
+    fn schema_version(&self, connection: &Connection) -> Result<i32, GraphError> {
+        let fault = |error| self.fault("cannot open it", error);
+        let number =
+            |sql: &str| connection.query_row(sql, [], |row| row.get::<_, i32>(0)).map_err(fault);
+        let (application, version) =
+            (number("PRAGMA application_id")?, number("PRAGMA user_version")?);
+        if application == APPLICATION_ID && (1..=SCHEMA_VERSION).contains(&version) {
+            Ok(version)
+        } else if application == APPLICATION_ID {
+            Err(self.unavailable(format!(
+                "its tables have version {version} and this program knows {SCHEMA_VERSION}: a newer program wrote it; \
+                 install that one, or set databases.embedded.path to another file"
+            )))
+        } else if application != 0
+            || version != 0
+            || number("SELECT count(*) FROM sqlite_schema")? != 0
+        {
+            Err(self.unavailable(
+                "it is another program's database: set databases.embedded.path to a file of its own".to_owned(),
+            ))
+        } else {
+            Ok(0)
+        }
+    }
+
+    fn connection(&self) -> MutexGuard<'_, Connection> {
+        // A panic between begin and commit rolls the transaction back; the connection itself stays whole.
+        self.connection.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes the write lock, waiting for other writers but not beyond the end of the run.
+    fn begin<'a>(&self, connection: &'a Connection) -> Result<Transaction<'a>, GraphError> {
+        for _ in 0..LOCK_WAITS_MAX {
+            if (self.interrupt)() {
+                return Err(GraphError::Cancelled);
+            }
+            match Transaction::new_unchecked(connection, TransactionBehavior::Immediate) {
+                Err(error) if error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy) => {}
+                answer => return answer.map_err(|error| self.fault("cannot write to it", error)),
+            }
+        }
+        Err(GraphError::Transient(format!(
+            "{}: another program has been writing to it for {} s: end that program, or wait for it",
+            self.name(),
+            (LOCK_WAIT * LOCK_WAITS_MAX).as_secs()
+        )))
+    }
+
+    /// Runs `work` in one transaction.
+    fn transaction<T>(
+        &self,
+        work: impl FnOnce(&Connection) -> rusqlite::Result<T>,
+    ) -> Result<T, GraphError> {
+        let connection = self.connection();
+        let transaction = self.begin(&connection)?;
+        let fault = |error| self.fault("nothing of this batch was written", error);
+        let result = work(&transaction).map_err(fault)?;
+        transaction.commit().map_err(fault)?;
+        self.unsynced.store(true, Ordering::Release);
+        Ok(result)
+    }
+
+    fn read<T>(
+        &self,
+        work: impl FnOnce(&Connection) -> rusqlite::Result<T>,
+    ) -> Result<T, GraphError> {
+        work(&self.connection()).map_err(|error| self.fault("cannot read it", error))
+    }
+
+    fn name(&self) -> String {
+        name(&self.path)
+    }
+
+    fn unavailable(&self, why: String) -> GraphError {
+        GraphError::Unavailable(format!("{}: {why}", self.name()))
+    }
+
+    fn fault(&self, doing: &str, error: rusqlite::Error) -> GraphError {
+        fault(&self.path, doing, &error)
+    }
+}
+
+impl GraphStore for SqliteStore {
+    fn lookup(&self, ids: &[BlockId]) -> Result<HashMap<BlockId, StoredBlock>, GraphError> {
+        // In the order of the index: neighbours share its pages.
+        let mut ids: Vec<&BlockId> = ids.iter().collect();
+        ids.sort_unstable();
+        self.read(|connection| {
+            let mut found = HashMap::new();
+            let sql = format!("SELECT {STORED} FROM blocks WHERE id = ?1");
+            let mut statement = connection.prepare_cached(&sql)?;
+            for id in ids {
+                let mut rows = statement.query([id.as_str()])?;
+                if let Some(row) = rows.next()? {
+                    found.insert(id.clone(), stored(row)?);
+                }
+            }
+            Ok(found)
+        })
+    }
+
+    fn apply(&self, changes: &[Change], at: DateTime<Utc>) -> Result<Applied, GraphError> {
+        let (changes, rejected) = fit(changes);
+        let mut applied = Applied { stale: Vec::new(), rejected };
+        if changes.is_empty() {
+            return Ok(applied);
+        }
+        applied.stale = self.transaction(|connection| {
+            let (mut writer, mut stale) = (Writer::new(connection, stamp(at))?, Vec::new());
+            for change in changes {
+                if !writer.write(change)? {
+                    stale.push(change.id.clone());
+                }
+            }
+            Ok(stale)
+        })?;
+        Ok(applied)
+    }
+
+    fn for_each(&self, visit: &mut dyn FnMut(BlockId, StoredBlock)) -> Result<(), GraphError> {
+        let mut stopped = false;
+        self.read(|connection| {
+            let mut statement = connection.prepare(&format!("SELECT {STORED} FROM blocks"))?;
+            let mut rows = statement.query([])?;
+            let mut visited = 0u32;
+            while let Some(row) = rows.next()? {
+                visited = visited.wrapping_add(1);
+                if visited.is_multiple_of(1024) && (self.interrupt)() {
+                    stopped = true;
+                    break;
+                }
+                visit(BlockId::new(row.get::<_, String>(0)?), stored(row)?);
+            }
+            Ok(())
+        })?;
+        if stopped { Err(GraphError::Cancelled) } else { Ok(()) }
+    }
+
+    fn flush(&self) -> Result<(), GraphError> {
+        if !self.unsynced.swap(false, Ordering::AcqRel) {
+            return Ok(());
+        }
+        // With `synchronous = FULL` a commit returns when the whole log is on the disk, earlier commits included; it
+        // must write something to be one.
+        let answer = self
+            .read(|connection| connection.execute_batch("PRAGMA synchronous = FULL"))
+            .and_then(|()| {
+                self.transaction(|connection| {
+                    connection.execute(
+                        "INSERT INTO meta VALUES ('flushes', 1) \
+                         ON CONFLICT (name) DO UPDATE SET value = value + 1",
+                        [],
+                    )
+                })
+            });
+        let _ = self.read(|connection| connection.execute_batch("PRAGMA synchronous = NORMAL"));
+        self.unsynced.store(answer.is_err(), Ordering::Release);
+        answer.map(drop)
+    }
+
+    fn token(&self, scope: &str) -> Result<Option<String>, GraphError> {
+        self.read(|connection| {
+            connection
+                .query_row("SELECT value FROM meta WHERE name = 'token:' || ?1", [scope], |row| {
+                    row.get(0)
+                })
+                .optional()
+        })
+    }
+
+    fn set_token(&self, scope: &str, token: &str) -> Result<(), GraphError> {
+        self.transaction(|connection| {
+            connection.execute(
+                "INSERT INTO meta VALUES ('token:' || ?1, ?2) \
+                 ON CONFLICT (name) DO UPDATE SET value = excluded.value",
+                [scope, token],
+            )
+        })
+        .map(drop)
+    }
+
+    /// No other nodes live in this graph, so none can point at a block: `detach` makes no difference.
+    fn purge(&self, what: &Purge) -> Result<Purged, GraphError> {
+        const OLD: &str = "FROM blocks WHERE archived AND archived_at < ?1";
+        let before = stamp(what.archived_before);
+        let list = |connection: &Connection, sql: String| {
+            let mut statement = connection.prepare(&sql)?;
+            let ids =
+                statement.query_map([&before], |row| Ok(BlockId::new(row.get::<_, String>(0)?)))?;
+            ids.collect()
+        };
+        let mut deleted: Vec<BlockId> = if what.dry_run {
+            self.read(|connection| list(connection, format!("SELECT id {OLD}")))?
+        } else {
+            self.transaction(|connection| list(connection, format!("DELETE {OLD} RETURNING id")))?
+        };
+        deleted.sort_unstable();
+        Ok(Purged { deleted, kept_related: Vec::new() })
+    }
+
+    fn check(&self) -> Vec<CheckLine> {
+        let mut lines = Vec::new();
+        let mut line = |name: &str, level, message| {
+            lines.push(CheckLine { name: format!("graph.{name}"), level, message });
+        };
+        match self
+            .read(|c| c.query_row("SELECT count(*) FROM blocks", [], |row| row.get::<_, i64>(0)))
+        {
+            Ok(blocks) => line("file", CheckLevel::Ok, format!("{}: {blocks} blocks", self.name())),
+            Err(error) => line("file", CheckLevel::Error, error.to_string()),
+        }
+        match self.read(|c| c.query_row("PRAGMA quick_check(1)", [], |row| row.get::<_, String>(0)))
+        {
+            Ok(word) if word == "ok" => {
+                line("integrity", CheckLevel::Ok, "the file is whole".to_owned())
+            }
+            Ok(damage) => line("integrity", CheckLevel::Error, damaged(&self.path, &damage)),
+            Err(error) => line("integrity", CheckLevel::Error, error.to_string()),
+        }
+        // Taken and given back: nothing is written, but a read-only file or folder refuses it.
+        match self.begin(&self.connection()) {
+            Ok(_) => line("writable", CheckLevel::Ok, "may write".to_owned()),
+            Err(error) => line("writable", CheckLevel::Error, error.to_string()),
+        }
+        match fs::metadata(&self.path).map(|metadata| metadata.permissions().mode() & 0o077) {
+            Ok(0) => line("permissions", CheckLevel::Ok, "only the owner may read it".to_owned()),
+            Ok(_) => line(
+                "permissions",
+                CheckLevel::Warning,
+                format!(
+                    "others may read the text of your notes in it: chmod 600 {}",
+                    self.path.display()
+                ),
+            ),
+            Err(error) => {
+                line("permissions", CheckLevel::Error, format!("{}: {error}", self.name()))
+            }
+        }
+        lines
+    }
+
+    /// Measured on 150,000 blocks in random order: each batch rewrites the pages of the index it touches, so batches
+    /// of 1,000 write the index many times over.
+    fn preferred_batch(&self) -> BatchSize {
+        BatchSize { rows: 8_000, bytes: 4 << 20 }
+    }
+}
+
+/// The statements of one batch. Each says whether it found the row as expected, and writes only then.
+struct Writer<'c> {
+    at: String,
+    create: CachedStatement<'c>,
+    content: CachedStatement<'c>,
+    facts: CachedStatement<'c>,
+    conflict: CachedStatement<'c>,
+    archive: CachedStatement<'c>,
+}
+
+impl<'c> Writer<'c> {
+    fn new(connection: &'c Connection, at: String) -> rusqlite::Result<Writer<'c>> {
+        let update = |set: &str| {
+            connection.prepare_cached(&format!("UPDATE blocks SET {set} WHERE {AS_EXPECTED}"))
+        };
+        Ok(Writer {
+            at,
+            create: connection.prepare_cached(
+                "INSERT INTO blocks (id, text, hash, version, last_updated, needs_reprocessing, source_file, \
+                 vault_version, body, body_hash, tier) \
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11) ON CONFLICT (id) DO NOTHING",
+            )?,
+            content: update(&format!(
+                "text = ?12, hash = ?13, version = ?14, last_updated = ?15, \
+                 needs_reprocessing = MAX(needs_reprocessing, ?16), source_file = ?17, vault_version = ?18, \
+                 body = ?19, body_hash = ?20, tier = ?21, archived = 0, archived_at = NULL, {NO_CONFLICT}"
+            ))?,
+            facts: update(&format!(
+                "version = COALESCE(?12, version), vault_version = COALESCE(?13, vault_version), \
+                 source_file = COALESCE(?14, source_file), tier = COALESCE(?15, tier), body = COALESCE(?16, body), \
+                 body_hash = COALESCE(?17, body_hash), archived = 0, archived_at = NULL, {NO_CONFLICT}"
+            ))?,
+            conflict: update(
+                "conflict = 1, conflict_version = ?12, conflict_hash = ?13, conflict_file = ?14",
+            )?,
+            archive: update("archived = 1, archived_at = ?12")?,
+        })
+    }
+
+    fn write(&mut self, change: &Change) -> rusqlite::Result<bool> {
+        let Some(expected) = &change.expected else {
+            return self.create(change);
+        };
+        let statement = match &change.write {
+            Write::Content(_) => &mut self.content,
+            Write::Facts(_) => &mut self.facts,
+            Write::Conflict(_) => &mut self.conflict,
+            Write::Archive => &mut self.archive,
+        };
+        let conflict = expected.conflict.as_ref();
+        statement.raw_bind_parameter(1, change.id.as_str())?;
+        statement.raw_bind_parameter(2, &expected.hash)?;
+        statement.raw_bind_parameter(3, &expected.body_hash)?;
+        statement.raw_bind_parameter(4, expected.version)?;
+        statement.raw_bind_parameter(5, expected.vault_version)?;
+        statement.raw_bind_parameter(6, &expected.source_file)?;
+        statement.raw_bind_parameter(7, expected.archived)?;
+        statement.raw_bind_parameter(8, conflict.is_some())?;
+        statement.raw_bind_parameter(9, conflict.map(|c| c.version))?;
+        statement.raw_bind_parameter(10, conflict.map(|c| &c.hash))?;
+        statement.raw_bind_parameter(11, conflict.map(|c| &c.file))?;
+        match &change.write {
+            Write::Content(content) => {
+                statement.raw_bind_parameter(12, indexable(&content.text))?;
+                statement.raw_bind_parameter(13, content.hash.to_string())?;
+                statement.raw_bind_parameter(14, content.version)?;
+                statement.raw_bind_parameter(15, &self.at)?;
+                statement.raw_bind_parameter(16, content.mark)?;
+                statement.raw_bind_parameter(17, &content.source_file)?;
+                statement.raw_bind_parameter(18, content.vault_version)?;
+                statement.raw_bind_parameter(19, &content.body)?;
+                statement.raw_bind_parameter(20, content.body_hash.to_string())?;
+                statement.raw_bind_parameter(21, content.tier as u8)?;
+            }
+            Write::Facts(facts) => {
+                let (body, hash) = facts.body.as_ref().map(|(b, h)| (b, h.to_string())).unzip();
+                statement.raw_bind_parameter(12, facts.version)?;
+                statement.raw_bind_parameter(13, facts.vault_version)?;
+                statement.raw_bind_parameter(14, &facts.source_file)?;
+                statement.raw_bind_parameter(15, facts.tier.map(|tier| tier as u8))?;
+                statement.raw_bind_parameter(16, body)?;
+                statement.raw_bind_parameter(17, hash)?;
+            }
+            Write::Conflict(conflict) => {
+                statement.raw_bind_parameter(12, conflict.version)?;
+                statement.raw_bind_parameter(13, &conflict.hash)?;
+                statement.raw_bind_parameter(14, &conflict.file)?;
+            }
+            Write::Archive => statement.raw_bind_parameter(12, &self.at)?,
+        }
+        Ok(statement.raw_execute()? > 0)
+    }
+
+    fn create(&mut self, change: &Change) -> rusqlite::Result<bool> {
+        let Write::Content(content) = &change.write else {
+            return Ok(false);
+        };
+        let rows = self.create.execute(params![
+            change.id.as_str(),
+            indexable(&content.text),
+            content.hash.to_string(),
+            content.version,
+            self.at,
+            content.mark,
+            content.source_file,
+            content.vault_version,
+            content.body,
+            content.body_hash.to_string(),
+            content.tier as u8,
+        ])?;
+        Ok(rows > 0)
+    }
+}
+
+/// One row of [`STORED`].
+fn stored(row: &Row<'_>) -> rusqlite::Result<StoredBlock> {
+    let conflict = if row.get(7)? {
+        Some(Conflict { version: row.get(8)?, hash: row.get(9)?, file: row.get(10)? })
+    } else {
+        None
+    };
+    Ok(StoredBlock {
+        hash: row.get(1)?,
+        body_hash: row.get(2)?,
+        version: row.get(3)?,
+        vault_version: row.get(4)?,
+        source_file: row.get(5)?,
+        archived: row.get(6)?,
+        conflict,
+    })
+}
+
+/// An instant as text of one width, so that texts compare as the instants do.
+fn stamp(at: DateTime<Utc>) -> String {
+    at.to_rfc3339_opts(SecondsFormat::Micros, true)
+}
+
+/// Makes the folder (0700) and the file (0600) where they are missing, and refuses what is no file.
+fn create(path: &Path) -> Result<(), GraphError> {
+    let refuse = |what: &Path, error: std::io::Error| {
+        let remedy = match error.kind() {
+            ErrorKind::StorageFull | ErrorKind::QuotaExceeded => "make room on the disk",
+            _ => "make it writable for this user, or set databases.embedded.path to another file",
+        };
+        GraphError::Unavailable(format!(
+            "{}: cannot make {}: {error}: {remedy}",
+            name(path),
+            what.display()
+        ))
+    };
+    match fs::metadata(path) {
+        Ok(metadata) if metadata.is_file() => return Ok(()),
+        // Not opened to find out: opening a FIFO waits for ever.
+        Ok(_) => {
+            return Err(GraphError::Unavailable(format!(
+                "{}: it is not a file: set databases.embedded.path to a file",
+                name(path)
+            )));
+        }
+        Err(error) if error.kind() == ErrorKind::NotFound => {}
+        Err(error) => return Err(refuse(path, error)),
+    }
+    if let Some(folder) = path.parent() {
+        fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(folder)
+            .map_err(|error| refuse(folder, error))?;
+    }
+    // SQLite gives its side files the mode of the main file.
+    match fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
+        Err(error) if error.kind() != ErrorKind::AlreadyExists => Err(refuse(path, error)),
+        _ => Ok(()),
+    }
+}
+
+fn name(path: &Path) -> String {
+    format!("graph {}", path.display())
+}
+
+fn damaged(path: &Path, damage: &str) -> String {
+    format!(
+        "{}: it is damaged: {damage}: nothing was changed; stop the daemon and put back a backup of it, or save what \
+         can be read with `sqlite3 graph.db .recover | sqlite3 saved.db`, or move it away: the next run makes a new \
+         one from the vault, with versions from the markers",
+        name(path)
+    )
+}
+
+/// What a caller can do about an error of SQLite's.
+fn fault(path: &Path, doing: &str, error: &rusqlite::Error) -> GraphError {
+    let extended = error.sqlite_error().map_or(0, |error| error.extended_code);
+    let message = |remedy: &str| format!("{}: {doing}: {error}{remedy}", name(path));
+    match error.sqlite_error_code() {
+        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => {
+            GraphError::Transient(message(": another program is using it"))
+        }
+        Some(ErrorCode::NotADatabase) => GraphError::Unavailable(message(
+            ": nothing was changed; put back a backup of it, or set databases.embedded.path to another file",
+        )),
+        Some(ErrorCode::DatabaseCorrupt) => {
+            GraphError::Unavailable(damaged(path, &error.to_string()))
+        }
+        Some(ErrorCode::DiskFull) => {
+            GraphError::Unavailable(message(": make room on the disk and run it again"))
+        }
+        // The shared-memory file beside the database could not grow: the same cause by another name.
+        Some(ErrorCode::SystemIoFailure) if extended == ffi::SQLITE_IOERR_SHMSIZE => {
+            GraphError::Unavailable(message(": make room on the disk and run it again"))
+        }
+        Some(ErrorCode::ReadOnly | ErrorCode::CannotOpen | ErrorCode::PermissionDenied) => {
+            GraphError::Unavailable(message(
+                ": make the file and its folder writable for this user, or set databases.embedded.path to another file",
+            ))
+        }
+        Some(ErrorCode::SystemIoFailure | ErrorCode::OutOfMemory) => {
+            GraphError::Transient(message(": look at the disk and at the system's log"))
+        }
+        Some(ErrorCode::TooBig | ErrorCode::ConstraintViolation | ErrorCode::TypeMismatch) => {
+            GraphError::Rejected(message(""))
+        }
+        _ => GraphError::Unavailable(message("")),
+    }
+}

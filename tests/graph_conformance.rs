@@ -1,0 +1,689 @@
+//! One suite for every graph store: the same changes must leave the same graph and get the same answers.
+//!
+//! The suite speaks to a store through `GraphStore` alone, and to the graph behind it as another service would, by
+//! `Graph::edit`. Neo4j joins when `ACLARAI_TEST_NEO4J_URI` is set (`tests/neo4j start; eval "$(tests/neo4j env)"`).
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use aclarai_scheduler::block::{BlockId, ContentHash, Tier};
+use aclarai_scheduler::graph::{
+    Applied, Change, Conflict, Content, Facts, GraphStore, Interrupt, MemoryStore, Purge,
+    SqliteStore, StoredBlock, Write,
+};
+use chrono::{DateTime, TimeDelta, Utc};
+use serde_json::{Value, json};
+
+/// A graph under test, with a back door through which other services come.
+trait Graph {
+    /// A store of its own on this graph, as another process would open.
+    fn open(&self) -> Box<dyn GraphStore>;
+    /// Makes the node where there is none, and sets properties as another service would; `null` removes one.
+    fn edit(&self, id: &str, properties: Value);
+    /// Deletes the node.
+    fn delete(&self, id: &str);
+    /// The node's properties, without those that are null or false.
+    fn node(&self, id: &str) -> Option<BTreeMap<String, Value>>;
+    /// Has a node of another service point at the block; false where the graph holds nothing but blocks.
+    fn relate(&self, id: &str) -> bool;
+}
+
+struct Memory(MemoryStore);
+
+impl Graph for Memory {
+    fn open(&self) -> Box<dyn GraphStore> {
+        Box::new(self.0.clone())
+    }
+
+    fn edit(&self, id: &str, properties: Value) {
+        self.0.edit(|nodes| {
+            let node = nodes.entry(BlockId::new(id)).or_default();
+            let text = |value: &Value| value.as_str().map(str::to_owned);
+            for (name, value) in properties.as_object().unwrap() {
+                match name.as_str() {
+                    "text" => node.text = text(value),
+                    "hash" => node.hash = text(value),
+                    "body_hash" => node.body_hash = text(value),
+                    "version" => node.version = value.as_i64(),
+                    "vault_version" => node.vault_version = value.as_i64(),
+                    "source_file" => node.source_file = text(value),
+                    "needs_reprocessing" => node.needs_reprocessing = value.as_bool().unwrap(),
+                    "conflict" => {
+                        node.conflict = value.as_bool().filter(|flag| *flag).map(|_| Conflict {
+                            version: 0,
+                            hash: String::new(),
+                            file: String::new(),
+                        })
+                    }
+                    other => panic!("the suite does not edit {other}"),
+                }
+            }
+        })
+    }
+
+    fn delete(&self, id: &str) {
+        self.0.edit(|nodes| nodes.remove(&BlockId::new(id)));
+    }
+
+    fn node(&self, id: &str) -> Option<BTreeMap<String, Value>> {
+        let node = self.0.edit(|nodes| nodes.get(&BlockId::new(id)).cloned())?;
+        let conflict = node.conflict.as_ref();
+        Some(present([
+            ("id", json!(id)),
+            ("text", json!(node.text)),
+            ("hash", json!(node.hash)),
+            ("version", json!(node.version)),
+            ("last_updated", json!(node.last_updated)),
+            ("needs_reprocessing", json!(node.needs_reprocessing)),
+            ("source_file", json!(node.source_file)),
+            ("vault_version", json!(node.vault_version)),
+            ("body", json!(node.body)),
+            ("body_hash", json!(node.body_hash)),
+            ("tier", json!(node.tier.map(|tier| tier as u8))),
+            ("archived", json!(node.archived_at.is_some())),
+            ("archived_at", json!(node.archived_at)),
+            ("conflict", json!(conflict.is_some())),
+            ("conflict_version", json!(conflict.map(|c| c.version))),
+            ("conflict_hash", json!(conflict.map(|c| &c.hash))),
+            ("conflict_file", json!(conflict.map(|c| &c.file))),
+        ]))
+    }
+
+    fn relate(&self, id: &str) -> bool {
+        self.0.edit(|nodes| nodes.get_mut(&BlockId::new(id)).unwrap().relationships += 1);
+        true
+    }
+}
+
+struct Sqlite(tempfile::TempDir);
+
+impl Sqlite {
+    fn raw(&self) -> rusqlite::Connection {
+        let connection = rusqlite::Connection::open(self.0.path().join("graph.db")).unwrap();
+        connection.busy_timeout(std::time::Duration::from_secs(60)).unwrap();
+        connection
+    }
+}
+
+impl Graph for Sqlite {
+    fn open(&self) -> Box<dyn GraphStore> {
+        Box::new(SqliteStore::open(&self.0.path().join("graph.db"), never()).unwrap())
+    }
+
+    fn edit(&self, id: &str, properties: Value) {
+        let connection = self.raw();
+        connection.execute("INSERT OR IGNORE INTO blocks (id) VALUES (?1)", [id]).unwrap();
+        for (name, value) in properties.as_object().unwrap() {
+            let sql = format!("UPDATE blocks SET {name} = ?1 WHERE id = ?2");
+            let changed = match value {
+                Value::Null => connection.execute(&sql, (rusqlite::types::Null, id)),
+                Value::Bool(flag) => connection.execute(&sql, (flag, id)),
+                Value::Number(number) => connection.execute(&sql, (number.as_i64(), id)),
+                Value::String(text) => connection.execute(&sql, (text, id)),
+                other => panic!("no property holds {other}"),
+            };
+            assert_eq!(changed.unwrap(), 1);
+        }
+    }
+
+    fn delete(&self, id: &str) {
+        self.raw().execute("DELETE FROM blocks WHERE id = ?1", [id]).unwrap();
+    }
+
+    fn node(&self, id: &str) -> Option<BTreeMap<String, Value>> {
+        let connection = self.raw();
+        let mut statement = connection.prepare("SELECT * FROM blocks WHERE id = ?1").unwrap();
+        let names: Vec<String> = statement.column_names().map(str::to_owned).collect();
+        let mut rows = statement.query([id]).unwrap();
+        let row = rows.next().unwrap()?;
+        Some(present(names.iter().enumerate().map(|(i, name)| {
+            let value = match row.get::<_, rusqlite::types::Value>(i).unwrap() {
+                rusqlite::types::Value::Null => Value::Null,
+                rusqlite::types::Value::Integer(number) => match name.as_str() {
+                    "archived" | "conflict" | "needs_reprocessing" => json!(number != 0),
+                    _ => json!(number),
+                },
+                rusqlite::types::Value::Text(text) => match name.as_str() {
+                    "last_updated" | "archived_at" => {
+                        assert!(text.ends_with('Z'), "{name} is in UTC: {text}");
+                        json!(text.parse::<DateTime<Utc>>().unwrap())
+                    }
+                    _ => json!(text),
+                },
+                other => panic!("{name} holds {other:?}"),
+            };
+            (name.as_str(), value)
+        })))
+    }
+
+    fn relate(&self, _: &str) -> bool {
+        false
+    }
+}
+
+fn present<'a>(properties: impl IntoIterator<Item = (&'a str, Value)>) -> BTreeMap<String, Value> {
+    properties
+        .into_iter()
+        .filter(|(_, value)| !value.is_null() && *value != json!(false))
+        .map(|(name, value)| (name.to_owned(), value))
+        .collect()
+}
+
+fn never() -> Interrupt {
+    Arc::new(|| false)
+}
+
+fn noon() -> DateTime<Utc> {
+    "2026-08-24T12:00:00.123456Z".parse().unwrap()
+}
+
+fn hash(text: &str) -> ContentHash {
+    // Any function will do: stores only compare.
+    let mut digest = [7; 32];
+    for (i, byte) in text.bytes().enumerate() {
+        digest[i % 32] ^= byte.rotate_left((i / 32 % 8) as u32);
+    }
+    ContentHash(digest)
+}
+
+fn content(text: &str) -> Content {
+    let body = format!("{text}, and the rest");
+    Content {
+        text: text.to_owned(),
+        hash: hash(text),
+        body_hash: hash(&body),
+        body,
+        version: 1,
+        vault_version: 1,
+        tier: Tier::One,
+        source_file: "/vault/a.md".to_owned(),
+        mark: true,
+    }
+}
+
+fn change(id: &str, expected: Option<StoredBlock>, write: Write) -> Change {
+    Change { id: BlockId::new(id), expected, write }
+}
+
+fn create(id: &str, text: &str) -> Change {
+    change(id, None, Write::Content(content(text)))
+}
+
+fn conflict() -> Conflict {
+    Conflict { version: 2, hash: hash("old").to_string(), file: "/vault/old.md".to_owned() }
+}
+
+fn find(store: &dyn GraphStore, id: &str) -> Option<StoredBlock> {
+    store.lookup(&[BlockId::new(id)]).unwrap().remove(&BlockId::new(id))
+}
+
+/// Applies one change to what the graph holds now, and returns what it holds then.
+#[track_caller]
+fn write(store: &dyn GraphStore, id: &str, write: Write, at: DateTime<Utc>) -> StoredBlock {
+    let change = change(id, find(store, id), write);
+    assert_eq!(store.apply(std::slice::from_ref(&change), at).unwrap(), Applied::default());
+    let found = find(store, id).expect("what was written is there");
+    assert_eq!(found, change.outcome(), "the store and Change::outcome agree");
+    found
+}
+
+fn stale(id: &str) -> Applied {
+    Applied { stale: vec![BlockId::new(id)], rejected: vec![] }
+}
+
+fn a_new_block_has_all_its_properties(graph: &dyn Graph) {
+    let store = graph.open();
+    assert_eq!(find(&*store, "blk_1"), None);
+    let stored = write(&*store, "blk_1", Write::Content(content("one")), noon());
+    assert_eq!(stored.hash.as_deref(), Some(&*hash("one").to_string()));
+    let expected = present([
+        ("id", json!("blk_1")),
+        ("text", json!("one")),
+        ("hash", json!(hash("one").to_string())),
+        ("version", json!(1)),
+        ("last_updated", json!(noon())),
+        ("needs_reprocessing", json!(true)),
+        ("source_file", json!("/vault/a.md")),
+        ("vault_version", json!(1)),
+        ("body", json!("one, and the rest")),
+        ("body_hash", json!(hash("one, and the rest").to_string())),
+        ("tier", json!(1)),
+    ]);
+    assert_eq!(graph.node("blk_1"), Some(expected));
+}
+
+fn a_stub_is_filled(graph: &dyn Graph) {
+    let store = graph.open();
+    graph.edit("blk_1", json!({}));
+    assert_eq!(find(&*store, "blk_1"), Some(StoredBlock::default()), "a stub has an id only");
+    // Whoever believes that there is no node has not seen the stub.
+    assert_eq!(store.apply(&[create("blk_1", "one")], noon()).unwrap(), stale("blk_1"));
+    write(&*store, "blk_1", Write::Content(content("one")), noon());
+    assert_eq!(graph.node("blk_1").unwrap()["text"], "one");
+}
+
+fn an_update_moves_the_time_and_facts_do_not(graph: &dyn Graph) {
+    let store = graph.open();
+    let later = noon() + TimeDelta::hours(1);
+    write(&*store, "blk_1", Write::Content(content("one")), noon());
+    let facts = Facts {
+        version: Some(7),
+        vault_version: Some(6),
+        source_file: Some("/vault/b.md".to_owned()),
+        tier: Some(Tier::Two),
+        body: Some(("other".to_owned(), hash("other"))),
+    };
+    write(&*store, "blk_1", Write::Facts(facts), later);
+    let node = graph.node("blk_1").unwrap();
+    assert_eq!(node["last_updated"], json!(noon()));
+    assert_eq!(node["text"], "one");
+    assert_eq!((&node["version"], &node["vault_version"]), (&json!(7), &json!(6)));
+    assert_eq!((&node["source_file"], &node["tier"]), (&json!("/vault/b.md"), &json!(2)));
+    assert_eq!(node["body"], "other");
+
+    write(&*store, "blk_1", Write::Facts(Facts::default()), later);
+    assert_eq!(graph.node("blk_1").unwrap(), node, "facts that say nothing change nothing");
+
+    let update = Content { version: 8, vault_version: 8, tier: Tier::Three, ..content("two") };
+    write(&*store, "blk_1", Write::Content(update), later);
+    let node = graph.node("blk_1").unwrap();
+    assert_eq!(node["last_updated"], json!(later));
+    assert_eq!(
+        (&node["text"], &node["version"], &node["tier"]),
+        (&json!("two"), &json!(8), &json!(3))
+    );
+}
+
+fn a_mark_is_set_and_never_taken_away(graph: &dyn Graph) {
+    let store = graph.open();
+    let quiet = |text| Write::Content(Content { mark: false, ..content(text) });
+    write(&*store, "blk_1", quiet("one"), noon());
+    assert!(!graph.node("blk_1").unwrap().contains_key("needs_reprocessing"));
+    write(&*store, "blk_1", Write::Content(content("two")), noon());
+    write(&*store, "blk_1", quiet("three"), noon());
+    write(&*store, "blk_1", Write::Facts(Facts::default()), noon());
+    assert_eq!(graph.node("blk_1").unwrap()["needs_reprocessing"], true);
+}
+
+fn a_conflict_flags_and_writes_nothing_else(graph: &dyn Graph) {
+    let store = graph.open();
+    write(&*store, "blk_1", Write::Content(content("one")), noon());
+    let before = graph.node("blk_1").unwrap();
+    write(&*store, "blk_1", Write::Conflict(conflict()), noon() + TimeDelta::hours(1));
+    let mut flagged = before.clone();
+    flagged.extend(present([
+        ("conflict", json!(true)),
+        ("conflict_version", json!(2)),
+        ("conflict_hash", json!(conflict().hash)),
+        ("conflict_file", json!(conflict().file)),
+    ]));
+    assert_eq!(graph.node("blk_1").unwrap(), flagged);
+    write(&*store, "blk_1", Write::Facts(Facts::default()), noon());
+    assert_eq!(graph.node("blk_1").unwrap(), before, "facts clear the flag");
+    write(&*store, "blk_1", Write::Conflict(conflict()), noon());
+    write(&*store, "blk_1", Write::Content(content("one")), noon());
+    assert_eq!(graph.node("blk_1").unwrap(), before, "content clears the flag");
+
+    // Somebody else's flag, without what belongs to it.
+    graph.edit("blk_1", json!({"conflict": true}));
+    assert!(find(&*store, "blk_1").unwrap().conflict.is_some());
+    write(&*store, "blk_1", Write::Facts(Facts::default()), noon());
+    assert_eq!(graph.node("blk_1").unwrap(), before);
+}
+
+fn an_archived_block_comes_back(graph: &dyn Graph) {
+    let store = graph.open();
+    write(&*store, "blk_1", Write::Content(content("one")), noon());
+    let before = graph.node("blk_1").unwrap();
+    let later = noon() + TimeDelta::hours(1);
+    assert!(write(&*store, "blk_1", Write::Archive, later).archived);
+    let archived = graph.node("blk_1").unwrap();
+    assert_eq!((&archived["archived"], &archived["archived_at"]), (&json!(true), &json!(later)));
+    assert_eq!(archived.len(), before.len() + 2, "nothing else is touched");
+    assert!(!write(&*store, "blk_1", Write::Facts(Facts::default()), later).archived);
+    assert_eq!(graph.node("blk_1").unwrap(), before, "unchanged, it is as it was");
+    write(&*store, "blk_1", Write::Archive, later);
+    write(&*store, "blk_1", Write::Content(content("one")), noon());
+    assert_eq!(graph.node("blk_1").unwrap(), before, "changed, it is live again too");
+}
+
+fn a_batch_sent_again_changes_nothing(graph: &dyn Graph) {
+    let store = graph.open();
+    let old = |id| write(&*store, id, Write::Content(content("old")), noon());
+    let update = Content { version: 2, mark: true, ..content("new") };
+    let batch = [
+        create("blk_new", "new"),
+        change("blk_update", Some(old("blk_update")), Write::Content(update)),
+        change(
+            "blk_facts",
+            Some(old("blk_facts")),
+            Write::Facts(Facts { vault_version: Some(5), ..Facts::default() }),
+        ),
+        change("blk_conflict", Some(old("blk_conflict")), Write::Conflict(conflict())),
+        change("blk_archive", Some(old("blk_archive")), Write::Archive),
+    ];
+    assert_eq!(store.apply(&batch, noon()).unwrap(), Applied::default());
+    let nodes = || batch.iter().map(|c| graph.node(c.id.as_str())).collect::<Vec<_>>();
+    let before = nodes();
+    let again = store.apply(&batch, noon() + TimeDelta::hours(1)).unwrap();
+    assert_eq!(nodes(), before);
+    assert_eq!(again.rejected, []);
+    let mut named = again.stale;
+    named.sort();
+    let mut all: Vec<BlockId> = batch.iter().map(|c| c.id.clone()).collect();
+    all.sort();
+    assert_eq!(
+        named, all,
+        "rows that are already as wanted are named, so that they are not counted twice"
+    );
+}
+
+fn a_change_of_any_compared_property_makes_a_change_stale(graph: &dyn Graph) {
+    let store = graph.open();
+    for (edit, label) in [
+        (json!({"hash": "0000"}), "hash"),
+        (json!({"hash": null}), "hash removed"),
+        (json!({"body_hash": "0000"}), "body_hash"),
+        (json!({"body_hash": null}), "body_hash removed"),
+        (json!({"version": 9}), "version"),
+        (json!({"version": null}), "version removed"),
+        (json!({"vault_version": 9}), "vault_version"),
+        (json!({"vault_version": null}), "vault_version removed"),
+        (json!({"source_file": "/vault/z.md"}), "source_file"),
+        (json!({"source_file": null}), "source_file removed"),
+        (json!({"conflict": true}), "conflict"),
+    ] {
+        graph.delete("blk_1");
+        let read = write(&*store, "blk_1", Write::Content(content("one")), noon());
+        graph.edit("blk_1", edit);
+        let before = graph.node("blk_1");
+        for write in [
+            Write::Content(content("two")),
+            Write::Facts(Facts { version: Some(3), ..Facts::default() }),
+            Write::Conflict(conflict()),
+            Write::Archive,
+        ] {
+            let answer =
+                store.apply(&[change("blk_1", Some(read.clone()), write)], noon()).unwrap();
+            assert_eq!(answer, stale("blk_1"), "{label}");
+            assert_eq!(graph.node("blk_1"), before, "{label}");
+        }
+    }
+    // The rest of what is compared can only be changed by a store.
+    let read = write(&*store, "blk_2", Write::Content(content("one")), noon());
+    let flagged = write(&*store, "blk_2", Write::Conflict(conflict()), noon());
+    write(&*store, "blk_2", Write::Conflict(Conflict { version: 3, ..conflict() }), noon());
+    for read in [read.clone(), flagged] {
+        let answer = store.apply(&[change("blk_2", Some(read), Write::Archive)], noon()).unwrap();
+        assert_eq!(answer, stale("blk_2"));
+    }
+    write(&*store, "blk_2", Write::Facts(Facts::default()), noon());
+    write(&*store, "blk_2", Write::Archive, noon());
+    let answer = store.apply(&[change("blk_2", Some(read), Write::Archive)], noon()).unwrap();
+    assert_eq!(answer, stale("blk_2"), "archived meanwhile");
+}
+
+fn a_node_that_is_gone_is_not_brought_back(graph: &dyn Graph) {
+    let store = graph.open();
+    let read = write(&*store, "blk_1", Write::Content(content("one")), noon());
+    graph.delete("blk_1");
+    for write in [Write::Content(content("two")), Write::Archive] {
+        let answer = store.apply(&[change("blk_1", Some(read.clone()), write)], noon()).unwrap();
+        assert_eq!(answer, stale("blk_1"));
+        assert_eq!(graph.node("blk_1"), None, "not even a stub");
+    }
+}
+
+fn one_stale_row_leaves_the_others_written(graph: &dyn Graph) {
+    let store = graph.open();
+    graph.edit("blk_2", json!({"hash": "theirs"}));
+    let batch = [create("blk_3", "three"), create("blk_1", "one"), create("blk_2", "two")];
+    assert_eq!(store.apply(&batch, noon()).unwrap(), stale("blk_2"));
+    assert_eq!(graph.node("blk_1").unwrap()["text"], "one");
+    assert_eq!(graph.node("blk_2").unwrap()["hash"], "theirs");
+    assert_eq!(graph.node("blk_3").unwrap()["text"], "three");
+    assert_eq!(store.apply(&[], noon()).unwrap(), Applied::default());
+    assert!(store.lookup(&[]).unwrap().is_empty());
+}
+
+/// Each writer raises the version of the same blocks by compare-and-set, reading again whatever was stale. If no raise
+/// is lost and none is made twice, the versions add up.
+fn writers_at_once_lose_nothing(graph: &dyn Graph) {
+    const WRITERS: usize = 4;
+    const ROUNDS: usize = 5;
+    let ids: Vec<BlockId> = (0..60).map(|i| BlockId::new(format!("blk_{i:03}"))).collect();
+    let stores: Vec<_> = (0..WRITERS).map(|_| graph.open()).collect();
+    let (written, created) = (AtomicUsize::new(0), AtomicUsize::new(0));
+    std::thread::scope(|scope| {
+        for store in &stores {
+            scope.spawn(|| {
+                for _ in 0..ROUNDS {
+                    let mut left = ids.clone();
+                    while !left.is_empty() {
+                        let mut found = store.lookup(&left).unwrap();
+                        let batch: Vec<Change> = left
+                            .iter()
+                            .map(|id| {
+                                let read = found.remove(id);
+                                let version = read.as_ref().map_or(0, |block| block.version) + 1;
+                                let content =
+                                    Content { version, ..content(&format!("{id} {version}")) };
+                                Change {
+                                    id: id.clone(),
+                                    expected: read,
+                                    write: Write::Content(content),
+                                }
+                            })
+                            .collect();
+                        let answer = store.apply(&batch, noon()).unwrap();
+                        assert_eq!(answer.rejected, []);
+                        written.fetch_add(batch.len() - answer.stale.len(), Ordering::Relaxed);
+                        let new = batch
+                            .iter()
+                            .filter(|c| c.expected.is_none() && !answer.stale.contains(&c.id));
+                        created.fetch_add(new.count(), Ordering::Relaxed);
+                        left = answer.stale;
+                    }
+                }
+            });
+        }
+    });
+    assert_eq!(written.into_inner(), ids.len() * WRITERS * ROUNDS);
+    assert_eq!(created.into_inner(), ids.len());
+    for (id, block) in stores[0].lookup(&ids).unwrap() {
+        assert_eq!(block.version, (WRITERS * ROUNDS) as i64, "{id}");
+        assert_eq!(block.hash, Some(hash(&format!("{id} {}", block.version)).to_string()));
+    }
+}
+
+fn a_long_text_is_cut_and_its_body_is_whole(graph: &dyn Graph) {
+    let store = graph.open();
+    // 9,000 bytes whose 8,000th lies inside a character.
+    let text = "a".to_owned() + &"é".repeat(4_500)[..8_999 - 1];
+    write(&*store, "blk_1", Write::Content(content(&text)), noon());
+    let node = graph.node("blk_1").unwrap();
+    let kept = node["text"].as_str().unwrap();
+    assert_eq!(kept.len(), 7_999);
+    assert!(text.starts_with(kept));
+    assert_eq!(node["body"], json!(format!("{text}, and the rest")));
+    assert_eq!(node["hash"], json!(hash(&text).to_string()), "the hash is of the whole text");
+}
+
+fn odd_characters_are_kept(graph: &dyn Graph) {
+    let store = graph.open();
+    for (i, odd) in [
+        "nul \0 nul",
+        "\u{feff}bom",
+        "\u{2028}\u{85}",
+        "🦀\u{10ffff}",
+        "e\u{301}",
+        "'; --",
+        "\u{fffe}",
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let id = format!("blk_{i}");
+        let content = Content { source_file: format!("/vault/{odd}.md"), ..content(odd) };
+        write(&*store, &id, Write::Content(content), noon());
+        let node = graph.node(&id).unwrap();
+        assert_eq!(node["text"], odd);
+        assert_eq!(node["source_file"], json!(format!("/vault/{odd}.md")));
+        write(&*store, odd, Write::Content(self::content("odd id")), noon());
+        assert_eq!(graph.node(odd).unwrap()["text"], "odd id");
+    }
+}
+
+fn a_row_that_cannot_be_stored_leaves_the_others_written(graph: &dyn Graph) {
+    let store = graph.open();
+    let long = "x".repeat(200_000);
+    let read = write(&*store, "blk_0", Write::Content(content("zero")), noon());
+    let batch = [
+        create("blk_1", "one"),
+        create(&long, "two"),
+        change("blk_none", None, Write::Archive),
+        create(&"y".repeat(1_000), "three"),
+        change("blk_0", Some(read), Write::Archive),
+    ];
+    let answer = store.apply(&batch, noon()).unwrap();
+    assert_eq!(answer.stale, []);
+    let mut rejected = answer.rejected;
+    rejected.sort();
+    assert_eq!(rejected.iter().map(|(id, _)| id.as_str()).collect::<Vec<_>>(), ["blk_none", &long]);
+    assert!(rejected[1].1.contains("200000 bytes"), "{}", rejected[1].1);
+    assert!(graph.node("blk_1").is_some() && graph.node(&"y".repeat(1_000)).is_some());
+    assert!(graph.node("blk_0").unwrap().contains_key("archived"));
+    assert!(graph.node("blk_none").is_none());
+}
+
+fn every_block_is_visited_once(graph: &dyn Graph) {
+    let store = graph.open();
+    let batch: Vec<Change> =
+        (0..2_500).map(|i| create(&format!("blk_{i}"), &format!("text {i}"))).collect();
+    assert_eq!(store.apply(&batch, noon()).unwrap(), Applied::default());
+    graph.edit("blk_stub", json!({}));
+    write(&*store, "blk_7", Write::Archive, noon());
+    let mut visited = BTreeMap::new();
+    store
+        .for_each(&mut |id, block| assert!(visited.insert(id, block).is_none(), "visited twice"))
+        .unwrap();
+    let mut ids: Vec<BlockId> = batch.into_iter().map(|c| c.id).collect();
+    ids.push(BlockId::new("blk_stub"));
+    ids.push(BlockId::new("blk_absent"));
+    let found: BTreeMap<_, _> = store.lookup(&ids).unwrap().into_iter().collect();
+    assert_eq!(found.len(), 2_501);
+    assert!(visited == found, "a visit and a lookup see the same");
+}
+
+fn only_what_was_archived_long_enough_is_purged(graph: &dyn Graph) {
+    let store = graph.open();
+    let day = |days| noon() + TimeDelta::days(days);
+    for (id, archived) in [
+        ("blk_live", None),
+        ("blk_new", Some(day(9))),
+        ("blk_old", Some(day(1))),
+        ("clm_old", Some(day(2))),
+    ] {
+        write(&*store, id, Write::Content(content(id)), noon());
+        if let Some(at) = archived {
+            write(&*store, id, Write::Archive, at);
+        }
+    }
+    let ids = |ids: &[&str]| ids.iter().map(|id| BlockId::new(*id)).collect::<Vec<_>>();
+    let related = graph.relate("clm_old");
+    let purge =
+        |detach, dry_run| store.purge(&Purge { archived_before: day(5), detach, dry_run }).unwrap();
+    for dry_run in [true, false] {
+        let purged = purge(false, dry_run);
+        if related {
+            assert_eq!(
+                (purged.deleted, purged.kept_related),
+                (ids(&["blk_old"]), ids(&["clm_old"]))
+            );
+        } else {
+            assert_eq!(
+                (purged.deleted, purged.kept_related),
+                (ids(&["blk_old", "clm_old"]), vec![])
+            );
+        }
+        assert_eq!(graph.node("blk_old").is_some(), dry_run);
+        assert_eq!(graph.node("clm_old").is_some(), dry_run || related);
+    }
+    let purged = purge(true, false);
+    assert_eq!(purged.deleted, if related { ids(&["clm_old"]) } else { vec![] });
+    assert!(graph.node("clm_old").is_none());
+    assert!(graph.node("blk_live").is_some() && graph.node("blk_new").is_some());
+}
+
+fn tokens_stay_under_their_scope(graph: &dyn Graph) {
+    let store = graph.open();
+    assert_eq!(store.token("/vault").unwrap(), None);
+    store.set_token("/vault", "first").unwrap();
+    store.set_token("/vault", "second").unwrap();
+    store.set_token("/other", "third").unwrap();
+    store.flush().unwrap();
+    let reopened = graph.open();
+    assert_eq!(reopened.token("/vault").unwrap().as_deref(), Some("second"));
+    assert_eq!(reopened.token("/other").unwrap().as_deref(), Some("third"));
+    let mut blocks = 0;
+    reopened.for_each(&mut |_, _| blocks += 1).unwrap();
+    assert_eq!(blocks, 0, "a token is no block");
+}
+
+fn what_was_written_is_there_for_the_next_run(graph: &dyn Graph) {
+    let store = graph.open();
+    let stored = write(&*store, "blk_1", Write::Content(content("one")), noon());
+    store.flush().unwrap();
+    store.flush().unwrap();
+    drop(store);
+    assert_eq!(find(&*graph.open(), "blk_1"), Some(stored));
+}
+
+fn a_healthy_store_checks_out(graph: &dyn Graph) {
+    let store = graph.open();
+    for line in store.check() {
+        assert_eq!(
+            line.level,
+            aclarai_scheduler::graph::CheckLevel::Ok,
+            "{}: {}",
+            line.name,
+            line.message
+        );
+    }
+    let batch = store.preferred_batch();
+    assert!(batch.rows >= 100 && batch.bytes >= 1 << 16);
+}
+
+macro_rules! conformance {
+    ($($case:ident)*) => {
+        mod memory {
+            $(#[test] fn $case() { super::$case(&super::Memory(Default::default())) })*
+        }
+        mod sqlite {
+            $(#[test] fn $case() { super::$case(&super::Sqlite(tempfile::tempdir().unwrap())) })*
+        }
+    };
+}
+
+conformance! {
+    a_new_block_has_all_its_properties
+    a_stub_is_filled
+    an_update_moves_the_time_and_facts_do_not
+    a_mark_is_set_and_never_taken_away
+    a_conflict_flags_and_writes_nothing_else
+    an_archived_block_comes_back
+    a_batch_sent_again_changes_nothing
+    a_change_of_any_compared_property_makes_a_change_stale
+    a_node_that_is_gone_is_not_brought_back
+    one_stale_row_leaves_the_others_written
+    writers_at_once_lose_nothing
+    a_long_text_is_cut_and_its_body_is_whole
+    odd_characters_are_kept
+    a_row_that_cannot_be_stored_leaves_the_others_written
+    every_block_is_visited_once
+    only_what_was_archived_long_enough_is_purged
+    tokens_stay_under_their_scope
+    what_was_written_is_there_for_the_next_run
+    a_healthy_store_checks_out
+}
