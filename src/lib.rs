@@ -18,6 +18,7 @@ pub mod clock;
 pub mod config;
 pub mod graph;
 pub mod job;
+pub mod jobs;
 pub mod reconcile;
 pub mod schedule;
 pub mod state;

@@ -1,0 +1,536 @@
+//! The small process that stands between the daemon and the program of a command job, so that no child outlives its run.
+//!
+//! ```text
+//! daemon --> guard --> supervisor --> program --> its children, however they detach
+//!    <----- socket ------->  (order, stop; outcome)
+//! ```
+//! Both guard and supervisor are this executable, started under another name before it reads arguments or
+//! configuration ([`dispatch`]). The supervisor adopts what the program leaves behind (`PR_SET_CHILD_SUBREAPER`: a
+//! child that called `setsid` and lost its parent comes to it, not to init), and ends all of it
+//! - when the program has ended,
+//! - when the daemon asks for it: SIGTERM to the program's process group, SIGKILL ten seconds later,
+//! - at once when the daemon is gone: its end of the socket closes, however it died.
+//!
+//! The guard does nothing but outlive a supervisor that was killed: then the children come to it, and it ends them.
+//! A guard that was killed is noticed by the supervisor through its parent-death signal. A process of its own is the
+//! price of a program without `unsafe`: what must happen between fork and exec of the program happens here instead.
+//!
+//! This file knows no job, no log and no configuration.
+
+use std::ffi::{OsStr, OsString};
+use std::fs;
+use std::io::{self, Read, Write};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::net::UnixStream;
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::{Child, Command, ExitCode, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, WaitOptions};
+use serde::{Deserialize, Serialize};
+use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGQUIT, SIGTERM};
+
+use crate::clock::{Clock, SystemClock};
+
+/// How long a program that was asked to end (SIGTERM) may take before it is killed.
+pub const STOP_GRACE: Duration = Duration::from_secs(10);
+
+/// How long killed processes may take to go: longer only if the kernel holds them (a dead network drive).
+const KILL_WAIT: Duration = Duration::from_secs(10);
+
+/// How often a condition that sends no signal is looked at again.
+const LOOK_AGAIN: Duration = Duration::from_millis(100);
+
+/// How many processes left behind are named; the rest are only counted.
+const NAMED_MAX: usize = 5;
+
+/// This executable, even after an upgrade has replaced the file.
+pub const SELF: &str = "/proc/self/exe";
+
+/// The name both processes carry in a process list. Not the program's own, so that what is meant for the daemon
+/// (`pkill aclarai`, a count of running daemons) does not hit the keepers of its jobs.
+const PROCESS_NAME: &str = "job-supervisor";
+
+const GUARD: &str = "__guard-job";
+const SUPERVISE: &str = "__supervise-job";
+
+/// What the supervisor is to run.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Order {
+    /// The program and its arguments.
+    pub(super) argv: Vec<String>,
+    /// Variables to set, or to remove, in the environment that it inherits.
+    pub(super) env: Vec<(OsString, Option<OsString>)>,
+    /// The folder it runs in.
+    pub(super) working_dir: Option<OsString>,
+}
+
+/// What came of it.
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Outcome {
+    /// How the program itself ended.
+    pub(super) ended: Ended,
+    /// How many processes were still there when the program had ended by itself; they were killed.
+    pub(super) left_behind: usize,
+    /// The first few of them, `sleep (1234)`.
+    pub(super) left_names: Vec<String>,
+    /// Whether the kernel still holds some that were killed, or some belong to another user.
+    pub(super) unkillable: bool,
+}
+
+/// How a program ended.
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum Ended {
+    /// With this exit code.
+    Exited(i32),
+    /// By this signal.
+    Signalled(i32),
+    /// It never began, for this reason.
+    NotStarted(String),
+}
+
+/// The daemon's end: a guard and supervisor at work.
+#[derive(Debug)]
+pub(super) struct Supervised {
+    pub(super) child: Child,
+    pub(super) socket: UnixStream,
+}
+
+/// Starts `program` (an executable that calls [`dispatch`] first, normally [`SELF`]) as guard and supervisor of what
+/// `order` says. `label` is shown in process lists.
+pub(super) fn start(program: &Path, label: &str, order: &Order) -> io::Result<Supervised> {
+    let (mut ours, theirs) = UnixStream::pair()?;
+    let child = Command::new(program)
+        .arg0(PROCESS_NAME)
+        .args([GUARD, label])
+        // Its own group: Ctrl-C at a terminal is for the daemon, which then asks for an orderly end.
+        .process_group(0)
+        .stdin(Stdio::from(std::os::fd::OwnedFd::from(theirs)))
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()?;
+    let mut line = serde_json::to_vec(order).map_err(io::Error::other)?;
+    line.push(b'\n');
+    // A supervisor that died already is noticed by the missing outcome; its standard error says more than this error.
+    let _ = ours.write_all(&line);
+    Ok(Supervised { child, socket: ours })
+}
+
+impl Supervised {
+    /// Asks for an orderly end. May be called twice.
+    pub(super) fn stop(&mut self) {
+        let _ = self.socket.write_all(b"s");
+        // Someone may have stopped (SIGSTOP) the keepers; a stopped one hears nothing.
+        if let Some(group) = Pid::from_raw(self.child.id().cast_signed()) {
+            let _ = rustix::process::kill_process_group(group, Signal::CONT);
+        }
+    }
+}
+
+/// Runs guard or supervisor if this process was started as one; `None` in any other process. To be called first thing
+/// in `main`: until then nothing has been read or opened.
+pub fn dispatch() -> Option<ExitCode> {
+    let mut arguments = std::env::args_os().skip(1);
+    let role = arguments.next()?;
+    if role == GUARD {
+        let label = arguments.next().unwrap_or_default();
+        Some(end(guard(&label)))
+    } else if role == SUPERVISE {
+        let guard = arguments.next().and_then(|pid| pid.to_str()?.parse().ok());
+        Some(end(supervise(guard.and_then(Pid::from_raw))))
+    } else {
+        None
+    }
+}
+
+/// The daemon reads the outcome from the socket; where that failed, standard error goes into the log line by line.
+fn end(result: io::Result<()>) -> ExitCode {
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            let _ = writeln!(io::stderr(), "{PROCESS_NAME}: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn guard(label: &OsStr) -> io::Result<()> {
+    name_this_process();
+    rustix::process::set_child_subreaper(Some(rustix::process::getpid()))?;
+    let signals = Signals::listen()?;
+    let supervisor = Command::new(SELF)
+        .arg0(PROCESS_NAME)
+        .arg(SUPERVISE)
+        .arg(rustix::process::getpid().as_raw_nonzero().to_string())
+        .arg(label)
+        .spawn()?;
+    let supervisor = pid_of(&supervisor);
+    'alive: loop {
+        signals.wait(None, None)?;
+        if signals.take_stop() {
+            let _ = rustix::process::kill_process(supervisor, Signal::TERM);
+        }
+        while let Some((pid, _)) = reap()? {
+            if pid == supervisor {
+                break 'alive;
+            }
+        }
+    }
+    kill_children(&signals)?;
+    Ok(())
+}
+
+fn supervise(guard: Option<Pid>) -> io::Result<()> {
+    name_this_process();
+    rustix::process::set_child_subreaper(Some(rustix::process::getpid()))?;
+    // Any signal would do: it ends the wait, and the loop below compares the parent.
+    rustix::process::set_parent_process_death_signal(Some(Signal::TERM))?;
+    // A session without a terminal: a program that asks for a password there fails instead of waiting for ever.
+    rustix::process::setsid()?;
+    let orphaned = || rustix::process::getppid() != guard;
+    let signals = Signals::listen()?;
+    let mut socket = UnixStream::from(io::stdin().as_fd().try_clone_to_owned()?);
+    let Some(order) = read_order(&mut socket)? else {
+        return Ok(()); // The daemon went, or thought better of it, before anything was started.
+    };
+    // A guard that died before the death signal was asked for sends none.
+    if orphaned() {
+        return Ok(());
+    }
+    let outcome = match start_program(&order) {
+        Ok(program) => watch(&program, &mut socket, &signals, &orphaned)?,
+        Err(reason) => Outcome {
+            ended: Ended::NotStarted(reason),
+            left_behind: 0,
+            left_names: Vec::new(),
+            unkillable: false,
+        },
+    };
+    // Nobody reads it where the daemon is gone.
+    let _ = serde_json::to_writer(&socket, &outcome);
+    Ok(())
+}
+
+/// The order is one line; bytes that follow it ask for an end. `None`: do not begin.
+fn read_order(socket: &mut UnixStream) -> io::Result<Option<Order>> {
+    let mut line = Vec::new();
+    let mut chunk = [0; 4096];
+    loop {
+        match socket.read(&mut chunk) {
+            Ok(0) => return Ok(None),
+            Ok(count) => line.extend_from_slice(&chunk[..count]),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(error) => return Err(error),
+        }
+        match line.iter().position(|byte| *byte == b'\n') {
+            None => {}
+            Some(end) if end + 1 < line.len() => return Ok(None),
+            Some(end) => {
+                return serde_json::from_slice(&line[..end]).map(Some).map_err(io::Error::other);
+            }
+        }
+    }
+}
+
+/// Starts the program in a process group of its own; the error is a line for a person.
+fn start_program(order: &Order) -> Result<Child, String> {
+    let Some((program, arguments)) = order.argv.split_first() else {
+        return Err("command is empty".to_owned());
+    };
+    if let Some(folder) = &order.working_dir {
+        std::env::set_current_dir(folder)
+            .map_err(|error| format!("working_dir {}: {error}", folder.to_string_lossy()))?;
+    }
+    let mut command = Command::new(program);
+    command.args(arguments).process_group(0).stdin(Stdio::null());
+    for (name, value) in &order.env {
+        match value {
+            Some(value) => command.env(name, value),
+            None => command.env_remove(name),
+        };
+    }
+    command.spawn().map_err(|error| why_not_started(program, &error))
+}
+
+fn why_not_started(program: &str, error: &io::Error) -> String {
+    // What exec(3) says of a file that is neither a binary nor begins with `#!`; std has no stable name for it.
+    let unknown_format = rustix::io::Errno::NOEXEC.raw_os_error();
+    let path = Path::new(program);
+    match error.kind() {
+        io::ErrorKind::NotFound if !program.contains('/') => {
+            format!("not found: {program} (in no folder of PATH; write its full path in command)")
+        }
+        io::ErrorKind::NotFound if path.exists() => {
+            format!("not found: the interpreter named in the first line of {program}")
+        }
+        io::ErrorKind::NotFound => format!("not found: {program}"),
+        io::ErrorKind::PermissionDenied if path.is_dir() => {
+            format!("not executable: {program} (it is a folder)")
+        }
+        io::ErrorKind::PermissionDenied => format!(
+            "not executable: {program} (chmod +x it, or put its interpreter in front in command)"
+        ),
+        _ if error.raw_os_error() == Some(unknown_format) => format!(
+            "not executable: {program} (unknown format; a script needs a first line such as #!/bin/sh)"
+        ),
+        _ => format!("cannot start {program}: {error}"),
+    }
+}
+
+/// Where a run stands, seen by its supervisor.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    /// Nobody wants it to end.
+    Running,
+    /// SIGTERM was sent; SIGKILL follows at this reading of the monotonic clock.
+    Stopping(Duration),
+}
+
+fn watch(
+    program: &Child,
+    socket: &mut UnixStream,
+    signals: &Signals,
+    orphaned: &dyn Fn() -> bool,
+) -> io::Result<Outcome> {
+    let group = pid_of(program);
+    let clock = SystemClock;
+    let mut phase = Phase::Running;
+    loop {
+        let pause = match phase {
+            Phase::Running => None,
+            Phase::Stopping(deadline) => {
+                Some(deadline.saturating_sub(clock.monotonic()).min(LOOK_AGAIN))
+            }
+        };
+        // The program may have ended before the first wait; its signal is in the pipe by then.
+        let spoken_to = signals.wait(Some(socket.as_fd()), pause)?;
+        let mut stop = signals.take_stop();
+        if spoken_to {
+            match socket.read(&mut [0; 64]) {
+                Ok(0) => break,
+                Ok(_) => stop = true,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(_) => break,
+            }
+        }
+        if orphaned() {
+            break;
+        }
+        if stop && phase == Phase::Running {
+            phase = Phase::Stopping(clock.monotonic() + STOP_GRACE);
+            let _ = rustix::process::kill_process_group(group, Signal::TERM);
+            // A stopped program would otherwise sleep through its SIGTERM.
+            let _ = rustix::process::kill_process_group(group, Signal::CONT);
+        }
+        // Seen but not yet reaped: its number cannot become another group's while that group is signalled below.
+        let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT | WaitIdOptions::NOHANG;
+        let ended = rustix::process::waitid(WaitId::Pid(group), options)?.is_some();
+        match phase {
+            Phase::Running if ended => break,
+            // Adopted ones that have ended; a job may leave thousands of them before it ends itself.
+            Phase::Running => reap_adopted(group)?,
+            // The program itself may go at once while its children still tidy up: the grace is the whole group's.
+            Phase::Stopping(_) if ended && !group_is_alive(group) => break,
+            Phase::Stopping(deadline) if clock.monotonic() >= deadline => break,
+            Phase::Stopping(_) => {}
+        }
+    }
+    let ours = Some(rustix::process::getpid());
+    let mut left = Vec::new();
+    if phase == Phase::Running {
+        left.extend(processes().filter(|process| {
+            process.pid != group && (process.group == Some(group) || process.parent == ours)
+        }));
+    }
+    let _ = rustix::process::kill_process_group(group, Signal::KILL);
+    let (status, unkillable) = kill_all(Some(group), signals)?;
+    Ok(Outcome {
+        // Still held by the kernel after SIGKILL: that is what ended it, whenever it goes.
+        ended: status.unwrap_or(Ended::Signalled(Signal::KILL.as_raw())),
+        left_behind: left.len(),
+        left_names: left.iter().take(NAMED_MAX).map(Process::to_string).collect(),
+        unkillable,
+    })
+}
+
+/// Reaps ended children other than `program`.
+fn reap_adopted(program: Pid) -> io::Result<()> {
+    let ours = Some(rustix::process::getpid());
+    let adopted = processes_in_any_state()
+        .filter(|process| process.zombie && process.parent == ours && process.pid != program);
+    for process in adopted {
+        rustix::process::waitpid(Some(process.pid), WaitOptions::NOHANG)?;
+    }
+    Ok(())
+}
+
+fn group_is_alive(group: Pid) -> bool {
+    processes().any(|process| process.group == Some(group))
+}
+
+fn kill_children(signals: &Signals) -> io::Result<()> {
+    kill_all(None, signals).map(|_| ())
+}
+
+/// Kills every child, and the children that come to this process when their parent dies, until there are none.
+/// Returns how `program` ended, and whether some would not go.
+fn kill_all(program: Option<Pid>, signals: &Signals) -> io::Result<(Option<Ended>, bool)> {
+    let clock = SystemClock;
+    let give_up = clock.monotonic() + KILL_WAIT;
+    let ours = Some(rustix::process::getpid());
+    let mut status = None;
+    loop {
+        loop {
+            match reap() {
+                Ok(Some((pid, ended))) if Some(pid) == program => status = Some(ended),
+                Ok(Some(_)) => {}
+                Ok(None) => break,
+                Err(rustix::io::Errno::CHILD) => return Ok((status, false)),
+                Err(error) => return Err(error.into()),
+            }
+        }
+        if clock.monotonic() >= give_up {
+            return Ok((status, true));
+        }
+        for child in processes().filter(|process| process.parent == ours) {
+            let _ = rustix::process::kill_process(child.pid, Signal::KILL);
+        }
+        signals.wait(None, Some(LOOK_AGAIN))?;
+    }
+}
+
+/// One child that has ended; `None` if none has, `Errno::CHILD` if there is none at all.
+fn reap() -> Result<Option<(Pid, Ended)>, rustix::io::Errno> {
+    let Some((pid, status)) = rustix::process::wait(WaitOptions::NOHANG)? else {
+        return Ok(None);
+    };
+    let ended = match status.terminating_signal() {
+        Some(signal) => Ended::Signalled(signal),
+        None => Ended::Exited(status.exit_status().unwrap_or_default()),
+    };
+    Ok(Some((pid, ended)))
+}
+
+/// A line of the kernel's process table.
+struct Process {
+    pid: Pid,
+    name: String,
+    zombie: bool,
+    parent: Option<Pid>,
+    group: Option<Pid>,
+}
+
+impl std::fmt::Display for Process {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} ({})", self.name, self.pid.as_raw_nonzero())
+    }
+}
+
+/// All processes that have not ended. Read from `/proc/*/stat`: `/proc/*/children` would be shorter, but is missing
+/// from kernels built without it.
+fn processes() -> impl Iterator<Item = Process> {
+    processes_in_any_state().filter(|process| !process.zombie)
+}
+
+fn processes_in_any_state() -> impl Iterator<Item = Process> {
+    fs::read_dir("/proc").into_iter().flatten().filter_map(|entry| {
+        let path = entry.ok()?.path();
+        path.file_name()?.to_str()?.parse::<u32>().ok()?;
+        let stat = fs::read(path.join("stat")).ok()?;
+        parse_stat(&String::from_utf8_lossy(&stat))
+    })
+}
+
+/// `1234 (name) S parent group ...`, where the name may hold anything, brackets included.
+fn parse_stat(stat: &str) -> Option<Process> {
+    let (pid, rest) = stat.split_once(" (")?;
+    let (name, rest) = rest.rsplit_once(") ")?;
+    let mut fields = rest.split(' ');
+    let state = fields.next()?;
+    let mut number = || fields.next()?.parse().ok().map(Pid::from_raw);
+    Some(Process {
+        pid: Pid::from_raw(pid.parse().ok()?)?,
+        name: name.to_owned(),
+        zombie: matches!(state, "Z" | "X"),
+        parent: number()?,
+        group: number()?,
+    })
+}
+
+fn pid_of(child: &Child) -> Pid {
+    Pid::from_raw(child.id().cast_signed()).expect("a child has a process number above zero")
+}
+
+fn name_this_process() {
+    // Only for process lists, which would otherwise show `exe`.
+    let _ = rustix::thread::set_name(c"job-supervisor");
+}
+
+/// The signals of one of these processes, turned into something to wait for.
+struct Signals {
+    arrived: UnixStream,
+    stop: Arc<AtomicBool>,
+}
+
+impl Signals {
+    fn listen() -> io::Result<Signals> {
+        let (arrived, bell) = UnixStream::pair()?;
+        arrived.set_nonblocking(true)?;
+        let stop = Arc::new(AtomicBool::new(false));
+        // The flag first: when the bell rings, it is up.
+        for signal in [SIGTERM, SIGINT, SIGHUP, SIGQUIT] {
+            signal_hook::flag::register(signal, Arc::clone(&stop))?;
+        }
+        for signal in [SIGTERM, SIGINT, SIGHUP, SIGQUIT, SIGCHLD] {
+            signal_hook::low_level::pipe::register(signal, bell.try_clone()?)?;
+        }
+        Ok(Signals { arrived, stop })
+    }
+
+    /// Waits for a signal, for `other` to have something to read, or for `timeout`; true if `other` has.
+    fn wait(&self, other: Option<BorrowedFd<'_>>, timeout: Option<Duration>) -> io::Result<bool> {
+        let mut watched = vec![PollFd::new(&self.arrived, PollFlags::IN)];
+        if let Some(other) = other {
+            watched.push(PollFd::from_borrowed_fd(other, PollFlags::IN));
+        }
+        let timeout = timeout.map(|timeout| timeout.try_into().expect("seconds, not ages"));
+        match poll(&mut watched, timeout.as_ref()) {
+            Ok(_) | Err(rustix::io::Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+        let other_ready = watched.get(1).is_some_and(|other| !other.revents().is_empty());
+        let mut drain = [0; 64];
+        while (&self.arrived).read(&mut drain).is_ok_and(|count| count > 0) {}
+        Ok(other_ready)
+    }
+
+    fn take_stop(&self) -> bool {
+        self.stop.swap(false, Ordering::AcqRel)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_process_line_is_read_whatever_the_name_holds() {
+        let process = parse_stat("12 (a) b (c) S 3 4 4 0 -1").unwrap();
+        assert_eq!(process.to_string(), "a) b (c (12)");
+        assert_eq!((process.parent, process.group), (Pid::from_raw(3), Pid::from_raw(4)));
+        assert!(!process.zombie);
+        assert!(parse_stat("12 (a) Z 0 0 0").unwrap().zombie);
+        assert!(parse_stat("").is_none());
+    }
+
+    #[test]
+    fn this_process_is_in_the_table() {
+        let ours = rustix::process::getpid();
+        let found = processes().find(|process| process.pid == ours).unwrap();
+        assert_eq!(found.parent, rustix::process::getppid());
+    }
+}

@@ -1,0 +1,9 @@
+//! The real program and real processes: one binary, a module for each subject.
+//!
+//! No test here waits for a fixed time: each waits for a condition, and fails when it has not come true within
+//! [`wait::PATIENCE`], which is generous because the machine may be busy with other things.
+
+#![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
+
+mod command_job;
+mod wait;
