@@ -22,3 +22,4 @@ pub mod jobs;
 pub mod reconcile;
 pub mod schedule;
 pub mod state;
+pub mod vault;

@@ -1,0 +1,16 @@
+//! The vault as files on a disk.
+//!
+//! This room lists the Markdown files below the tier folders (`walk`), leaves out those it remembers unchanged
+//! (`stat_cache`), reads the others while people write them (`read`) and finds the blocks in them (`parse`, `body`,
+//! `hash`). It knows nothing of graphs, versions or what should be written.
+
+mod body;
+mod hash;
+mod near_miss;
+mod parse;
+
+pub use near_miss::NearMiss;
+pub use parse::{
+    BlockFault, BlockRef, ID_BYTES_MAX, NotUtf8, PARSER_VERSION, ParseOptions, ParsedFile, Warning,
+    WarningKind, parse, parse_bytes,
+};
