@@ -1,4 +1,25 @@
-//! The checked configuration. A [`Config`] can only be made by checking; nothing after this room doubts it.
+//! What the program was told: the YAML file, `.env`, the environment and the command line, made into one [`Config`].
+//!
+//! A [`Config`] can only be made by checking, and nothing behind this room doubts it. Data moves one way:
+//!
+//! ```text
+//! text -- lines   where each key stands         \
+//!      \- raw     every value as written         > check -> Config, or every fault at once
+//! env, flags      what outranks the file        /
+//! ```
+//! Which code runs a job, and whether its own parameters are right, is not known here: see
+//! [`JobRegistry`](crate::job::JobRegistry) and [`Config::job_fault`].
+
+mod address;
+mod check;
+mod dotenv;
+mod env;
+mod error;
+mod file;
+mod given;
+mod lines;
+mod raw;
+mod value;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -6,6 +27,54 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::schedule::Schedule;
+pub use env::Env;
+pub use error::{ConfigErrors, Fault, Place};
+use given::Origin;
+pub use lines::Lines;
+pub use raw::JOB_KEYS;
+pub use value::{duration_of, parse_duration, suggestion};
+
+/// The configuration file this program comes with: every setting with its meaning and its default.
+pub const SHIPPED_FILE: &str = include_str!("../../settings/aclarai.config.yaml");
+
+/// Where Bolt listens unless told otherwise.
+const BOLT_PORT: u16 = 7687;
+
+/// What the command line says; it outranks everything else.
+#[derive(Clone, Debug, Default)]
+pub struct Overrides {
+    /// `--config`.
+    pub config: Option<PathBuf>,
+    /// `--vault`.
+    pub vault: Option<PathBuf>,
+    /// `--state-dir`.
+    pub state_dir: Option<PathBuf>,
+    /// `--log-level`.
+    pub log_level: Option<String>,
+}
+
+/// Finds and reads the configuration.
+///
+/// The file is `--config`, else `$ACLARAI_CONFIG`, else `settings/aclarai.config.yaml` below the current folder, else
+/// `/etc/aclarai-scheduler/aclarai.config.yaml`, else none: then all defaults are used and [`Config::source`] is
+/// `None`. An `Err` holds every fault there is. Call it again to reload: the files are read anew.
+pub fn load(overrides: &Overrides, env: &Env) -> Result<Config, ConfigErrors> {
+    let (variables, not_understood) = env::Variables::read(env)?;
+    let found = file::find(overrides, &variables, env.cwd())?;
+    let (source, text) = found.unzip();
+    check::checked(source, text.as_deref(), overrides, env, (variables, not_understood))
+}
+
+/// Checks a configuration that was not read from a file; `name` stands for it in messages.
+pub fn from_text(
+    yaml: &str,
+    name: &str,
+    overrides: &Overrides,
+    env: &Env,
+) -> Result<Config, ConfigErrors> {
+    let variables = env::Variables::read(env)?;
+    check::checked(Some(name.into()), Some(yaml), overrides, env, variables)
+}
 
 /// The name of a job: the key below `scheduler.jobs`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -32,7 +101,7 @@ impl fmt::Display for JobName {
 /// Everything the program was told, checked.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// The file it came from; `None` when no file was found and defaults are used.
+    /// The file it came from, as it was named; `None` when no file was found and defaults are used.
     pub source: Option<PathBuf>,
     /// Where the vault lies and which folders of it are scanned.
     pub vault: VaultConfig,
@@ -48,13 +117,26 @@ pub struct Config {
     pub log_level: log::LevelFilter,
     /// Things that are allowed but probably not meant, one line each, with path, place and remedy.
     pub warnings: Vec<String>,
+    /// What was decided in the absence of a setting and why, one line each: for `check` and the start of `serve`.
+    pub notes: Vec<String>,
     /// Line of each YAML path, for faults that are found later (a job's own parameters).
     pub lines: Lines,
 }
 
-/// Where each value stands in the YAML file: `scheduler.jobs.vault_sync.cron` -> 14.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Lines(pub BTreeMap<String, usize>);
+impl Config {
+    /// A fault in a job's parameter, found when the job is built. `key` is relative to the job (`on_missing`,
+    /// `retries.max_attempts`), empty for the job itself.
+    pub fn job_fault(&self, job: &JobName, key: &str, message: &str) -> Fault {
+        let path = match key {
+            "" => format!("scheduler.jobs.{job}"),
+            key => format!("scheduler.jobs.{job}.{key}"),
+        };
+        let file = self.source.as_deref().map(given::shown_path);
+        let at = Origin::Key(path);
+        let place = at.place(file.as_deref(), &self.lines);
+        Fault { subject: at.name().to_owned(), value: None, message: message.to_owned(), place }
+    }
+}
 
 /// `paths`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -90,6 +172,19 @@ pub struct Neo4jConfig {
     pub user: String,
     /// `NEO4J_PASSWORD`; never shown.
     pub password: Option<String>,
+}
+
+impl Neo4jConfig {
+    /// The password, which is only asked for when a connection is made: `next` and `blocks` work without. The `Err` is
+    /// a line for a person.
+    pub fn required_password(&self) -> Result<&str, String> {
+        self.password.as_deref().ok_or_else(|| {
+            format!(
+                "no password for {}: set NEO4J_PASSWORD in the environment or in .env, or databases.graph: embedded",
+                self.uri
+            )
+        })
+    }
 }
 
 impl fmt::Debug for Neo4jConfig {
@@ -160,7 +255,7 @@ impl JobSpec {
 }
 
 /// `command`, `working_dir`, `env` of a job.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct CommandSpec {
     /// The program and its arguments; no shell.
     pub argv: Vec<String>,
@@ -168,6 +263,17 @@ pub struct CommandSpec {
     pub working_dir: Option<PathBuf>,
     /// Variables added to its environment.
     pub env: BTreeMap<String, String>,
+}
+
+impl fmt::Debug for CommandSpec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // The values of `env` may be secrets.
+        f.debug_struct("CommandSpec")
+            .field("argv", &self.argv)
+            .field("working_dir", &self.working_dir)
+            .field("env", &self.env.keys())
+            .finish()
+    }
 }
 
 /// `job_defaults` and the same keys of each job.
@@ -240,3 +346,6 @@ impl RetryPolicy {
         Duration::from_secs_f64(seconds.max(0.0))
     }
 }
+
+#[cfg(test)]
+mod tests;

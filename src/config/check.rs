@@ -1,0 +1,548 @@
+//! From what was written to what holds: flags over variables over the file over defaults, each value checked.
+//!
+//! A fault does not end the checking: the default takes the value's place so that the faults behind it are found too.
+//! A configuration with faults is never handed out.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::path::{Component, Path, PathBuf};
+use std::time::Duration;
+
+use chrono_tz::Tz;
+
+use super::address::{self, Address};
+use super::env::{self, Env, Variables};
+use super::error::ConfigErrors;
+use super::given::{Findings, Given, Origin, Shown, shown_path};
+use super::raw::{self, Maybe, Raw};
+use super::value::{flag_word, whole_word};
+use super::{
+    CommandSpec, Config, GraphConfig, JobName, JobSpec, Neo4jConfig, Overrides, RetryPolicy,
+    RunPolicy, SchedulerConfig, VaultConfig, file, lines,
+};
+use crate::schedule::{Schedule, parse_zone};
+
+const VAULT: &str = "/vault";
+const TIERS: [&str; 3] = ["conversations", "summaries", "concepts"];
+const VAULT_SYNC: &str = "vault_sync";
+const VAULT_SYNC_CRON: &str = "*/30 * * * *";
+const VAULT_SYNC_DESCRIPTION: &str = "Sync vault files with knowledge graph";
+const CRON: &str = "0 2 * * *";
+const NEO4J_HOST: &str = "neo4j";
+const NEO4J_NAME: &str = "neo4j";
+const NAME_BELOW_STATE: &str = "aclarai-scheduler";
+
+/// Checks the text `yaml` of the file `source`, or the defaults where there is no file.
+pub(super) fn checked(
+    source: Option<PathBuf>,
+    yaml: Option<&str>,
+    overrides: &Overrides,
+    env: &Env,
+    (variables, dotenv_faults): (Variables<'_>, Vec<usize>),
+) -> Result<Config, ConfigErrors> {
+    let (lines, duplicates) = lines::read(yaml.unwrap_or_default());
+    let mut findings = Findings::of(source.as_deref().map(shown_path), lines);
+    for line in dotenv_faults {
+        let at = Origin::Variable { name: ".env".to_owned(), dotenv_line: Some(line) };
+        findings.warn(&at, None, "a line that is no setting is passed over: write NAME=value");
+    }
+    let raw = match yaml {
+        Some(yaml) => raw::read(yaml, duplicates, &mut findings)?,
+        None => Raw::default(),
+    };
+
+    let mut checker = Checker { overrides, variables, cwd: env.cwd(), findings, notes: Vec::new() };
+    if source.is_none() {
+        let places = file::USUAL_PLACES.join(" and ");
+        checker
+            .notes
+            .push(format!("no configuration file: looked for {places}; all defaults are used"));
+    }
+    let vault = checker.vault(raw.paths);
+    let state_dir = checker.state_dir();
+    let graph = checker.graph(raw.databases, &state_dir);
+    let scheduler = checker.scheduler(raw.scheduler);
+    let retries = retries(&raw.retries, &raw::Retries::default(), RetryPolicy::default());
+    let log_level = checker.log_level(raw.log_level);
+    checker.variables.check_pause(&mut checker.findings);
+
+    let Checker { findings, notes, .. } = checker;
+    let (lines, warnings) = findings.finish()?;
+    let warnings = warnings.iter().map(ToString::to_string).collect();
+    Ok(Config {
+        source,
+        vault,
+        graph,
+        scheduler,
+        retries,
+        state_dir,
+        log_level,
+        warnings,
+        notes,
+        lines,
+    })
+}
+
+struct Checker<'a> {
+    overrides: &'a Overrides,
+    variables: Variables<'a>,
+    cwd: &'a Path,
+    findings: Findings,
+    notes: Vec<String>,
+}
+
+impl Checker<'_> {
+    fn vault(&mut self, raw: raw::Paths) -> VaultConfig {
+        let flag = self.path_flag("--vault", &self.overrides.vault);
+        let variable = self.variables.for_path("paths.vault");
+        let root = flag.or(variable).or(as_path(raw.vault));
+        let root = root.map_or_else(|| PathBuf::from(VAULT), |given| given.value.into());
+        let root = self.absolute(&root);
+
+        let mut configured = false;
+        let mut n = 0;
+        let tiers = raw.tiers.map(|written| {
+            n += 1;
+            let variable = self.variables.for_path(&format!("paths.tier{n}"));
+            let variable = variable.map(|given| given.map(Some));
+            let written = written.map(|given| given.map(|path| path.map(OsString::from)));
+            let given = variable.or(written);
+            configured |= given.is_some();
+            match given {
+                None => Some(PathBuf::from(TIERS[n - 1])),
+                Some(Given { value: None, .. }) => None,
+                Some(Given { value: Some(path), origin }) => {
+                    let given = Given { value: path, origin };
+                    self.findings.checked(Some(given), |path| folder_below(&root, Path::new(path)))
+                }
+            }
+        });
+        if !configured && has_other_folders_only(&root) {
+            let tiers = TIERS.join(", ");
+            self.notes.push(format!(
+                "paths: {} has none of the folders {tiers}, and no tier is configured: all of it is scanned",
+                shown_path(&root)
+            ));
+            return VaultConfig { root, tiers: [None, None, None] };
+        }
+        VaultConfig { root, tiers }
+    }
+
+    fn state_dir(&mut self) -> PathBuf {
+        if let Some(dir) = self.path_flag("--state-dir", &self.overrides.state_dir) {
+            return self.absolute(Path::new(&dir.value));
+        }
+        // systemd names all of a unit's state folders, the first one first.
+        if let Some(Given { value, .. }) = self.variables.get("STATE_DIRECTORY")
+            && let Some(first) = first_of_list(&value)
+        {
+            return self.absolute(&first);
+        }
+        if let Some(Given { value, origin }) = self.variables.get("XDG_STATE_HOME") {
+            if Path::new(&value).is_absolute() {
+                return Path::new(&value).join(NAME_BELOW_STATE);
+            }
+            // So the XDG base directory specification wants it.
+            self.findings.warn(
+                &origin,
+                Some(value.shown()),
+                "not used, as it is not an absolute path",
+            );
+        }
+        match self.home() {
+            Some(home) => home.join(".local/state").join(NAME_BELOW_STATE),
+            None => {
+                let message = "there is no place for it, as neither STATE_DIRECTORY, XDG_STATE_HOME nor HOME is set: \
+                               give --state-dir PATH";
+                self.findings.faults.push(super::Fault {
+                    subject: "state folder".to_owned(),
+                    value: None,
+                    message: message.to_owned(),
+                    place: super::Place::Nowhere,
+                });
+                PathBuf::new()
+            }
+        }
+    }
+
+    fn graph(&mut self, raw: raw::Databases, state_dir: &Path) -> GraphConfig {
+        #[derive(Clone, Copy, PartialEq)]
+        enum Kind {
+            Embedded,
+            Neo4j,
+        }
+        let asked = self.findings.checked(raw.graph, |name| match name.as_str() {
+            "embedded" => Ok(Kind::Embedded),
+            "neo4j" => Ok(Kind::Neo4j),
+            _ => Err("write embedded or neo4j".to_owned()),
+        });
+        let kind = asked.unwrap_or_else(|| {
+            let because = match self.variables.any_below("databases.neo4j") {
+                _ if raw.neo4j.is_some() => Some("there is a section databases.neo4j".to_owned()),
+                Some(name) => Some(format!("{name} is set")),
+                None => None,
+            };
+            match because {
+                Some(because) => {
+                    self.notes.push(format!("databases.graph: neo4j, because {because}"));
+                    Kind::Neo4j
+                }
+                None => Kind::Embedded,
+            }
+        });
+        match kind {
+            Kind::Neo4j => GraphConfig::Neo4j(self.neo4j(raw.neo4j.unwrap_or_default())),
+            Kind::Embedded => {
+                let name =
+                    raw.embedded_path.map_or_else(|| "graph.db".to_owned(), |given| given.value);
+                GraphConfig::Embedded { path: state_dir.join(self.with_home(Path::new(&name))) }
+            }
+        }
+    }
+
+    fn neo4j(&mut self, raw: raw::Neo4j) -> Neo4jConfig {
+        self.warn_of_secret(&raw.user, "NEO4J_USER");
+        self.warn_of_secret(&raw.password, "NEO4J_PASSWORD");
+        let address = self.address(raw.uri, raw.host, raw.port);
+        let database = self.findings.checked(raw.database, |name| match name.trim() {
+            "" => Err("write the name of a database, or null".to_owned()),
+            name => Ok(name.to_owned()),
+        });
+        let tls_ca = raw.tls_ca.map(|Given { value, origin }| {
+            if !address.is_tls() {
+                let message = "has no effect: only bolt+s:// and neo4j+s:// are encrypted with a certificate to check";
+                self.findings.warn(&origin, None, message);
+            }
+            self.absolute(Path::new(&value))
+        });
+        let user =
+            self.variables.text_for_path("databases.neo4j.user", &mut self.findings).or(raw.user);
+        let password = self
+            .variables
+            .text_for_path("databases.neo4j.password", &mut self.findings)
+            .or(raw.password);
+        Neo4jConfig {
+            uri: address.to_string(),
+            database: database.unwrap_or_else(|| NEO4J_NAME.to_owned()),
+            tls_ca,
+            user: user
+                .map(|given| given.value)
+                .or(address.user)
+                .unwrap_or_else(|| NEO4J_NAME.to_owned()),
+            password: password.map(|given| given.value).or(address.password),
+        }
+    }
+
+    /// The address of the server. An address as a whole (`uri`) outranks host and port where both are given at the
+    /// same rank; a host from the environment outranks all of the file.
+    fn address(&mut self, uri: Maybe<String>, host: Maybe<String>, port: Maybe<u32>) -> Address {
+        let path = |key: &str| format!("databases.neo4j.{key}");
+        let env_uri = self.variables.text_for_path(&path("uri"), &mut self.findings);
+        let env_host = self.variables.text_for_path(&path("host"), &mut self.findings);
+        let env_port = self.variables.text_for_path(&path("port"), &mut self.findings);
+        let env_port = self.findings.checked(env_port, |port| whole_word(1..=65_535)(port));
+        let file_port = port.map(|given| given.value);
+
+        if let Some(Given { origin: Origin::Key(_), .. }) = &uri
+            && env_uri.is_none()
+            && let Some(host) = &env_host
+        {
+            let message = format!("outranks {} of the file", path("uri"));
+            self.findings.warn(&host.origin, Some(host.value.shown()), message);
+        }
+        let is_whole = env_uri.is_some();
+        let whole = env_uri.or(if env_host.is_some() { None } else { uri });
+        let mut address = match whole {
+            Some(given) => self.whole_address(given),
+            None => {
+                let host = env_host.or(host);
+                let address = self.findings.checked(host, |host| Address::of_host(host));
+                let mut address = address.unwrap_or_else(default_address);
+                address.port = file_port.map(port_number);
+                address
+            }
+        };
+        if let Some(port) = env_port.filter(|_| !is_whole) {
+            address.port = Some(port_number(port));
+        }
+        address
+    }
+
+    fn whole_address(&mut self, Given { value: uri, origin }: Given<String>) -> Address {
+        match Address::parse(&uri) {
+            Ok(address) => {
+                let has_secret = address.user.is_some() || address.password.is_some();
+                if has_secret && matches!(origin, Origin::Key(_)) {
+                    let message = "holds a user or password: take them out and set NEO4J_USER and NEO4J_PASSWORD \
+                                   in the environment or in .env";
+                    self.findings.warn(&origin, None, message);
+                }
+                address
+            }
+            Err(message) => {
+                let shown = address::without_secrets(&uri).shown();
+                self.findings.fault(&origin, Some(shown), message);
+                default_address()
+            }
+        }
+    }
+
+    fn warn_of_secret(&mut self, given: &Maybe<String>, variable: &str) {
+        if let Some(Given { origin, .. }) = given {
+            let message = format!(
+                "does not belong in this file: set {variable} in the environment or in .env"
+            );
+            self.findings.warn(origin, None, message);
+        }
+    }
+
+    fn scheduler(&mut self, raw: raw::Scheduler) -> SchedulerConfig {
+        let timezone = self.zone(raw.timezone).unwrap_or(Tz::UTC);
+        let mut raw_jobs = raw.jobs;
+        // It is there whether or not the file says so.
+        raw_jobs.entry(VAULT_SYNC.to_owned()).or_default();
+        self.warn_of_shared_variables(&raw_jobs);
+        let jobs = raw_jobs.into_iter().map(|(name, job)| {
+            let spec = self.job(&name, job, &raw.job_defaults, timezone);
+            (spec.name.clone(), spec)
+        });
+        let jobs: BTreeMap<JobName, JobSpec> = jobs.collect();
+        SchedulerConfig {
+            timezone,
+            workers: raw.workers.map_or(2, |given| given.value) as usize,
+            shutdown_grace_time: raw
+                .shutdown_grace_time
+                .map_or(Duration::from_secs(30), |given| given.value),
+            history_days: raw.history_days.map_or(90, |given| given.value),
+            jobs,
+        }
+    }
+
+    fn job(&mut self, name: &str, raw: raw::Job, defaults: &raw::Policy, zone: Tz) -> JobSpec {
+        let is_vault_sync = name == VAULT_SYNC;
+        let enabled = self.job_variable(name, "ENABLED").map(|given| {
+            self.findings.checked(Some(given), |word| {
+                flag_word(word)
+                    .ok_or_else(|| "write true or false (1, yes, on, 0, no, off)".to_owned())
+            })
+        });
+        let enabled = enabled.unwrap_or_else(|| raw.enabled.map(|given| given.value));
+        let timezone = self.zone(raw.timezone).unwrap_or(zone);
+        let cron = self.job_variable(name, "CRON").or(raw.cron);
+        let schedule = self.findings.checked(cron, |line| parsed(line, timezone));
+        let schedule = schedule.unwrap_or_else(|| {
+            let line = if is_vault_sync { VAULT_SYNC_CRON } else { CRON };
+            parsed(line, timezone).expect("the default lines are right")
+        });
+        let description = raw.description.map(|given| given.value);
+        let default_description = if is_vault_sync { VAULT_SYNC_DESCRIPTION } else { "" };
+        JobSpec {
+            name: JobName::new(name),
+            explicit_kind: raw.kind.map(|given| given.value),
+            enabled: enabled.unwrap_or(is_vault_sync),
+            manual_only: raw.manual_only.is_some_and(|given| given.value),
+            schedule,
+            timezone,
+            description: description.unwrap_or_else(|| default_description.to_owned()),
+            policy: policy(&raw.policy, defaults),
+            command: self.command(name, raw.command, raw.working_dir, raw.env),
+            params: raw.params,
+        }
+    }
+
+    fn command(
+        &mut self,
+        job: &str,
+        argv: Maybe<Vec<String>>,
+        working_dir: Maybe<String>,
+        env: BTreeMap<String, String>,
+    ) -> Option<CommandSpec> {
+        let working_dir = working_dir.map(|given| given.map(|dir| self.absolute(Path::new(&dir))));
+        match argv {
+            Some(argv) => Some(CommandSpec {
+                argv: argv.value,
+                working_dir: working_dir.map(|given| given.value),
+                env,
+            }),
+            None => {
+                let env =
+                    (!env.is_empty()).then(|| Origin::Key(format!("scheduler.jobs.{job}.env")));
+                for origin in working_dir.map(|given| given.origin).into_iter().chain(env) {
+                    self.findings.warn(&origin, None, "has no effect without command");
+                }
+                None
+            }
+        }
+    }
+
+    fn log_level(&mut self, raw: Maybe<String>) -> log::LevelFilter {
+        let flag = self.overrides.log_level.clone();
+        let flag = flag.map(|value| Given { value, origin: Origin::Flag("--log-level") });
+        let variable = self.variables.text_for_path("logging.level", &mut self.findings);
+        self.findings
+            .checked(flag.or(variable).or(raw), |word| level(word))
+            .unwrap_or(log::LevelFilter::Info)
+    }
+
+    fn zone(&mut self, given: Maybe<String>) -> Option<Tz> {
+        let Given { value, origin } = given?;
+        match parse_zone(&value) {
+            Ok(zone) => Some(zone),
+            Err(error) => {
+                // The reason repeats the name.
+                self.findings.fault(&origin, None, error.to_string());
+                None
+            }
+        }
+    }
+
+    fn job_variable(&mut self, job: &str, what: &str) -> Option<Given<String>> {
+        let given = self.variables.get(&env::variable_of_job(job, what))?;
+        env::as_text(given, &mut self.findings)
+    }
+
+    /// `a-b` and `a.b` both listen to `A_B_CRON`.
+    fn warn_of_shared_variables(&mut self, jobs: &BTreeMap<String, raw::Job>) {
+        for what in ["ENABLED", "CRON"] {
+            let mut listeners: BTreeMap<String, Vec<&str>> = BTreeMap::new();
+            for job in jobs.keys() {
+                listeners.entry(env::variable_of_job(job, what)).or_default().push(job);
+            }
+            for (variable, jobs) in listeners.into_iter().filter(|(_, jobs)| jobs.len() > 1) {
+                if let Some(Given { origin, .. }) = self.variables.get(&variable) {
+                    let message = format!("counts for {}: rename all but one", jobs.join(" and "));
+                    self.findings.warn(&origin, None, message);
+                }
+            }
+        }
+    }
+
+    fn path_flag(&mut self, name: &'static str, path: &Option<PathBuf>) -> Option<Given<OsString>> {
+        let value = path.clone()?.into_os_string();
+        let given = Given { value, origin: Origin::Flag(name) };
+        if given.value.is_empty() {
+            // A shell variable that was not set: the current folder would be a bad guess.
+            self.findings.fault(&given.origin, Some(given.value.shown()), "write a path");
+        }
+        Some(given)
+    }
+
+    fn home(&self) -> Option<PathBuf> {
+        Some(PathBuf::from(self.variables.get("HOME")?.value))
+    }
+
+    /// `~/x` below the home folder: no shell stands between a file and us.
+    fn with_home(&self, path: &Path) -> PathBuf {
+        match (path.strip_prefix("~"), self.home()) {
+            (Ok(rest), Some(home)) => home.join(rest),
+            _ => path.to_owned(),
+        }
+    }
+
+    /// From the current folder, and without `..`, so that one folder has one name.
+    fn absolute(&self, path: &Path) -> PathBuf {
+        let path = self.cwd.join(self.with_home(path));
+        if path.components().any(|part| part == Component::ParentDir) {
+            // Only the file system knows where `link/..` leads.
+            path.canonicalize().unwrap_or(path)
+        } else {
+            path.components().collect()
+        }
+    }
+}
+
+fn as_path(given: Maybe<String>) -> Option<Given<OsString>> {
+    given.map(|given| given.map(OsString::from))
+}
+
+fn first_of_list(paths: &OsString) -> Option<PathBuf> {
+    std::env::split_paths(paths).find(|path| !path.as_os_str().is_empty())
+}
+
+/// A folder of the vault, in its shortest form; `.` is the vault itself.
+fn folder_below(root: &Path, path: &Path) -> Result<PathBuf, String> {
+    if let Ok(inside) = path.strip_prefix(root)
+        && path.is_absolute()
+    {
+        let inside = if inside.as_os_str().is_empty() { Path::new(".") } else { inside };
+        return Err(format!("write it relative to paths.vault: {}", shown_path(inside)));
+    }
+    if path.is_absolute() {
+        return Err(format!("outside the vault: write a folder relative to {}", shown_path(root)));
+    }
+    if path.components().any(|part| part == Component::ParentDir) {
+        return Err("leads out of the vault: write a folder below it, without ..".to_owned());
+    }
+    if path.as_os_str().is_empty() {
+        return Err("write . for the vault itself, or null for none".to_owned());
+    }
+    let short: PathBuf = path.components().filter(|part| *part != Component::CurDir).collect();
+    Ok(if short.as_os_str().is_empty() { PathBuf::from(".") } else { short })
+}
+
+/// A folder with something in it, but none of the tiers' usual folders. One that is empty or away may be a disk that is
+/// yet to be mounted, which says nothing about what will be on it.
+fn has_other_folders_only(root: &Path) -> bool {
+    let is_filled = root.read_dir().is_ok_and(|mut entries| entries.next().is_some());
+    is_filled && TIERS.iter().all(|tier| !root.join(tier).exists())
+}
+
+fn default_address() -> Address {
+    Address::of_host(NEO4J_HOST).expect("the default host is a host")
+}
+
+fn port_number(port: u32) -> u16 {
+    u16::try_from(port).expect("checked to be at most 65535")
+}
+
+fn parsed(line: &str, zone: Tz) -> Result<Schedule, String> {
+    Schedule::parse(line, zone).map_err(|error| error.to_string())
+}
+
+/// The job's own setting, else that of `job_defaults`, else the built-in one; each key by itself.
+fn policy(own: &raw::Policy, common: &raw::Policy) -> RunPolicy {
+    let built_in = RunPolicy::default();
+    RunPolicy {
+        misfire_grace_time: first(
+            &own.misfire_grace_time,
+            &common.misfire_grace_time,
+            built_in.misfire_grace_time,
+        ),
+        coalesce: first(&own.coalesce, &common.coalesce, built_in.coalesce),
+        max_instances: first(&own.max_instances, &common.max_instances, built_in.max_instances),
+        overlap: first(&own.overlap, &common.overlap, built_in.overlap),
+        jitter: first(&own.jitter, &common.jitter, built_in.jitter),
+        timeout: first(&own.timeout, &common.timeout, built_in.timeout),
+        retries: retries(&own.retries, &common.retries, built_in.retries),
+        rerun_interrupted: first(
+            &own.rerun_interrupted,
+            &common.rerun_interrupted,
+            built_in.rerun_interrupted,
+        ),
+    }
+}
+
+fn retries(own: &raw::Retries, common: &raw::Retries, built_in: RetryPolicy) -> RetryPolicy {
+    RetryPolicy {
+        max_attempts: first(&own.max_attempts, &common.max_attempts, built_in.max_attempts),
+        backoff_factor: first(&own.backoff_factor, &common.backoff_factor, built_in.backoff_factor),
+        max_wait_time: first(&own.max_wait_time, &common.max_wait_time, built_in.max_wait_time),
+    }
+}
+
+fn first<T: Copy>(own: &Maybe<T>, common: &Maybe<T>, built_in: T) -> T {
+    own.as_ref().or(common.as_ref()).map_or(built_in, |given| given.value)
+}
+
+fn level(word: &str) -> Result<log::LevelFilter, String> {
+    use log::LevelFilter::*;
+    Ok(match word.trim().to_ascii_uppercase().as_str() {
+        "CRITICAL" | "FATAL" | "ERROR" => Error,
+        "WARNING" | "WARN" => Warn,
+        "INFO" => Info,
+        "DEBUG" => Debug,
+        "TRACE" => Trace,
+        "OFF" => Off,
+        _ => return Err("write DEBUG, INFO, WARNING, ERROR or CRITICAL".to_owned()),
+    })
+}

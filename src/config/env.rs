@@ -1,0 +1,185 @@
+//! The environment: which variable stands for which path of the YAML file.
+//!
+//! The process is asked once, into a plain map ([`Env`]), so that nothing behind it depends on the process. A `.env`
+//! file in the current folder adds variables that the process does not have; it is read anew at each use, so that a
+//! change in it counts at the next reload.
+
+use std::collections::BTreeMap;
+use std::ffi::{OsStr, OsString};
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::dotenv;
+use super::error::{ConfigErrors, Fault, Place};
+use super::given::{Findings, Given, Origin};
+use super::value::flag_word;
+
+/// Each variable and the path it outranks. The two of each job are made of its name: see [`variable_of_job`].
+pub(super) const VARIABLES: [(&str, &str); 10] = [
+    ("VAULT_PATH", "paths.vault"),
+    ("VAULT_TIER1_PATH", "paths.tier1"),
+    ("VAULT_SUMMARIES_PATH", "paths.tier2"),
+    ("VAULT_CONCEPTS_PATH", "paths.tier3"),
+    ("NEO4J_URI", "databases.neo4j.uri"),
+    ("NEO4J_HOST", "databases.neo4j.host"),
+    ("NEO4J_BOLT_PORT", "databases.neo4j.port"),
+    ("NEO4J_USER", "databases.neo4j.user"),
+    ("NEO4J_PASSWORD", "databases.neo4j.password"),
+    ("LOG_LEVEL", "logging.level"),
+];
+
+/// Pauses everything scheduled. Not a setting: it is looked at whenever a job fires.
+const AUTOMATION_PAUSE: &str = "AUTOMATION_PAUSE";
+
+/// What the process was started with: its variables and its current folder.
+#[derive(Clone, Debug)]
+pub struct Env {
+    variables: BTreeMap<OsString, OsString>,
+    cwd: PathBuf,
+}
+
+impl Env {
+    /// The environment of this process.
+    pub fn of_process() -> Result<Env, ConfigErrors> {
+        let cwd = std::env::current_dir().map_err(|error| Fault {
+            subject: "current folder".to_owned(),
+            value: None,
+            message: format!("{error}: go to a folder that exists"),
+            place: Place::Nowhere,
+        })?;
+        Ok(Env { variables: std::env::vars_os().collect(), cwd })
+    }
+
+    /// An environment made up for the occasion; nothing is taken from the process.
+    pub fn new<K, V>(cwd: impl Into<PathBuf>, variables: impl IntoIterator<Item = (K, V)>) -> Env
+    where
+        K: Into<OsString>,
+        V: Into<OsString>,
+    {
+        let variables = variables.into_iter().map(|(name, value)| (name.into(), value.into()));
+        Env { variables: variables.collect(), cwd: cwd.into() }
+    }
+
+    /// The current folder, which relative paths start from.
+    pub fn cwd(&self) -> &Path {
+        &self.cwd
+    }
+
+    /// Whether `AUTOMATION_PAUSE` asks for a pause: true, 1, yes or on in any case, in the environment or, failing that,
+    /// in `.env`, which is read anew so that an edit there pauses and resumes a running daemon. What cannot be read
+    /// asks for nothing; [`load`](super::load) warns of it.
+    pub fn asks_for_pause(&self) -> bool {
+        let paused = |variables: Variables<'_>| {
+            let given = variables.get(AUTOMATION_PAUSE)?;
+            flag_word(&given.value.to_string_lossy())
+        };
+        Variables::read(self).ok().and_then(|(variables, _)| paused(variables)).unwrap_or(false)
+    }
+}
+
+/// The variables of the process and those of `.env`.
+pub(super) struct Variables<'e> {
+    real: &'e BTreeMap<OsString, OsString>,
+    dotenv: dotenv::Variables,
+}
+
+impl<'e> Variables<'e> {
+    /// Reads `.env`; also gives its lines that are no settings.
+    pub(super) fn read(env: &'e Env) -> Result<(Variables<'e>, Vec<usize>), ConfigErrors> {
+        let (dotenv, not_understood) = match std::fs::read(env.cwd.join(".env")) {
+            Ok(bytes) => match String::from_utf8(bytes) {
+                Ok(text) => dotenv::read(&text, &env.variables),
+                Err(error) => {
+                    let at = error.utf8_error().valid_up_to();
+                    return Err(fault_of_dotenv(format!("not UTF-8 at byte {at}")));
+                }
+            },
+            // A folder of this name is a Python environment, and no business of ours.
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    io::ErrorKind::NotFound | io::ErrorKind::IsADirectory
+                ) =>
+            {
+                Default::default()
+            }
+            Err(error) => {
+                return Err(fault_of_dotenv(format!("{error}: make it readable or move it away")));
+            }
+        };
+        Ok((Variables { real: &env.variables, dotenv }, not_understood))
+    }
+
+    /// A variable that is set to something. One that is set to nothing counts as not set, but hides that of `.env`.
+    pub(super) fn get(&self, name: &str) -> Option<Given<OsString>> {
+        let given = |value: &OsStr, dotenv_line| Given {
+            value: value.to_owned(),
+            origin: Origin::Variable { name: name.to_owned(), dotenv_line },
+        };
+        let found = match self.real.get(OsStr::new(name)) {
+            Some(value) => given(value, None),
+            None => {
+                let (value, line) = self.dotenv.get(name)?;
+                given(OsStr::new(value), Some(*line))
+            }
+        };
+        Some(found).filter(|found| !found.value.is_empty())
+    }
+
+    /// The variable that outranks `path`, if it is set.
+    pub(super) fn for_path(&self, path: &str) -> Option<Given<OsString>> {
+        let (name, _) = VARIABLES.iter().find(|(_, outranked)| *outranked == path)?;
+        self.get(name)
+    }
+
+    /// The same as text.
+    pub(super) fn text_for_path(
+        &self,
+        path: &str,
+        findings: &mut Findings,
+    ) -> Option<Given<String>> {
+        as_text(self.for_path(path)?, findings)
+    }
+
+    /// The first of the variables below `section` that is set.
+    pub(super) fn any_below(&self, section: &str) -> Option<&'static str> {
+        let mut below = VARIABLES.iter().filter(|(_, path)| path.starts_with(section));
+        below.find(|(name, _)| self.get(name).is_some()).map(|(name, _)| *name)
+    }
+
+    /// Warns of an `AUTOMATION_PAUSE` that says neither yes nor no.
+    pub(super) fn check_pause(&self, findings: &mut Findings) {
+        let Some(Given { value, origin }) = self.get(AUTOMATION_PAUSE) else { return };
+        let word = value.to_string_lossy();
+        if flag_word(&word).is_none() {
+            let shown = super::given::shown_text(&word);
+            findings.warn(
+                &origin,
+                Some(shown),
+                "not understood, so nothing is paused: write true or false",
+            );
+        }
+    }
+}
+
+/// A variable as text.
+pub(super) fn as_text(given: Given<OsString>, findings: &mut Findings) -> Option<Given<String>> {
+    match given.value.into_string() {
+        Ok(value) => Some(Given { value, origin: given.origin }),
+        Err(_) => {
+            findings.fault(&given.origin, None, "not UTF-8");
+            None
+        }
+    }
+}
+
+/// `VAULT_SYNC_ENABLED` for `vault_sync`: the name in capitals, `_` for whatever a variable's name cannot hold.
+pub(super) fn variable_of_job(job: &str, what: &str) -> String {
+    let letter = |c: char| if c.is_alphanumeric() { c } else { '_' };
+    format!("{}_{what}", job.chars().map(letter).collect::<String>().to_uppercase())
+}
+
+fn fault_of_dotenv(message: String) -> ConfigErrors {
+    let place = Place::File { file: ".env".to_owned(), line: None, column: None };
+    Fault { subject: String::new(), value: None, message, place }.into()
+}

@@ -1,0 +1,147 @@
+//! A setting together with where it was given, and what was found wrong on the way.
+
+use std::borrow::Cow;
+use std::ffi::OsString;
+use std::path::Path;
+
+use super::error::{ConfigErrors, Fault, Place};
+use super::lines::Lines;
+
+/// A value and where it was given.
+#[derive(Clone, Debug)]
+pub(super) struct Given<T> {
+    pub(super) value: T,
+    pub(super) origin: Origin,
+}
+
+/// The three sources of settings, in falling order of rank.
+#[derive(Clone, Debug)]
+pub(super) enum Origin {
+    /// A flag of the command line.
+    Flag(&'static str),
+    /// A variable of the environment, or of line `dotenv_line` of `.env`.
+    Variable { name: String, dotenv_line: Option<usize> },
+    /// A path in the YAML file.
+    Key(String),
+}
+
+impl Origin {
+    pub(super) fn name(&self) -> &str {
+        match self {
+            Origin::Flag(name) => name,
+            Origin::Variable { name, .. } => name,
+            Origin::Key(path) => path,
+        }
+    }
+
+    /// Where it is, in the file `file` whose keys stand at `lines`.
+    pub(super) fn place(&self, file: Option<&str>, lines: &Lines) -> Place {
+        let in_file = |file: &str, line| Place::File { file: file.to_owned(), line, column: None };
+        match (self, file) {
+            (Origin::Flag(_), _) => Place::CommandLine,
+            (Origin::Variable { dotenv_line: None, .. }, _) => Place::Environment,
+            (Origin::Variable { dotenv_line: line, .. }, _) => in_file(".env", *line),
+            (Origin::Key(path), Some(file)) => in_file(file, lines.line_of(path)),
+            (Origin::Key(_), None) => Place::Nowhere,
+        }
+    }
+}
+
+impl<T> Given<T> {
+    pub(super) fn map<U>(self, change: impl FnOnce(T) -> U) -> Given<U> {
+        Given { value: change(self.value), origin: self.origin }
+    }
+}
+
+/// What was found so far in one reading: what must be mended, and what should be looked at.
+#[derive(Debug)]
+pub(super) struct Findings {
+    /// The file as it was named; `None` when there is none.
+    pub(super) file: Option<String>,
+    pub(super) lines: Lines,
+    pub(super) faults: Vec<Fault>,
+    pub(super) warnings: Vec<Fault>,
+}
+
+impl Findings {
+    pub(super) fn of(file: Option<String>, lines: Lines) -> Findings {
+        Findings { file, lines, faults: Vec::new(), warnings: Vec::new() }
+    }
+
+    pub(super) fn fault(&mut self, at: &Origin, value: Option<String>, message: impl Into<String>) {
+        let fault = self.finding(at, value, message.into());
+        self.faults.push(fault);
+    }
+
+    pub(super) fn warn(&mut self, at: &Origin, value: Option<String>, message: impl Into<String>) {
+        let warning = self.finding(at, value, message.into());
+        self.warnings.push(warning);
+    }
+
+    /// The value if `check` takes it; else its reason becomes a fault and the caller goes on with a default, so that
+    /// the faults behind it are found as well. A configuration with faults is never handed out.
+    pub(super) fn checked<T: Shown, U>(
+        &mut self,
+        given: Option<Given<T>>,
+        check: impl FnOnce(&T) -> Result<U, String>,
+    ) -> Option<U> {
+        let given = given?;
+        match check(&given.value) {
+            Ok(value) => Some(value),
+            Err(message) => {
+                self.fault(&given.origin, Some(given.value.shown()), message);
+                None
+            }
+        }
+    }
+
+    pub(super) fn finish(self) -> Result<(Lines, Vec<Fault>), ConfigErrors> {
+        ConfigErrors::check(self.faults)?;
+        Ok((self.lines, self.warnings))
+    }
+
+    fn finding(&self, at: &Origin, value: Option<String>, message: String) -> Fault {
+        let place = at.place(self.file.as_deref(), &self.lines);
+        Fault { subject: one_line(at.name()).into_owned(), value, message, place }
+    }
+}
+
+/// A value as a message shows it.
+pub(super) trait Shown {
+    fn shown(&self) -> String;
+}
+
+impl Shown for String {
+    fn shown(&self) -> String {
+        shown_text(self)
+    }
+}
+
+impl Shown for OsString {
+    fn shown(&self) -> String {
+        shown_text(&self.to_string_lossy())
+    }
+}
+
+/// In quotes, control characters escaped, cut where a person has seen enough to find it.
+pub(super) fn shown_text(text: &str) -> String {
+    const CHARS_MAX: usize = 60;
+    match text.char_indices().nth(CHARS_MAX) {
+        Some((cut, _)) => format!("{:?}...", &text[..cut]),
+        None => format!("{text:?}"),
+    }
+}
+
+/// The path of a file in a message.
+pub(super) fn shown_path(path: &Path) -> String {
+    one_line(&path.to_string_lossy()).into_owned()
+}
+
+/// Keys and file names may hold line breaks; a message may not.
+fn one_line(text: &str) -> Cow<'_, str> {
+    if text.chars().any(char::is_control) {
+        text.chars().flat_map(char::escape_debug).collect()
+    } else {
+        Cow::Borrowed(text)
+    }
+}

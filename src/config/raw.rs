@@ -1,0 +1,677 @@
+//! The file as written: the shapes of its sections, every value optional, each remembering its path.
+//!
+//! This is the only file besides a job's own parameters that knows the YAML is read by `serde_yaml`. The shapes are
+//! filled by hand and not by `serde`'s derive, which stops at the first value it does not like: here every value of the
+//! wrong type and every unknown key becomes a fault of its own, and the reading goes on. What a value *means* (a cron
+//! line, a zone, a path below the vault) is not asked here.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::time::Duration;
+
+use serde::Deserialize;
+use serde::de::{Deserializer, EnumAccess, MapAccess, SeqAccess, VariantAccess, Visitor};
+use serde_yaml::value::TaggedValue;
+use serde_yaml::{Mapping, Value};
+
+use super::Overlap;
+use super::error::{ConfigErrors, Fault, Place};
+use super::given::{Findings, Given, Origin};
+use super::lines::Duplicate;
+use super::value::{self, shown, suggestion};
+
+/// A value that may be given; `null` is the same as not given.
+pub(super) type Maybe<T> = Option<Given<T>>;
+/// A value that may be given, and for which `null` means something.
+pub(super) type Nullable<T> = Option<Given<Option<T>>>;
+
+const SECTIONS: &[&str] = &["paths", "databases", "scheduler", "processing", "logging"];
+const PATHS: &[&str] = &["vault", "tier1", "tier2", "tier3"];
+const DATABASES: &[&str] = &["graph", "embedded", "neo4j"];
+const EMBEDDED: &[&str] = &["path"];
+const NEO4J: &[&str] =
+    &["uri", "host", "port", "database", "tls_ca", "user", "username", "password"];
+const SCHEDULER: &[&str] =
+    &["timezone", "workers", "shutdown_grace_time", "history_days", "job_defaults", "jobs"];
+const PROCESSING: &[&str] = &["retries"];
+const LOGGING: &[&str] = &["level"];
+const RETRIES: &[&str] = &["max_attempts", "backoff_factor", "max_wait_time"];
+const JOB_DEFAULTS: &[&str] = &[
+    "misfire_grace_time",
+    "coalesce",
+    "max_instances",
+    "overlap",
+    "jitter",
+    "timeout",
+    "retries",
+    "rerun_interrupted",
+];
+
+/// The keys of a job that are the scheduler's own. All others are the job's parameters
+/// ([`JobSpec::params`](super::JobSpec::params)).
+pub const JOB_KEYS: &[&str] = &[
+    "enabled",
+    "manual_only",
+    "cron",
+    "timezone",
+    "description",
+    "kind",
+    "command",
+    "working_dir",
+    "env",
+    "misfire_grace_time",
+    "coalesce",
+    "max_instances",
+    "overlap",
+    "jitter",
+    "timeout",
+    "retries",
+    "rerun_interrupted",
+];
+
+/// The whole file.
+#[derive(Debug, Default)]
+pub(super) struct Raw {
+    pub(super) paths: Paths,
+    pub(super) databases: Databases,
+    pub(super) scheduler: Scheduler,
+    /// `processing.retries`.
+    pub(super) retries: Retries,
+    /// `logging.level`.
+    pub(super) log_level: Maybe<String>,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Paths {
+    pub(super) vault: Maybe<String>,
+    pub(super) tiers: [Nullable<String>; 3],
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Databases {
+    pub(super) graph: Maybe<String>,
+    pub(super) embedded_path: Maybe<String>,
+    /// There when the file has the section, however empty.
+    pub(super) neo4j: Option<Neo4j>,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Neo4j {
+    pub(super) uri: Maybe<String>,
+    pub(super) host: Maybe<String>,
+    pub(super) port: Maybe<u32>,
+    pub(super) database: Maybe<String>,
+    pub(super) tls_ca: Maybe<String>,
+    pub(super) user: Maybe<String>,
+    pub(super) password: Maybe<String>,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Scheduler {
+    pub(super) timezone: Maybe<String>,
+    pub(super) workers: Maybe<u32>,
+    pub(super) shutdown_grace_time: Maybe<Duration>,
+    pub(super) history_days: Maybe<u32>,
+    pub(super) job_defaults: Policy,
+    pub(super) jobs: BTreeMap<String, Job>,
+}
+
+/// `job_defaults`, and the same keys of a job.
+#[derive(Debug, Default)]
+pub(super) struct Policy {
+    pub(super) misfire_grace_time: Nullable<Duration>,
+    pub(super) coalesce: Maybe<bool>,
+    pub(super) max_instances: Maybe<u32>,
+    pub(super) overlap: Maybe<Overlap>,
+    pub(super) jitter: Maybe<Duration>,
+    pub(super) timeout: Nullable<Duration>,
+    pub(super) retries: Retries,
+    pub(super) rerun_interrupted: Maybe<bool>,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Retries {
+    pub(super) max_attempts: Maybe<u32>,
+    pub(super) backoff_factor: Maybe<f64>,
+    pub(super) max_wait_time: Maybe<Duration>,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Job {
+    pub(super) enabled: Maybe<bool>,
+    pub(super) manual_only: Maybe<bool>,
+    pub(super) cron: Maybe<String>,
+    pub(super) timezone: Maybe<String>,
+    pub(super) description: Maybe<String>,
+    pub(super) kind: Maybe<String>,
+    pub(super) command: Maybe<Vec<String>>,
+    pub(super) working_dir: Maybe<String>,
+    pub(super) env: BTreeMap<String, String>,
+    pub(super) policy: Policy,
+    pub(super) params: Mapping,
+}
+
+/// Reads the text. What is wrong with a value goes to `findings`; only a text that is no YAML at all is an `Err`.
+pub(super) fn read(
+    yaml: &str,
+    duplicates: Vec<Duplicate>,
+    findings: &mut Findings,
+) -> Result<Raw, ConfigErrors> {
+    let Tree(tree) =
+        serde_yaml::from_str(yaml).map_err(|error| broken(yaml, &error, findings.file.clone()))?;
+    for Duplicate { path, first, second } in
+        duplicates.into_iter().filter(|twin| is_ours(&twin.path))
+    {
+        let message = format!("given twice, on lines {first} and {second}: keep one");
+        findings.fault(&Origin::Key(path), None, message);
+    }
+    let sections = match tree {
+        Value::Mapping(sections) => sections,
+        Value::Null => {
+            let message = "holds no settings: all defaults are used".to_owned();
+            findings.warnings.push(fault_of_file(findings.file.clone(), None, message));
+            Mapping::new()
+        }
+        other => {
+            let message =
+                format!("{}: write sections, such as paths: and scheduler:", shown_kind(&other));
+            return Err(fault_of_file(findings.file.clone(), Some((1, 1)), message).into());
+        }
+    };
+
+    let mut file = Section { path: String::new(), left: sections, known: SECTIONS, findings };
+    let raw = Raw {
+        paths: paths(file.section("paths", PATHS)),
+        databases: databases(file.section("databases", DATABASES)),
+        scheduler: scheduler(file.section("scheduler", SCHEDULER)),
+        retries: processing(file.section("processing", PROCESSING)),
+        log_level: logging(file.section("logging", LOGGING)),
+    };
+    // Sections that are not ours are not looked at; only their names are, for a slip that would hide a whole section.
+    file.pass_over_unknown();
+    Ok(raw)
+}
+
+fn paths(mut section: Section<'_>) -> Paths {
+    let paths = Paths {
+        vault: section.maybe("vault", value::path),
+        tiers: ["tier1", "tier2", "tier3"].map(|key| section.nullable(key, value::text)),
+    };
+    section.pass_over_unknown();
+    paths
+}
+
+fn databases(mut section: Section<'_>) -> Databases {
+    let graph = section.maybe("graph", value::text);
+    let mut embedded = section.section("embedded", EMBEDDED);
+    let embedded_path = embedded.maybe("path", value::path);
+    embedded.pass_over_unknown();
+    let neo4j = section.has("neo4j").then(|| neo4j(section.section("neo4j", NEO4J)));
+    section.pass_over_unknown();
+    Databases { graph, embedded_path, neo4j }
+}
+
+fn neo4j(mut section: Section<'_>) -> Neo4j {
+    let neo4j = Neo4j {
+        uri: section.secret("uri"),
+        host: section.maybe("host", value::text),
+        port: section.maybe("port", value::whole(1..=65_535)),
+        database: section.maybe("database", value::text),
+        tls_ca: section.maybe("tls_ca", value::path),
+        user: section.secret("user").or(section.secret("username")),
+        password: section.secret("password"),
+    };
+    section.pass_over_unknown();
+    neo4j
+}
+
+fn scheduler(mut section: Section<'_>) -> Scheduler {
+    let scheduler = Scheduler {
+        timezone: section.maybe("timezone", value::text),
+        workers: section.maybe("workers", value::whole(1..=64)),
+        shutdown_grace_time: section.maybe("shutdown_grace_time", value::duration_of),
+        history_days: section.maybe("history_days", value::whole(0..=36_500)),
+        job_defaults: {
+            let mut defaults = section.section("job_defaults", JOB_DEFAULTS);
+            let policy = policy(&mut defaults);
+            defaults.refuse_unknown();
+            policy
+        },
+        jobs: jobs(section.section("jobs", &[])),
+    };
+    section.refuse_unknown();
+    scheduler
+}
+
+fn policy(section: &mut Section<'_>) -> Policy {
+    Policy {
+        misfire_grace_time: section.nullable("misfire_grace_time", value::duration_of),
+        coalesce: section.maybe("coalesce", value::flag),
+        max_instances: section.maybe("max_instances", value::whole(1..=1_000)),
+        overlap: section.maybe("overlap", overlap),
+        jitter: section.maybe("jitter", value::whole_seconds),
+        timeout: section.nullable("timeout", value::duration_over_zero),
+        retries: {
+            let mut section = section.section("retries", RETRIES);
+            let retries = retries(&mut section);
+            section.refuse_unknown();
+            retries
+        },
+        rerun_interrupted: section.maybe("rerun_interrupted", value::flag),
+    }
+}
+
+fn overlap(value: &Value) -> Result<Overlap, String> {
+    match value.as_str() {
+        Some("skip") => Ok(Overlap::Skip),
+        Some("queue") => Ok(Overlap::Queue),
+        _ => Err("write skip or queue".to_owned()),
+    }
+}
+
+fn processing(mut section: Section<'_>) -> Retries {
+    let mut shared = section.section("retries", RETRIES);
+    let retries = retries(&mut shared);
+    shared.pass_over_unknown();
+    section.pass_over_unknown();
+    retries
+}
+
+fn logging(mut section: Section<'_>) -> Maybe<String> {
+    let level = section.maybe("level", value::text);
+    section.pass_over_unknown();
+    level
+}
+
+fn retries(section: &mut Section<'_>) -> Retries {
+    Retries {
+        max_attempts: section.maybe("max_attempts", value::whole(1..=1_000)),
+        backoff_factor: section.maybe("backoff_factor", value::number(0.0..=1_000.0)),
+        max_wait_time: section.maybe("max_wait_time", value::duration_of),
+    }
+}
+
+fn jobs(mut section: Section<'_>) -> BTreeMap<String, Job> {
+    let names: Vec<Value> = section.left.keys().cloned().collect();
+    let mut jobs = BTreeMap::new();
+    for key in names {
+        match checked_name(&key) {
+            Ok(name) => {
+                let job = job(section.section(name, JOB_KEYS));
+                jobs.insert(name.to_owned(), job);
+            }
+            Err(message) => {
+                let path = section.path_of(&shown_key(&key));
+                section.findings.fault(&Origin::Key(path), None, message);
+            }
+        }
+    }
+    jobs
+}
+
+/// A job's name ends up in ids, log lines, variables and on the command line.
+fn checked_name(key: &Value) -> Result<&str, &'static str> {
+    let Value::String(name) = key else {
+        return Err("a job's name is text: put it in quotes");
+    };
+    if name.is_empty() {
+        Err("a job needs a name")
+    } else if name.chars().any(|c| c.is_whitespace() || c.is_control()) {
+        Err("a job's name has no white space: write _ instead")
+    } else if name.starts_with('-') {
+        Err("a job's name cannot begin with -, which begins an option on the command line")
+    } else if name.chars().count() > 100 {
+        Err("a job's name has at most 100 characters")
+    } else {
+        Ok(name)
+    }
+}
+
+fn job(mut section: Section<'_>) -> Job {
+    let mut job = Job {
+        enabled: section.maybe("enabled", value::flag),
+        manual_only: section.maybe("manual_only", value::flag),
+        cron: section.maybe("cron", value::text),
+        timezone: section.maybe("timezone", value::text),
+        description: section.maybe("description", value::text),
+        kind: section.maybe("kind", value::text),
+        command: section.maybe("command", value::argv),
+        working_dir: section.maybe("working_dir", value::path),
+        env: environment(section.section("env", &[])),
+        policy: policy(&mut section),
+        params: Mapping::new(),
+    };
+    for key in section.unknown_keys() {
+        if let Some(meant) = suggestion(&key, JOB_KEYS.iter().copied()) {
+            let message = format!("taken as a parameter of the job: did you mean {meant}?");
+            section.findings.warn(&Origin::Key(section.path_of(&key)), None, message);
+        }
+    }
+    job.params = section.left;
+    job
+}
+
+/// `env` of a job. The values may be secrets, so none is shown.
+fn environment(mut section: Section<'_>) -> BTreeMap<String, String> {
+    let mut variables = BTreeMap::new();
+    for (key, value) in std::mem::take(&mut section.left) {
+        let name = shown_key(&key);
+        let found = match name.contains(['=', '\0']) || name.is_empty() {
+            true => Err("this cannot be the name of a variable".to_owned()),
+            false => value::word(&value).map_err(|_| "write text, in quotes".to_owned()),
+        };
+        match found {
+            Ok(value) => drop(variables.insert(name, value)),
+            Err(message) => {
+                let at = Origin::Key(section.path_of(&name));
+                section.findings.fault(&at, None, message);
+            }
+        }
+    }
+    variables
+}
+
+/// A mapping whose keys are taken out one by one; what is left is unknown.
+struct Section<'f> {
+    path: String,
+    left: Mapping,
+    known: &'static [&'static str],
+    findings: &'f mut Findings,
+}
+
+impl Section<'_> {
+    fn of<'f>(
+        path: String,
+        value: Option<Value>,
+        known: &'static [&'static str],
+        findings: &'f mut Findings,
+    ) -> Section<'f> {
+        let left = match value {
+            None | Some(Value::Null) => Mapping::new(),
+            Some(Value::Mapping(mapping)) => mapping,
+            Some(other) => {
+                let message = "write a mapping: one `key: value` a line, indented";
+                findings.fault(&Origin::Key(path.clone()), Some(shown(&other)), message);
+                Mapping::new()
+            }
+        };
+        Section { path, left, known, findings }
+    }
+
+    fn path_of(&self, key: &str) -> String {
+        if self.path.is_empty() { key.to_owned() } else { format!("{}.{key}", self.path) }
+    }
+
+    fn has(&self, key: &str) -> bool {
+        self.left.get(key).is_some_and(|value| !value.is_null())
+    }
+
+    fn section(&mut self, key: &str, known: &'static [&'static str]) -> Section<'_> {
+        let path = self.path_of(key);
+        let mut value = self.left.remove(key);
+        // Once, for the whole of a section of the file.
+        if self.path.is_empty() {
+            value = value.map(|value| merged(value, &path, self.findings));
+        }
+        Section::of(path, value, known, self.findings)
+    }
+
+    fn maybe<T>(&mut self, key: &str, form: impl Fn(&Value) -> Result<T, String>) -> Maybe<T> {
+        let Given { value, origin } = self.nullable(key, form)?;
+        Some(Given { value: value?, origin })
+    }
+
+    fn nullable<T>(
+        &mut self,
+        key: &str,
+        form: impl Fn(&Value) -> Result<T, String>,
+    ) -> Nullable<T> {
+        let value = self.left.remove(key)?;
+        self.formed(key, value, form, shown)
+    }
+
+    /// Text that is never shown.
+    fn secret(&mut self, key: &str) -> Maybe<String> {
+        let value = self.left.remove(key)?;
+        let Given { value, origin } =
+            self.formed(key, value, value::text, |_| "(not shown)".to_owned())?;
+        Some(Given { value: value?, origin })
+    }
+
+    fn formed<T>(
+        &mut self,
+        key: &str,
+        value: Value,
+        form: impl Fn(&Value) -> Result<T, String>,
+        shown: impl Fn(&Value) -> String,
+    ) -> Nullable<T> {
+        let origin = Origin::Key(self.path_of(key));
+        if value.is_null() {
+            return Some(Given { value: None, origin });
+        }
+        match form(&value) {
+            Ok(formed) => Some(Given { value: Some(formed), origin }),
+            Err(message) => {
+                self.findings.fault(&origin, Some(shown(&value)), message);
+                None
+            }
+        }
+    }
+
+    fn unknown_keys(&self) -> Vec<String> {
+        self.left.keys().map(shown_key).collect()
+    }
+
+    /// For a section that is ours alone: an unknown key is a fault.
+    fn refuse_unknown(self) {
+        for key in self.unknown_keys() {
+            let message = match suggestion(&key, self.known.iter().copied()) {
+                Some(meant) => format!("there is no such setting: did you mean {meant}?"),
+                None => format!("there is no such setting; there are {}", self.known.join(", ")),
+            };
+            self.findings.fault(&Origin::Key(self.path_of(&key)), None, message);
+        }
+    }
+
+    /// For a section shared with other services: an unknown key is theirs, unless it looks like a slip of the pen.
+    fn pass_over_unknown(self) {
+        for key in self.unknown_keys() {
+            if let Some(meant) = suggestion(&key, self.known.iter().copied()) {
+                let message =
+                    format!("not read, as no setting has this name: did you mean {meant}?");
+                self.findings.warn(&Origin::Key(self.path_of(&key)), None, message);
+            }
+        }
+    }
+}
+
+/// Fills in what `<<` brings: keys that the mapping does not have itself, the first source first.
+fn merged(value: Value, path: &str, findings: &mut Findings) -> Value {
+    match value {
+        Value::Mapping(entries) => {
+            let mut mapping = Mapping::new();
+            for (key, value) in entries {
+                let path = format!("{path}.{}", shown_key(&key));
+                mapping.insert(key, merged(value, &path, findings));
+            }
+            let sources = match mapping.shift_remove("<<") {
+                None => Vec::new(),
+                Some(Value::Sequence(sources)) => sources,
+                Some(source) => vec![source],
+            };
+            for source in sources {
+                if let Value::Mapping(source) = source {
+                    for (key, value) in source {
+                        mapping.entry(key).or_insert(value);
+                    }
+                } else if is_ours(path) {
+                    let at = Origin::Key(format!("{path}.<<"));
+                    findings.fault(
+                        &at,
+                        Some(shown(&source)),
+                        "write an alias of a mapping, such as *defaults",
+                    );
+                }
+            }
+            Value::Mapping(mapping)
+        }
+        Value::Sequence(items) => {
+            let items = items.into_iter().enumerate();
+            items.map(|(i, item)| merged(item, &format!("{path}[{i}]"), findings)).collect()
+        }
+        other => other,
+    }
+}
+
+/// Whether a path lies where settings are read; elsewhere a key given twice is the other services' business.
+fn is_ours(path: &str) -> bool {
+    const READ: [&str; 7] = [
+        "paths",
+        "scheduler",
+        "databases.graph",
+        "databases.embedded",
+        "databases.neo4j",
+        "processing.retries",
+        "logging.level",
+    ];
+    let is_below = |read: &str| {
+        path.strip_prefix(read).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+    };
+    SECTIONS.contains(&path) || READ.into_iter().any(is_below)
+}
+
+fn shown_key(key: &Value) -> String {
+    match key {
+        Value::String(text) => text.clone(),
+        other => shown(other),
+    }
+}
+
+fn shown_kind(value: &Value) -> String {
+    match value {
+        // A file of another kind is often one long text, and may hold secrets.
+        Value::String(_) => "no YAML mapping but text".to_owned(),
+        other => shown(other),
+    }
+}
+
+fn fault_of_file(file: Option<String>, at: Option<(usize, usize)>, message: String) -> Fault {
+    let (line, column) = at.unzip();
+    let place = Place::File { file: file.unwrap_or_default(), line, column };
+    Fault { subject: String::new(), value: None, message, place }
+}
+
+/// What the YAML reader says, in one line, and what is most often behind it.
+fn broken(yaml: &str, error: &serde_yaml::Error, file: Option<String>) -> ConfigErrors {
+    let text = error.to_string();
+    let (what, location) = match error.location() {
+        // The place is said once, in front.
+        Some(at) => {
+            let place = format!(" at line {} column {}", at.line(), at.column());
+            (text.replacen(&place, "", 1), Some((at.line(), at.column())))
+        }
+        None => (text, None),
+    };
+    // Control characters come with a byte position and a line that is always 1.
+    let position = what.rsplit_once(" at position ").and_then(|(_, at)| at.parse::<usize>().ok());
+    let location = match position.and_then(|at| yaml.get(..at)) {
+        Some(before) => {
+            let column = before.chars().rev().take_while(|c| *c != '\n').count() + 1;
+            Some((before.matches('\n').count() + 1, column))
+        }
+        None => location,
+    };
+    let line =
+        location.and_then(|(line, _)| yaml.lines().nth(line.saturating_sub(1))).unwrap_or("");
+    let value = line.split_once(": ").map_or("", |(_, value)| value.trim_start());
+    let hint = if line.trim_start_matches(' ').starts_with('\t') {
+        ": indent with spaces, not tabs"
+    } else if value.starts_with(['*', '@', '%', '`']) {
+        ": put the value in quotes"
+    } else if what.contains("more than one document") {
+        ": keep one, without --- between settings"
+    } else {
+        ""
+    };
+    let message = format!("broken YAML: {what}{hint}");
+    fault_of_file(file, location, message).into()
+}
+
+/// Any YAML value. Unlike `serde_yaml`'s own reading it goes on at a key that is given twice (the later counts) and at
+/// a whole number of any size, so that these are faults among others where they matter, and none where they do not.
+struct Tree(Value);
+
+impl<'de> Deserialize<'de> for Tree {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Tree, D::Error> {
+        deserializer.deserialize_any(TreeVisitor).map(Tree)
+    }
+}
+
+struct TreeVisitor;
+
+impl<'de> Visitor<'de> for TreeVisitor {
+    type Value = Value;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a YAML value")
+    }
+
+    fn visit_unit<E>(self) -> Result<Value, E> {
+        Ok(Value::Null)
+    }
+
+    fn visit_none<E>(self) -> Result<Value, E> {
+        Ok(Value::Null)
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_i64<E>(self, value: i64) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_u64<E>(self, value: u64) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_i128<E>(self, value: i128) -> Result<Value, E> {
+        Ok((value as f64).into())
+    }
+
+    fn visit_u128<E>(self, value: u128) -> Result<Value, E> {
+        Ok((value as f64).into())
+    }
+
+    fn visit_f64<E>(self, value: f64) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_str<E>(self, value: &str) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Value, A::Error> {
+        let mut sequence = Vec::new();
+        while let Some(Tree(item)) = items.next_element()? {
+            sequence.push(item);
+        }
+        Ok(Value::Sequence(sequence))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Value, A::Error> {
+        let mut mapping = Mapping::new();
+        while let Some((Tree(key), Tree(value))) = entries.next_entry()? {
+            mapping.insert(key, value);
+        }
+        Ok(Value::Mapping(mapping))
+    }
+
+    fn visit_enum<A: EnumAccess<'de>>(self, tagged: A) -> Result<Value, A::Error> {
+        let (tag, contents) = tagged.variant::<String>()?;
+        let Tree(value) = contents.newtype_variant()?;
+        let tag = serde_yaml::value::Tag::new(tag);
+        Ok(Value::Tagged(Box::new(TaggedValue { tag, value })))
+    }
+}
