@@ -19,6 +19,7 @@ pub mod config;
 pub mod graph;
 pub mod job;
 pub mod jobs;
+pub mod logging;
 pub mod reconcile;
 pub mod schedule;
 pub mod state;

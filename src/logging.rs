@@ -1,0 +1,394 @@
+//! The log: one event, one line on standard error, as JSON for machines or as text for a person.
+//!
+//! Any room writes with the macros of the `log` crate: a fixed message, and the variables as key-values. Where the
+//! line comes from is named by the target, file and function with a dot between, which becomes the field
+//! `filename.function_name` (a line without such a target shows its module there, as other crates' lines do):
+//!
+//! ```
+//! # let (path, error) = ("a.md", "gone");
+//! log::warn!(target: "walk.read_folder", path, error; "folder left out");
+//! ```
+//!
+//! This room formats and writes; it does not know what is worth a line. Its one exception is [`log_run`], for the
+//! lines that dashboards read: their fields are fixed.
+
+use std::fmt;
+use std::io::{self, IsTerminal, Write};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use chrono::{DateTime, SecondsFormat, Utc};
+use env_logger::fmt::style::{AnsiColor, Style};
+use env_logger::{Target, WriteStyle};
+use log::kv::{self, VisitSource, VisitValue};
+use log::{Level, LevelFilter, Record};
+use serde_json::{Map, Value};
+
+use crate::clock::Clock;
+use crate::job::{RunRecord, RunState};
+
+/// The `service` of every line.
+const SERVICE: &str = "aclarai-scheduler";
+
+/// How a line looks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For a person; coloured on a terminal unless `NO_COLOR` is set.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+impl LogFormat {
+    /// What standard error asks for: text on a terminal, else JSON.
+    pub fn of_stderr() -> LogFormat {
+        if io::stderr().is_terminal() { LogFormat::Text } else { LogFormat::Json }
+    }
+}
+
+/// The log of this process, set up by [`init`].
+#[derive(Debug)]
+pub struct Logging(());
+
+/// The process has a logger already; it stays in charge.
+#[derive(Debug, thiserror::Error)]
+#[error("a logger is set up already")]
+pub struct AlreadySet;
+
+/// Sends what is logged from now on to standard error. An error if the process has a logger, this one or another: a
+/// program that uses this crate as a library may keep its own.
+pub fn init(
+    format: LogFormat,
+    level: LevelFilter,
+    clock: Arc<dyn Clock>,
+) -> Result<Logging, AlreadySet> {
+    let colours = format == LogFormat::Text && wants_colours();
+    env_logger::Builder::new()
+        .filter_level(LevelFilter::Trace)
+        // What these say below a warning holds queries with their parameters: text of blocks, and secrets.
+        .filter_module("neo4rs", LevelFilter::Warn)
+        .filter_module("rustls", LevelFilter::Warn)
+        .target(Target::Pipe(Box::new(Stderr)))
+        .write_style(if colours { WriteStyle::Always } else { WriteStyle::Never })
+        .format(move |line, record| match format {
+            LogFormat::Text => write_text(line, record, clock.now()),
+            LogFormat::Json => write_json(line, record, clock.now()),
+        })
+        .try_init()
+        .map_err(|_| AlreadySet)?;
+    let logging = Logging(());
+    logging.set_level(level);
+    Ok(logging)
+}
+
+impl Logging {
+    /// Shows lines of `level` and worse from now on.
+    pub fn set_level(&self, level: LevelFilter) {
+        log::set_max_level(level);
+    }
+
+    /// Lets a progress bar share the terminal: until the answer is dropped, each line is written inside `suspend`,
+    /// which takes the bar off the screen, calls what it is given, and draws the bar again. It must not log.
+    pub fn share_with_bar(
+        &self,
+        suspend: impl Fn(&mut dyn FnMut()) + Send + Sync + 'static,
+    ) -> SharedWithBar {
+        *bar() = Some(Arc::new(suspend));
+        SharedWithBar(())
+    }
+}
+
+/// While this lives, a progress bar makes room for each line.
+#[derive(Debug)]
+pub struct SharedWithBar(());
+
+impl Drop for SharedWithBar {
+    fn drop(&mut self) {
+        *bar() = None;
+    }
+}
+
+/// Takes a progress bar off the screen while it calls what it is given.
+type Suspend = Arc<dyn Fn(&mut dyn FnMut()) + Send + Sync>;
+
+fn bar() -> std::sync::MutexGuard<'static, Option<Suspend>> {
+    static BAR: Mutex<Option<Suspend>> = Mutex::new(None);
+    BAR.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Standard error, whatever its state: a line that cannot be written is lost, and nothing else happens.
+struct Stderr;
+
+impl Write for Stderr {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        let mut write = || {
+            let _ = io::stderr().lock().write_all(line);
+        };
+        let suspend = bar().clone();
+        match suspend {
+            Some(suspend) => suspend(&mut write),
+            None => write(),
+        }
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+fn wants_colours() -> bool {
+    let set = |name| std::env::var_os(name).filter(|value| !value.is_empty());
+    io::stderr().is_terminal()
+        && set("NO_COLOR").is_none()
+        && set("TERM").is_none_or(|term| term != "dumb")
+}
+
+/// Logs what has become of an occurrence: a run that starts or ends, or a stretch that was skipped, with the fields
+/// dashboards know: `job_id`, `job_name`, and `duration` (seconds), `success` and each statistic for a run that has
+/// ended, or `reason` for a skip.
+pub fn log_run(record: &RunRecord) {
+    use RunState::*;
+    let (level, message) = match record.state {
+        Queued => (Level::Debug, "run queued"),
+        Running => (Level::Info, "run started"),
+        Succeeded => (Level::Info, "run finished"),
+        Failed => (Level::Error, "run failed"),
+        Interrupted => (Level::Warn, "run interrupted"),
+        Skipped => (Level::Warn, "skipped"),
+    };
+    if level > log::max_level() {
+        return;
+    }
+    log::logger().log(
+        &Record::builder()
+            .level(level)
+            .target("scheduler.run_job")
+            .args(format_args!("{message}"))
+            .key_values(&Facts(facts_of(record)))
+            .build(),
+    );
+}
+
+/// The fields of one line, in order.
+struct Facts(Map<String, Value>);
+
+impl kv::Source for Facts {
+    fn visit<'kvs>(&'kvs self, visitor: &mut dyn VisitSource<'kvs>) -> Result<(), kv::Error> {
+        self.0.iter().try_for_each(|(key, value)| {
+            let value = match value {
+                Value::Null => kv::Value::null(),
+                Value::Bool(flag) => kv::Value::from(*flag),
+                Value::String(text) => kv::Value::from(text.as_str()),
+                Value::Number(number) => {
+                    match (number.as_u64(), number.as_i64(), number.as_f64()) {
+                        (Some(number), _, _) => kv::Value::from(number),
+                        (_, Some(number), _) => kv::Value::from(number),
+                        (_, _, Some(number)) => kv::Value::from(number),
+                        _ => kv::Value::from_display(number),
+                    }
+                }
+                nested => kv::Value::from_display(nested),
+            };
+            visitor.visit_pair(kv::Key::from_str(key), value)
+        })
+    }
+}
+
+fn facts_of(record: &RunRecord) -> Map<String, Value> {
+    let mut facts = Map::new();
+    let mut fact = |name: &str, value: Value| facts.insert(name.to_owned(), value);
+    if let Some(reason) = record.reason {
+        fact("reason", reason.as_str().into());
+    }
+    fact("job_id", record.run_id.as_str().into());
+    fact("job_name", record.job.as_str().into());
+    match record.state {
+        RunState::Skipped => {
+            fact("count", record.count.into());
+            fact("first", rfc3339(record.scheduled_for).into());
+            fact("last", rfc3339(record.last_scheduled_for).into());
+        }
+        RunState::Queued | RunState::Running => {
+            fact("trigger", record.trigger.as_str().into());
+            fact("scheduled_for", rfc3339(record.scheduled_for).into());
+            fact("lateness", seconds(record.lateness_s));
+            if let Some(queue_wait_s) = record.queue_wait_s {
+                fact("queue_wait", seconds(queue_wait_s));
+            }
+            if record.coalesced > 0 {
+                fact("coalesced", record.coalesced.into());
+            }
+        }
+        RunState::Succeeded | RunState::Failed | RunState::Interrupted => {
+            fact("duration", record.duration_s.map_or(Value::Null, seconds));
+            fact("success", (record.state == RunState::Succeeded).into());
+            if record.attempt > 1 {
+                fact("attempt", record.attempt.into());
+            }
+            if let Some(error) = &record.error {
+                fact("error", error.as_str().into());
+            }
+        }
+    }
+    for (name, value) in &record.stats {
+        // A statistic does not pass itself off as a fact of the scheduler.
+        let taken = RESERVED.contains(&name.as_str()) || facts.contains_key(name);
+        let name = if taken { format!("stats.{name}") } else { name.clone() };
+        facts.insert(name, value.clone());
+    }
+    facts
+}
+
+/// Seconds as a person reads them, to the millisecond.
+fn seconds(seconds: f64) -> Value {
+    ((seconds * 1_000.0).round() / 1_000.0).into()
+}
+
+fn rfc3339(time: DateTime<Utc>) -> String {
+    time.to_rfc3339_opts(SecondsFormat::Secs, true)
+}
+
+/// The fields every line begins with.
+const RESERVED: [&str; 5] = ["timestamp", "level", "service", "filename.function_name", "message"];
+
+fn write_json(out: &mut impl Write, record: &Record<'_>, now: DateTime<Utc>) -> io::Result<()> {
+    let mut line = Map::new();
+    let values = [
+        now.to_rfc3339_opts(SecondsFormat::Millis, true).into(),
+        level_name(record.level()).into(),
+        SERVICE.into(),
+        place_of(record).into(),
+        record.args().to_string().into(),
+    ];
+    line.extend(RESERVED.into_iter().map(str::to_owned).zip::<[Value; 5]>(values));
+    for_each_fact(record, |key, value| {
+        line.entry(key).or_insert(value);
+    });
+    serde_json::to_writer(&mut *out, &line)?;
+    out.write_all(b"\n")
+}
+
+fn write_text(out: &mut impl Write, record: &Record<'_>, now: DateTime<Utc>) -> io::Result<()> {
+    let dim = Style::new().dimmed();
+    let colour = match record.level() {
+        Level::Error => AnsiColor::Red,
+        Level::Warn => AnsiColor::Yellow,
+        Level::Info => AnsiColor::Green,
+        Level::Debug | Level::Trace => AnsiColor::Blue,
+    };
+    let level = Style::new().bold().fg_color(Some(colour.into()));
+    write!(out, "{dim}{}{dim:#} ", now.to_rfc3339_opts(SecondsFormat::Millis, true))?;
+    write!(out, "{level}{:<7}{level:#} ", level_name(record.level()))?;
+    write!(out, "{}", Shown(&record.args().to_string()))?;
+    let mut facts = String::new();
+    for_each_fact(record, |key, value| {
+        let key = Shown(&key);
+        facts += &match value {
+            Value::String(text) if is_plain(&text) => format!(" {dim}{key}={dim:#}{text}"),
+            Value::String(text) => format!(" {dim}{key}={dim:#}\"{}\"", Shown(&text)),
+            other => format!(" {dim}{key}={dim:#}{other}"),
+        }
+    });
+    writeln!(out, "{facts} {dim}({}){dim:#}", place_of(record))
+}
+
+/// The original's names.
+fn level_name(level: Level) -> &'static str {
+    match level {
+        Level::Error => "ERROR",
+        Level::Warn => "WARNING",
+        Level::Info => "INFO",
+        Level::Debug => "DEBUG",
+        Level::Trace => "TRACE",
+    }
+}
+
+/// `filename.function_name`: the target where a line names it, else the last two names of the module.
+fn place_of(record: &Record<'_>) -> String {
+    let target = record.target();
+    if !target.contains("::") && target.contains('.') {
+        return target.to_owned();
+    }
+    let path = target.strip_prefix(concat!(env!("CARGO_CRATE_NAME"), "::")).unwrap_or(target);
+    let mut names: Vec<&str> = path.rsplit("::").take(2).collect();
+    names.reverse();
+    names.join(".")
+}
+
+fn for_each_fact(record: &Record<'_>, each: impl FnMut(String, Value)) {
+    struct Facts<F>(F);
+    impl<'kvs, F: FnMut(String, Value)> VisitSource<'kvs> for Facts<F> {
+        fn visit_pair(
+            &mut self,
+            key: kv::Key<'kvs>,
+            value: kv::Value<'kvs>,
+        ) -> Result<(), kv::Error> {
+            let mut typed = Typed(Value::Null);
+            value.visit(&mut typed)?;
+            (self.0)(key.to_string(), typed.0);
+            Ok(())
+        }
+    }
+    // The visitor has no error of its own, and a line with some of its facts is better than none.
+    let _ = record.key_values().visit(&mut Facts(each));
+}
+
+/// Takes a value as what it is, so that a number stays a number.
+struct Typed(Value);
+
+impl VisitValue<'_> for Typed {
+    fn visit_any(&mut self, value: kv::Value<'_>) -> Result<(), kv::Error> {
+        self.0 = value.to_string().into();
+        Ok(())
+    }
+
+    fn visit_null(&mut self) -> Result<(), kv::Error> {
+        self.0 = Value::Null;
+        Ok(())
+    }
+
+    fn visit_u64(&mut self, value: u64) -> Result<(), kv::Error> {
+        self.0 = value.into();
+        Ok(())
+    }
+
+    fn visit_i64(&mut self, value: i64) -> Result<(), kv::Error> {
+        self.0 = value.into();
+        Ok(())
+    }
+
+    fn visit_f64(&mut self, value: f64) -> Result<(), kv::Error> {
+        self.0 = value.into();
+        Ok(())
+    }
+
+    fn visit_bool(&mut self, value: bool) -> Result<(), kv::Error> {
+        self.0 = value.into();
+        Ok(())
+    }
+}
+
+/// Whether a value can stand without quotes.
+fn is_plain(text: &str) -> bool {
+    !text.is_empty()
+        && text.chars().all(|c| !c.is_whitespace() && !is_hidden(c) && !matches!(c, '"' | '='))
+}
+
+/// Text on a terminal: what could break the line, move the cursor or turn the reading direction is escaped.
+struct Shown<'a>(&'a str);
+
+impl fmt::Display for Shown<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.chars().try_for_each(|c| match is_hidden(c) {
+            true => write!(f, "{}", c.escape_default()),
+            false => write!(f, "{c}"),
+        })
+    }
+}
+
+fn is_hidden(c: char) -> bool {
+    c.is_control() || matches!(c, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+#[cfg(test)]
+mod tests;
