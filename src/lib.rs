@@ -20,6 +20,7 @@ pub mod graph;
 pub mod job;
 pub mod jobs;
 pub mod logging;
+pub mod pause;
 pub mod reconcile;
 pub mod schedule;
 pub mod state;

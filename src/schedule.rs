@@ -143,33 +143,21 @@ pub fn parse_zone(name: &str) -> Result<Tz, ScheduleError> {
     let distance = |zone: &Tz| {
         let known = zone.name().to_lowercase();
         // People leave the continent out: `berlin` is as near as a name can be that is not written in full.
-        let city =
-            known.rsplit('/').next().map_or(usize::MAX, |city| letters_apart(&wanted, city) + 1);
-        letters_apart(&wanted, &known).min(city)
+        let city = known
+            .rsplit('/')
+            .next()
+            .map_or(usize::MAX, |city| strsim::osa_distance(&wanted, city) + 1);
+        strsim::osa_distance(&wanted, &known).min(city)
     };
     let nearest =
         TZ_VARIANTS.iter().map(|zone| (distance(zone), zone)).min_by_key(|(apart, _)| *apart);
     let remedy = match nearest {
-        Some((apart, zone)) if apart <= 3 && apart < wanted.chars().count() => {
+        Some((apart, zone)) if apart <= 3 && apart * 2 < wanted.chars().count() => {
             format!("did you mean {:?}?", zone.name())
         }
         _ => "write an IANA name such as \"Europe/Berlin\" or \"UTC\"".to_owned(),
     };
     Err(ScheduleError(format!("unknown time zone {name:?}: {remedy}")))
-}
-
-/// How many letters must be added, dropped or changed to make one word of the other.
-fn letters_apart(a: &str, b: &str) -> usize {
-    let mut row: Vec<usize> = (0..=b.chars().count()).collect();
-    for (i, from) in a.chars().enumerate() {
-        let mut diagonal = std::mem::replace(&mut row[0], i + 1);
-        for (j, to) in b.chars().enumerate() {
-            let changed = diagonal + usize::from(from != to);
-            diagonal = row[j + 1];
-            row[j + 1] = changed.min(diagonal + 1).min(row[j] + 1);
-        }
-    }
-    row[row.len() - 1]
 }
 
 /// Why a line or a zone was refused: one line, what is wrong and what to write instead. It is made to stand behind

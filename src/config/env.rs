@@ -65,15 +65,19 @@ impl Env {
         &self.cwd
     }
 
-    /// Whether `AUTOMATION_PAUSE` asks for a pause: true, 1, yes or on in any case, in the environment or, failing that,
-    /// in `.env`, which is read anew so that an edit there pauses and resumes a running daemon. What cannot be read
-    /// asks for nothing; [`load`](super::load) warns of it.
-    pub fn asks_for_pause(&self) -> bool {
-        let paused = |variables: Variables<'_>| {
-            let given = variables.get(AUTOMATION_PAUSE)?;
-            flag_word(&given.value.to_string_lossy())
-        };
-        Variables::read(self).ok().and_then(|(variables, _)| paused(variables)).unwrap_or(false)
+    /// Whether `AUTOMATION_PAUSE` asks for a pause (true, 1, yes or on in any case), and if so, what asks: the variable
+    /// in the environment or, failing that, in `.env`, which is read anew so that an edit there pauses and resumes a
+    /// running daemon. What cannot be read asks for nothing; [`load`](super::load) warns of it.
+    pub fn asks_for_pause(&self) -> Option<String> {
+        let (variables, _) = Variables::read(self).ok()?;
+        let Given { value, origin } = variables.get(AUTOMATION_PAUSE)?;
+        let value = value.to_string_lossy();
+        flag_word(&value)?.then(|| match origin {
+            Origin::Variable { dotenv_line: Some(line), .. } => {
+                format!("{AUTOMATION_PAUSE}={} (.env:{line})", value.trim())
+            }
+            _ => format!("{AUTOMATION_PAUSE}={} in the environment", value.trim()),
+        })
     }
 }
 

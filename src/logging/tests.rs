@@ -180,16 +180,16 @@ fn facts_come_out_of_the_log_crate_as_they_went_in() {
 
 #[test]
 fn a_bar_makes_room_for_each_line_and_only_while_it_is_there() {
+    let write = || assert_eq!(Stderr.write(b"").unwrap(), 0);
     let suspended = Arc::new(Mutex::new(0));
     let count = Arc::clone(&suspended);
     let shared = Logging(()).share_with_bar(move |write| {
         *count.lock().unwrap() += 1;
         write();
     });
-    Stderr.write_all(b"").unwrap();
-    Stderr.write(b"").unwrap();
+    write();
     drop(shared);
-    Stderr.write(b"").unwrap();
+    write();
     assert_eq!(*suspended.lock().unwrap(), 1);
 }
 
