@@ -3,6 +3,8 @@
 //! The suite speaks to a store through `GraphStore` alone, and to the graph behind it as another service would, by
 //! `Graph::edit`. Neo4j joins when `ACLARAI_TEST_NEO4J_URI` is set (`tests/neo4j start; eval "$(tests/neo4j env)"`).
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};

@@ -97,21 +97,21 @@ impl Node {
 }
 
 /// Where in an operation a meddler is called.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Moment {
+#[derive(Clone, Copy, Debug)]
+pub enum Moment<'a> {
     /// A lookup or a visit of all begins.
     BeforeRead,
     /// A batch has been sent; nothing of it is written yet.
-    BeforeApply,
+    BeforeApply(&'a [Change]),
     /// A batch is written for good; the answer is on its way.
-    AfterApply,
+    AfterApply(&'a [Change]),
     /// A flush, token or purge operation begins.
     BeforeOther,
 }
 
 /// Changes the nodes as another service would, or fails the operation.
 pub type Meddler =
-    Box<dyn FnMut(Moment, &mut BTreeMap<BlockId, Node>) -> Result<(), GraphError> + Send>;
+    Box<dyn FnMut(Moment<'_>, &mut BTreeMap<BlockId, Node>) -> Result<(), GraphError> + Send>;
 
 /// Blocks in a map. Clones share one graph, as two connections to one server do.
 #[derive(Clone, Default)]
@@ -127,7 +127,7 @@ struct Inner {
 }
 
 impl Inner {
-    fn meddle(&mut self, moment: Moment) -> Result<(), GraphError> {
+    fn meddle(&mut self, moment: Moment<'_>) -> Result<(), GraphError> {
         match &mut self.meddler {
             Some(meddler) => meddler(moment, &mut self.nodes),
             None => Ok(()),
@@ -165,11 +165,11 @@ impl GraphStore for MemoryStore {
     }
 
     fn apply(&self, changes: &[Change], at: DateTime<Utc>) -> Result<Applied, GraphError> {
-        let (changes, rejected) = fit(changes);
+        let (fitting, rejected) = fit(changes);
         let mut applied = Applied { stale: Vec::new(), rejected };
         let mut inner = self.inner();
-        inner.meddle(Moment::BeforeApply)?;
-        for change in changes {
+        inner.meddle(Moment::BeforeApply(changes))?;
+        for change in fitting {
             let found = inner.nodes.get(&change.id).map(Node::stored);
             if found == change.expected {
                 inner.nodes.entry(change.id.clone()).or_default().write(&change.write, at);
@@ -177,7 +177,7 @@ impl GraphStore for MemoryStore {
                 applied.stale.push(change.id.clone());
             }
         }
-        inner.meddle(Moment::AfterApply)?;
+        inner.meddle(Moment::AfterApply(changes))?;
         Ok(applied)
     }
 

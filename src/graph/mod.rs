@@ -11,6 +11,7 @@ mod sqlite;
 mod wrap;
 
 use std::collections::HashMap;
+use std::path::Path;
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
@@ -51,7 +52,7 @@ pub fn open_dry(
 ) -> Result<Box<dyn GraphStore>, GraphError> {
     match config {
         // No file yet: a real run would start from an empty graph, so an empty one stands in for it.
-        GraphConfig::Embedded { path } if !path.exists() => {
+        GraphConfig::Embedded { path } if is_missing(path) => {
             Ok(Box::new(DryRun::new(MemoryStore::new())))
         }
         GraphConfig::Embedded { .. } => {
@@ -59,6 +60,32 @@ pub fn open_dry(
         }
         GraphConfig::Neo4j(_) => Err(without_neo4j()),
     }
+}
+
+/// What `check` says about the configured store: each thing a sync needs of it, and what to do where it is not so.
+/// Changes nothing.
+pub fn check(
+    config: &GraphConfig,
+    retries: RetryPolicy,
+    interrupt: Interrupt,
+    clock: Arc<dyn Clock>,
+) -> Vec<CheckLine> {
+    match config {
+        GraphConfig::Embedded { path } if is_missing(path) => vec![sqlite::check_missing(path)],
+        _ => match open_dry(config, retries, interrupt, clock) {
+            Ok(store) => store.check(),
+            Err(error) => vec![CheckLine {
+                name: "graph".to_owned(),
+                level: CheckLevel::Error,
+                message: error.to_string(),
+            }],
+        },
+    }
+}
+
+/// Whether there is surely no file: one that cannot be looked at is for opening to complain about.
+fn is_missing(path: &Path) -> bool {
+    matches!(path.try_exists(), Ok(false))
 }
 
 fn without_neo4j() -> GraphError {
@@ -386,4 +413,52 @@ pub enum GraphError {
     /// The run was told to stop.
     #[error("told to stop")]
     Cancelled,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::SystemClock;
+
+    #[test]
+    fn only_a_real_run_makes_a_graph() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("state/graph.db");
+        let config = GraphConfig::Embedded { path: path.clone() };
+        let with =
+            || (RetryPolicy::default(), Arc::new(|| false) as Interrupt, Arc::new(SystemClock));
+        let check = || {
+            let (retries, interrupt, clock) = with();
+            check(&config, retries, interrupt, clock)
+        };
+        let open_dry = || {
+            let (retries, interrupt, clock) = with();
+            open_dry(&config, retries, interrupt, clock).unwrap()
+        };
+
+        let lines = check();
+        assert_eq!((lines.len(), lines[0].level), (1, CheckLevel::Ok));
+        assert!(lines[0].message.contains("the first sync makes it"), "{}", lines[0].message);
+        assert_eq!(open_dry().token("/vault").unwrap(), None);
+        assert!(!path.parent().unwrap().exists(), "neither a check nor a dry run makes anything");
+
+        let (retries, interrupt, clock) = with();
+        open(&config, retries, interrupt, clock).unwrap().set_token("/vault", "t").unwrap();
+        assert_eq!(open_dry().token("/vault").unwrap().as_deref(), Some("t"));
+        assert!(check().len() > 1 && check().iter().all(|line| line.level == CheckLevel::Ok));
+    }
+
+    #[test]
+    fn a_text_is_cut_between_characters() {
+        for (text, kept) in [
+            ("short".to_owned(), 5),
+            ("a".repeat(TEXT_BYTES_MAX), TEXT_BYTES_MAX),
+            ("a".repeat(TEXT_BYTES_MAX + 1), TEXT_BYTES_MAX),
+            ("é".repeat(TEXT_BYTES_MAX), TEXT_BYTES_MAX),
+            (format!("a{}", "é".repeat(TEXT_BYTES_MAX)), TEXT_BYTES_MAX - 1),
+            (format!("a{}", "🦀".repeat(TEXT_BYTES_MAX)), TEXT_BYTES_MAX - 3),
+        ] {
+            assert_eq!(indexable(&text).len(), kept);
+        }
+    }
 }

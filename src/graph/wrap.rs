@@ -221,3 +221,220 @@ impl<S: GraphStore> GraphStore for DryRun<S> {
         self.0.preferred_batch()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+    use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+
+    use super::*;
+    use crate::block::{ContentHash, Tier};
+    use crate::clock::ManualClock;
+    use crate::graph::{Content, MemoryStore, Moment, Write};
+
+    fn noon() -> DateTime<Utc> {
+        "2026-08-24T12:00:00Z".parse().unwrap()
+    }
+
+    fn create(id: &str) -> Change {
+        let content = Content {
+            text: id.to_owned(),
+            hash: ContentHash([1; 32]),
+            body: id.to_owned(),
+            body_hash: ContentHash([2; 32]),
+            version: 1,
+            vault_version: 1,
+            tier: Tier::One,
+            source_file: "/vault/a.md".to_owned(),
+            mark: true,
+        };
+        Change { id: BlockId::new(id), expected: None, write: Write::Content(content) }
+    }
+
+    fn patience(max_attempts: u32) -> Patience {
+        // No waiting, so that no test has to move the clock.
+        let policy =
+            RetryPolicy { max_attempts, backoff_factor: 2.0, max_wait_time: Duration::ZERO };
+        Patience::new(policy, Arc::new(|| false), Arc::new(ManualClock::at(noon())))
+    }
+
+    fn ids(store: &MemoryStore) -> Vec<String> {
+        store.edit(|nodes| nodes.keys().map(BlockId::to_string).collect())
+    }
+
+    #[test]
+    fn a_transient_fault_is_tried_again_as_often_as_configured() {
+        for (faults, attempts, works) in [(0, 1, true), (1, 1, false), (2, 3, true), (3, 3, false)]
+        {
+            let store = MemoryStore::new();
+            let mut left = faults;
+            store.meddle(Box::new(move |moment, _| match moment {
+                Moment::BeforeApply(_) if left > 0 => {
+                    left -= 1;
+                    Err(GraphError::Transient("server went away".to_owned()))
+                }
+                _ => Ok(()),
+            }));
+            let answer =
+                Retrying::new(store.clone(), patience(attempts)).apply(&[create("a")], noon());
+            assert_eq!(answer.is_ok(), works, "{faults} faults, {attempts} attempts");
+            assert_eq!(ids(&store).len(), usize::from(works));
+        }
+    }
+
+    #[test]
+    fn what_cannot_get_better_is_not_tried_again() {
+        let tries = AtomicU32::new(0);
+        let answer: Result<(), _> = patience(5).insist(|| {
+            tries.fetch_add(1, Ordering::Relaxed);
+            Err(GraphError::Unavailable("wrong password".to_owned()))
+        });
+        assert!(matches!(answer, Err(GraphError::Unavailable(_))));
+        assert_eq!(tries.into_inner(), 1);
+    }
+
+    #[test]
+    fn a_row_whose_answer_was_lost_is_done_and_a_foreign_one_is_stale() {
+        let store = MemoryStore::new();
+        let mut lost = false;
+        store.meddle(Box::new(move |moment, nodes| match moment {
+            Moment::AfterApply(_) if !lost => {
+                lost = true;
+                nodes.get_mut(&BlockId::new("b")).unwrap().version = Some(9);
+                Err(GraphError::Transient("connection reset".to_owned()))
+            }
+            _ => Ok(()),
+        }));
+        let answer = Retrying::new(store, patience(2)).apply(&[create("a"), create("b")], noon());
+        assert_eq!(answer.unwrap(), Applied { stale: vec![BlockId::new("b")], rejected: vec![] });
+    }
+
+    #[test]
+    fn a_rejected_batch_is_halved_until_its_bad_rows_are_known() {
+        let store = MemoryStore::new();
+        store.meddle(Box::new(|moment, _| match moment {
+            Moment::BeforeApply(changes)
+                if changes.iter().any(|c| c.id.as_str().starts_with("bad")) =>
+            {
+                Err(GraphError::Rejected("too large to index".to_owned()))
+            }
+            _ => Ok(()),
+        }));
+        let batch: Vec<Change> =
+            ["a", "bad1", "b", "c", "d", "bad2", "e"].into_iter().map(create).collect();
+        let answer = Retrying::new(store.clone(), patience(1)).apply(&batch, noon()).unwrap();
+        let reason = "too large to index".to_owned();
+        assert_eq!(
+            answer.rejected,
+            [(BlockId::new("bad1"), reason.clone()), (BlockId::new("bad2"), reason)]
+        );
+        assert_eq!(ids(&store), ["a", "b", "c", "d", "e"]);
+    }
+
+    #[test]
+    fn a_wait_ends_when_the_run_does() {
+        let clock = Arc::new(ManualClock::at(noon()));
+        let stop = Arc::new(AtomicBool::new(false));
+        let heard = Arc::clone(&stop);
+        let interrupt: Interrupt = Arc::new(move || heard.load(Ordering::Relaxed));
+        let policy = RetryPolicy {
+            max_wait_time: Duration::from_secs(3600),
+            backoff_factor: 3600.0,
+            max_attempts: 9,
+        };
+        let answer: Result<(), _> = Patience::new(policy, interrupt, clock).insist(|| {
+            stop.store(true, Ordering::Relaxed);
+            Err(GraphError::Transient("down".to_owned()))
+        });
+        assert!(matches!(answer, Err(GraphError::Cancelled)));
+    }
+
+    #[test]
+    fn waits_are_spread_but_never_longer_than_configured() {
+        let clock = Arc::new(ManualClock::at(noon()));
+        let patience =
+            Patience::new(RetryPolicy::default(), Arc::new(|| false), Arc::clone(&clock) as _);
+        let waits: Vec<Duration> = (1..=20)
+            .map(|attempt| {
+                clock.advance(Duration::from_secs(1));
+                let (wait, longest) =
+                    (patience.wait_after(attempt), RetryPolicy::default().wait_after(attempt));
+                assert!(wait <= longest && wait * 2 >= longest, "{wait:?} of {longest:?}");
+                wait
+            })
+            .collect();
+        assert_ne!(waits[10], waits[11], "both would be 60 s without jitter");
+    }
+
+    #[test]
+    fn a_visit_that_broke_off_is_not_begun_again() {
+        /// Breaks off after the first block, once.
+        struct Breaking(MemoryStore, Mutex<bool>);
+        impl GraphStore for Breaking {
+            fn lookup(&self, ids: &[BlockId]) -> Result<HashMap<BlockId, StoredBlock>, GraphError> {
+                self.0.lookup(ids)
+            }
+            fn apply(&self, changes: &[Change], at: DateTime<Utc>) -> Result<Applied, GraphError> {
+                self.0.apply(changes, at)
+            }
+            fn for_each(
+                &self,
+                visit: &mut dyn FnMut(BlockId, StoredBlock),
+            ) -> Result<(), GraphError> {
+                let mut broken = self.1.lock().unwrap();
+                if !*broken {
+                    visit(BlockId::new("a"), StoredBlock::default());
+                }
+                *broken = true;
+                Err(GraphError::Transient("connection reset".to_owned()))
+            }
+            fn flush(&self) -> Result<(), GraphError> {
+                self.0.flush()
+            }
+            fn token(&self, scope: &str) -> Result<Option<String>, GraphError> {
+                self.0.token(scope)
+            }
+            fn set_token(&self, scope: &str, token: &str) -> Result<(), GraphError> {
+                self.0.set_token(scope, token)
+            }
+            fn purge(&self, what: &Purge) -> Result<Purged, GraphError> {
+                self.0.purge(what)
+            }
+            fn check(&self) -> Vec<CheckLine> {
+                self.0.check()
+            }
+            fn preferred_batch(&self) -> BatchSize {
+                self.0.preferred_batch()
+            }
+        }
+        let mut visited = 0;
+        let store = Retrying::new(Breaking(MemoryStore::new(), Mutex::new(false)), patience(3));
+        assert!(matches!(store.for_each(&mut |_, _| visited += 1), Err(GraphError::Transient(_))));
+        assert_eq!(visited, 1);
+    }
+
+    #[test]
+    fn a_dry_run_reads_and_changes_nothing() {
+        let store = MemoryStore::new();
+        store.apply(&[create("a")], noon()).unwrap();
+        let archive = |store: &dyn GraphStore| {
+            let expected = store.lookup(&[BlockId::new("a")]).unwrap().remove(&BlockId::new("a"));
+            let change = Change { id: BlockId::new("a"), expected, write: Write::Archive };
+            store.apply(&[change], noon()).unwrap()
+        };
+        archive(&store);
+        let before = store.edit(|nodes| nodes.clone());
+        let dry = DryRun::new(store.clone());
+        assert_eq!(dry.apply(&[create("b")], noon()).unwrap(), Applied::default());
+        assert_eq!(archive(&dry), Applied::default());
+        dry.set_token("/vault", "t").unwrap();
+        assert_eq!(dry.token("/vault").unwrap(), None);
+        let purge = Purge {
+            archived_before: noon() + chrono::TimeDelta::days(1),
+            detach: false,
+            dry_run: false,
+        };
+        assert_eq!(dry.purge(&purge).unwrap().deleted, [BlockId::new("a")]);
+        assert_eq!(store.edit(|nodes| nodes.clone()), before);
+    }
+}

@@ -1,0 +1,185 @@
+//! Files that are not what they should be, and disks that do not do what they should.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use super::*;
+use crate::block::{ContentHash, Tier};
+use crate::graph::Content;
+
+fn never() -> Interrupt {
+    Arc::new(|| false)
+}
+
+fn noon() -> DateTime<Utc> {
+    "2026-08-24T12:00:00Z".parse().unwrap()
+}
+
+fn create(id: &str, body: &str) -> Change {
+    let content = Content {
+        text: id.to_owned(),
+        hash: ContentHash([1; 32]),
+        body: body.to_owned(),
+        body_hash: ContentHash([2; 32]),
+        version: 1,
+        vault_version: 1,
+        tier: Tier::One,
+        source_file: "/vault/a.md".to_owned(),
+        mark: true,
+    };
+    Change { id: BlockId::new(id), expected: None, write: Write::Content(content) }
+}
+
+/// The message with which `path` is refused; the file must be the same after it.
+#[track_caller]
+fn refused(path: &Path) -> String {
+    let before = fs::read(path).ok();
+    let Err(error) = SqliteStore::open(path, never()) else {
+        panic!("{} was opened", path.display())
+    };
+    assert_eq!(fs::read(path).ok(), before, "the file was touched");
+    match error {
+        GraphError::Unavailable(message) => message,
+        other => panic!("not a matter for a person: {other:?}"),
+    }
+}
+
+#[test]
+fn a_new_graph_is_its_owners_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("new/deeper/graph.db");
+    let store = SqliteStore::open(&path, never()).unwrap();
+    store.apply(&[create("a", "")], noon()).unwrap();
+    let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    assert_eq!(mode(&path), 0o600);
+    assert_eq!(mode(&path.with_file_name("graph.db-wal")), 0o600);
+    assert_eq!(mode(path.parent().unwrap()), 0o700);
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
+    let lines = store.check();
+    let line = lines.iter().find(|line| line.level != CheckLevel::Ok).unwrap();
+    assert_eq!((&*line.name, line.level), ("graph.permissions", CheckLevel::Warning));
+    assert!(line.message.contains("chmod 600"), "{}", line.message);
+}
+
+#[test]
+fn a_file_that_is_no_graph_is_refused_and_left_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("graph.db");
+
+    fs::write(&path, "# Not a database, but someone's notes.\n".repeat(200)).unwrap();
+    assert!(refused(&path).contains("file is not a database"), "{}", refused(&path));
+    assert!(refused(&path).contains("databases.embedded.path"));
+
+    fs::remove_file(&path).unwrap();
+    let other = Connection::open(&path).unwrap();
+    other.execute_batch("CREATE TABLE photos (name TEXT)").unwrap();
+    drop(other);
+    assert!(refused(&path).contains("another program's database"), "{}", refused(&path));
+
+    assert!(refused(folder.path()).contains("not a file"), "{}", refused(folder.path()));
+    let below_a_file = path.join("graph.db");
+    assert!(
+        refused(&below_a_file).contains("databases.embedded.path"),
+        "{}",
+        refused(&below_a_file)
+    );
+}
+
+#[test]
+fn a_graph_of_a_newer_program_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("graph.db");
+    drop(SqliteStore::open(&path, never()).unwrap());
+    Connection::open(&path).unwrap().pragma_update(None, "user_version", 2).unwrap();
+    let message = refused(&path);
+    assert!(message.contains("version 2") && message.contains("newer program"), "{message}");
+}
+
+#[test]
+fn a_damaged_graph_is_named_with_what_can_be_done() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("graph.db");
+    let store = SqliteStore::open(&path, never()).unwrap();
+    let batch: Vec<Change> =
+        (0..500).map(|i| create(&format!("blk_{i}"), &"b".repeat(500))).collect();
+    store.apply(&batch, noon()).unwrap();
+    drop(store);
+    let mut bytes = fs::read(&path).unwrap();
+    // The first page stays: the file still says that it is a graph.
+    bytes[16384..].fill(0xff);
+    fs::write(&path, &bytes).unwrap();
+
+    let store = SqliteStore::open(&path, never()).unwrap();
+    let Err(GraphError::Unavailable(message)) = store.lookup(&[BlockId::new("blk_1")]) else {
+        panic!("damage must be seen")
+    };
+    assert!(message.contains("damaged") && message.contains(".recover"), "{message}");
+    assert!(store.apply(&[create("new", "")], noon()).is_err());
+    assert!(store.check().iter().any(|line| line.level == CheckLevel::Error));
+    drop(store);
+    assert_eq!(fs::read(&path).unwrap(), bytes, "damage is for a person to mend");
+}
+
+#[test]
+fn a_full_disk_loses_nothing_that_was_written() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = SqliteStore::open(&folder.path().join("graph.db"), never()).unwrap();
+    store.apply(&[create("a", "")], noon()).unwrap();
+    store.pragma("max_page_count = 20").unwrap();
+    let large: Vec<Change> =
+        (0..100).map(|i| create(&format!("blk_{i}"), &"b".repeat(9_000))).collect();
+    let Err(GraphError::Unavailable(message)) = store.apply(&large, noon()) else {
+        panic!("a full disk is a matter for a person")
+    };
+    assert!(message.contains("nothing of this batch was written"), "{message}");
+    assert!(message.contains("make room on the disk"), "{message}");
+    let mut ids = Vec::new();
+    store.for_each(&mut |id, _| ids.push(id)).unwrap();
+    assert_eq!(ids, [BlockId::new("a")], "all of the batch or nothing");
+    store.pragma("max_page_count = 2000").unwrap();
+    assert_eq!(store.apply(&large, noon()).unwrap(), Applied::default());
+}
+
+#[test]
+fn a_lock_that_does_not_end_gives_way_to_a_stop() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("graph.db");
+    drop(SqliteStore::open(&path, never()).unwrap());
+    let other = Connection::open(&path).unwrap();
+    other.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let asked = AtomicU32::new(0);
+    let store =
+        SqliteStore::open(&path, Arc::new(move || asked.fetch_add(1, Ordering::Relaxed) > 0))
+            .unwrap();
+    assert!(store.lookup(&[]).is_ok(), "a writer does not keep readers out");
+    assert!(matches!(store.apply(&[create("a", "")], noon()), Err(GraphError::Cancelled)));
+    other.execute_batch("ROLLBACK").unwrap();
+}
+
+#[test]
+fn a_stop_ends_a_visit_of_all() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("graph.db");
+    let batch: Vec<Change> = (0..3_000).map(|i| create(&format!("blk_{i}"), "")).collect();
+    SqliteStore::open(&path, never()).unwrap().apply(&batch, noon()).unwrap();
+    let store = SqliteStore::open(&path, Arc::new(|| true)).unwrap();
+    let mut visited = 0;
+    assert!(matches!(store.for_each(&mut |_, _| visited += 1), Err(GraphError::Cancelled)));
+    assert!(visited < 3_000);
+}
+
+#[test]
+fn seeks_use_the_index() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = SqliteStore::open(&folder.path().join("graph.db"), never()).unwrap();
+    for sql in [
+        format!("SELECT {STORED} FROM blocks WHERE id = ?1"),
+        format!("UPDATE blocks SET archived = 1 WHERE {AS_EXPECTED}"),
+    ] {
+        let connection = store.connection();
+        let mut statement = connection.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).unwrap();
+        let mut rows = statement.raw_query();
+        let plan: String = rows.next().unwrap().unwrap().get("detail").unwrap();
+        assert!(plan.contains("USING INDEX") && plan.contains("(id=?)"), "{plan}");
+    }
+}
