@@ -138,7 +138,7 @@ impl ManualClock {
         for (_, alarm) in time.alarms.drain(..) {
             let _ = alarm.try_send(real_instant());
         }
-        log::trace!("manual clock at {now}");
+        log::trace!(target: "clock.change", "manual clock at {now}");
         self.moved.notify_all();
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! Any room writes with the macros of the `log` crate: a fixed message, and the variables as key-values. Where the
 //! line comes from is named by the target, file and function with a dot between, which becomes the field
-//! `filename.function_name` (a line without such a target shows its module there, as other crates' lines do):
+//! `filename.function_name`. Other crates' lines show their module there; a test holds ours to it.
 //!
 //! ```
 //! # let (path, error) = ("a.md", "gone");
@@ -220,7 +220,9 @@ fn facts_of(record: &RunRecord) -> Map<String, Value> {
             }
         }
         RunState::Succeeded | RunState::Failed | RunState::Interrupted => {
-            fact("duration", record.duration_s.map_or(Value::Null, seconds));
+            if let Some(duration_s) = record.duration_s {
+                fact("duration", seconds(duration_s));
+            }
             fact("success", (record.state == RunState::Succeeded).into());
             if record.attempt > 1 {
                 fact("attempt", record.attempt.into());

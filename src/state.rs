@@ -167,7 +167,7 @@ impl State {
         }
         let aside = move_aside(&path)?;
         log::error!(
-            path = path.display().to_string(), moved_to = aside.display().to_string(), error = cause;
+            target: "state.begin_again", path = path.display().to_string(), moved_to = aside.display().to_string(), error = cause;
             "state file is damaged: moved aside, beginning a new one; history and last fire times are lost"
         );
         create_file(&path)?;

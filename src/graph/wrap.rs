@@ -51,7 +51,10 @@ impl Patience {
             match attempt() {
                 Err(GraphError::Transient(fault)) if attempts < self.policy.max_attempts => {
                     let wait = self.wait_after(attempts);
-                    log::warn!(attempt = attempts, wait_ms = wait.as_millis() as u64; "graph: {fault}: trying again");
+                    log::warn!(
+                        target: "wrap.insist", attempt = attempts, wait_ms = wait.as_millis() as u64;
+                        "graph: {fault}: trying again"
+                    );
                     if self.clock.wait(wait, &*self.interrupt) {
                         return Err(GraphError::Cancelled);
                     }

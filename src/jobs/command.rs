@@ -246,7 +246,10 @@ impl Output<'_> {
     }
 
     fn log(&self, stream: &str, line: &str) {
-        log::info!(job_id = self.ctx.run_id.as_str(), job_name = self.ctx.job.as_str(), stream; "{line}");
+        log::info!(
+            target: "command.log", job_id = self.ctx.run_id.as_str(), job_name = self.ctx.job.as_str(), stream;
+            "{line}"
+        );
     }
 
     fn judge(
@@ -259,12 +262,14 @@ impl Output<'_> {
         if let Some(outcome) = outcome.as_ref().filter(|outcome| outcome.left_behind > 0) {
             report.set("left_behind", outcome.left_behind);
             log::warn!(
+                target: "command.judge",
                 job_id = self.ctx.run_id.as_str(), job_name = self.ctx.job.as_str(), left_behind = outcome.left_behind;
                 "the command ended and left processes running, which were killed: {}", outcome.left_names.join(", ")
             );
         }
         if outcome.as_ref().is_some_and(|outcome| outcome.unkillable) {
             log::error!(
+                target: "command.judge",
                 job_id = self.ctx.run_id.as_str(), job_name = self.ctx.job.as_str();
                 "some processes of the command could not be killed: they belong to another user, or the kernel holds them"
             );

@@ -193,6 +193,51 @@ fn a_bar_makes_room_for_each_line_and_only_while_it_is_there() {
     assert_eq!(*suspended.lock().unwrap(), 1);
 }
 
+/// A line whose target is forgotten, or stale after a function was renamed, is found here and not by an operator.
+#[test]
+fn every_line_of_this_crate_names_its_file_and_function() {
+    let mut folders = vec![std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src")];
+    let mut wrong = Vec::new();
+    while let Some(folder) = folders.pop() {
+        for path in std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
+            if path.is_dir() {
+                folders.push(path);
+            } else if !path.ends_with("tests.rs") {
+                let text = std::fs::read_to_string(&path).unwrap();
+                let code = text.split("#[cfg(test)]\nmod ").next().unwrap();
+                let folder = path.parent().unwrap().file_name().unwrap().to_str().unwrap();
+                let file = path.file_stem().unwrap().to_str().unwrap();
+                let file = if file == "mod" { folder } else { file };
+                let lines = untargeted(file, code).into_iter();
+                wrong.extend(lines.map(|line| format!("{}: {line}", path.display())));
+            }
+        }
+    }
+    let rule = "write log::info!(target: \"FILE.FUNCTION\", ...) with the function it stands in";
+    assert!(wrong.is_empty(), "{rule}:\n{}", wrong.join("\n"));
+}
+
+/// The log lines in `code` whose target is not `file` and one of its functions.
+fn untargeted<'a>(file: &str, code: &'a str) -> Vec<&'a str> {
+    let mut wrong = Vec::new();
+    for level in ["error", "warn", "info", "debug", "trace", "log"] {
+        for (at, call) in code.match_indices(&format!("log::{level}!(")) {
+            let begin = code[..at].rfind('\n').map_or(0, |newline| newline + 1);
+            let line = code[begin..].lines().next().unwrap().trim();
+            let target = code[at + call.len()..].trim_start().strip_prefix("target: \"");
+            let place = target.and_then(|target| target.split('"').next()?.split_once('.'));
+            let right = place.is_some_and(|(named, function)| {
+                let known = ['(', '<'].iter().any(|c| code.contains(&format!("fn {function}{c}")));
+                named == file && known
+            });
+            if !right && !line.starts_with("//") {
+                wrong.push(line);
+            }
+        }
+    }
+    wrong
+}
+
 /// Runs itself as a process, since a process has one logger: with standard error read, closed, and full.
 #[test]
 fn a_process_goes_on_whatever_becomes_of_its_log() {
