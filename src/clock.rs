@@ -168,21 +168,22 @@ impl Clock for ManualClock {
     }
 
     fn wait(&self, duration: Duration, ended: &dyn Fn() -> bool) -> bool {
-        let mut time = self.time.lock().expect("no test panics while it moves the clock");
-        let until = time.monotonic + duration;
+        let until = self.monotonic() + duration;
         loop {
+            // Asked without the lock: it may well look at this clock.
             if ended() {
                 return true;
             }
+            let time = self.time.lock().expect("no test panics while it moves the clock");
             if time.monotonic >= until {
                 return false;
             }
             let step = Duration::from_millis(5);
-            time = self
-                .moved
-                .wait_timeout(time, step)
-                .expect("no test panics while it moves the clock")
-                .0;
+            drop(
+                self.moved
+                    .wait_timeout(time, step)
+                    .expect("no test panics while it moves the clock"),
+            );
         }
     }
 }
@@ -220,6 +221,15 @@ mod tests {
         assert_eq!((clock.monotonic().as_secs(), clock.boottime().as_secs()), (0, 100));
         clock.step(TimeDelta::seconds(-100));
         assert_eq!((clock.now(), clock.boottime().as_secs()), (noon(), 100));
+    }
+
+    #[test]
+    fn a_wait_may_end_by_what_this_clock_says() {
+        let clock = ManualClock::at(noon());
+        let hour = Duration::from_secs(3600);
+        assert!(clock.wait(hour, &|| clock.now() == noon()));
+        clock.advance(hour);
+        assert!(!clock.wait(Duration::ZERO, &|| clock.now() == noon()));
     }
 
     #[test]

@@ -50,23 +50,33 @@ const MIGRATIONS: &[&str] = &[
          error TEXT,
          -- A JSON object; NULL for an empty one.
          stats TEXT,
-         -- The process that has to end this run: a lock file in owners/. NULL for a skipped occurrence.
+         -- Which repetition of a run that was cut off this is; 0 for the first.
+         rerun INTEGER NOT NULL,
+         -- The process that has to end this run: a lock file in owners/. NULL once the run is over and needs no one.
          owner TEXT
      ) STRICT;
      CREATE INDEX runs_by_job ON runs (job, seq);
      CREATE INDEX runs_by_decision ON runs (decided_at);
-     -- Small however long the history is: only runs that are not over.
-     CREATE INDEX runs_open ON runs (job) WHERE state IN ('queued', 'running');
+     -- Small however long the history is: only runs that someone has to end.
+     CREATE INDEX runs_owned ON runs (owner, job) WHERE owner IS NOT NULL;
      -- An instant makes at most one run, whatever goes wrong above this line.
-     CREATE UNIQUE INDEX runs_once ON runs (job, scheduled_for, epoch)
+     CREATE UNIQUE INDEX runs_once ON runs (job, scheduled_for, epoch, rerun)
          WHERE trigger = 'schedule' AND state <> 'skipped';
      CREATE TABLE jobs (
          job TEXT PRIMARY KEY,
-         -- The cron line and zone the watermark was made with: another line starts anew.
+         -- The cron line and zone the watermark was made with: another line starts anew. Empty for a job that is not
+         -- scheduled at the moment.
          schedule TEXT NOT NULL,
-         -- Every instant up to this one has been decided.
+         -- Every instant up to this one has been decided, except those in `waiting`.
          decided_until INTEGER NOT NULL,
          epoch INTEGER NOT NULL
+     ) STRICT, WITHOUT ROWID;
+     -- Occurrences that could not start when they were due and are still to be decided.
+     CREATE TABLE waiting (
+         job TEXT NOT NULL,
+         scheduled_for INTEGER NOT NULL,
+         epoch INTEGER NOT NULL,
+         PRIMARY KEY (job, scheduled_for, epoch)
      ) STRICT, WITHOUT ROWID;
      CREATE TABLE meta (key TEXT PRIMARY KEY, value ANY NOT NULL) STRICT, WITHOUT ROWID;",
 ];
@@ -82,6 +92,8 @@ const FILE: &str = "state.db";
 pub struct State {
     connection: Connection,
     dir: PathBuf,
+    /// Device and inode of the open file.
+    file: Option<(u64, u64)>,
     moved_aside: Option<PathBuf>,
 }
 
@@ -116,7 +128,7 @@ impl State {
             return Ok(None);
         }
         let connection = connect(&path, Durability::Process)?;
-        Ok(Some(State { connection, dir: dir.to_owned(), moved_aside: None }))
+        Ok(Some(State::new(connection, dir, None)))
     }
 
     /// Reads the whole file looking for damage that opening it does not meet, and moves a damaged file aside as
@@ -139,7 +151,7 @@ impl State {
         let path = dir.join(FILE);
         create_file(&path)?;
         match connect(&path, durability) {
-            Ok(connection) => Ok(State { connection, dir: dir.to_owned(), moved_aside: None }),
+            Ok(connection) => Ok(State::new(connection, dir, None)),
             Err(StateError::Damaged { cause, .. }) => {
                 State::begin_again(dir, durability, &cause, |_| Ok(()))
             }
@@ -160,7 +172,7 @@ impl State {
         let path = dir.join(FILE);
         match connect(&path, durability) {
             Ok(connection) if examine(&connection).is_ok() => {
-                return Ok(State { connection, dir: dir.to_owned(), moved_aside: None });
+                return Ok(State::new(connection, dir, None));
             }
             Ok(_) | Err(StateError::Damaged { .. }) => {}
             Err(error) => return Err(error),
@@ -172,7 +184,11 @@ impl State {
         );
         create_file(&path)?;
         let connection = connect(&path, durability)?;
-        Ok(State { connection, dir: dir.to_owned(), moved_aside: Some(aside) })
+        Ok(State::new(connection, dir, Some(aside)))
+    }
+
+    fn new(connection: Connection, dir: &Path, moved_aside: Option<PathBuf>) -> State {
+        State { connection, dir: dir.to_owned(), file: identity(&dir.join(FILE)), moved_aside }
     }
 
     /// The connection, to read and to write in a transaction of one's own.
@@ -193,6 +209,11 @@ impl State {
     /// Where a damaged state file was moved when this one was opened.
     pub fn moved_aside(&self) -> Option<&Path> {
         self.moved_aside.as_deref()
+    }
+
+    /// Whether the open file is still the one in the folder. Writing to a file that was removed succeeds, and is lost.
+    pub fn is_in_place(&self) -> bool {
+        self.file.is_some() && self.file == identity(&self.dir.join(FILE))
     }
 
     /// Sets what the commits from now on survive. Not inside a transaction.
@@ -459,7 +480,8 @@ impl std::fmt::Display for Holder {
 /// The right to be the daemon of a state folder; given back when dropped, and by the kernel when the process dies.
 #[derive(Debug)]
 pub struct DaemonLock {
-    _file: File,
+    path: PathBuf,
+    file: File,
     holder: Holder,
 }
 
@@ -474,7 +496,7 @@ impl DaemonLock {
             match file.try_lock() {
                 Ok(()) => {
                     let holder = sign(&mut file, &path)?;
-                    return Ok(DaemonLock { _file: file, holder });
+                    return Ok(DaemonLock { path, file, holder });
                 }
                 // Someone may only be looking (`holder` below), which takes microseconds.
                 Err(TryLockError::WouldBlock) if tries < 5 => {
@@ -502,6 +524,11 @@ impl DaemonLock {
         }
     }
 
+    /// Whether another daemon would still be kept out: the file is where it was.
+    pub fn is_in_place(&self) -> bool {
+        is_at(&self.file, &self.path)
+    }
+
     /// Process id and start time of this process, as the lock tells them.
     pub fn me(&self) -> &Holder {
         &self.holder
@@ -527,7 +554,7 @@ fn sign(file: &mut File, path: &Path) -> Result<Holder, StateError> {
 pub struct Owner {
     id: String,
     path: PathBuf,
-    _file: File,
+    file: File,
 }
 
 impl Owner {
@@ -544,7 +571,7 @@ impl Owner {
                 // `sweep` of another process may have removed the file between the two steps above.
                 Ok(()) if is_at(&file, &path) => {
                     sign(&mut file, &path)?;
-                    return Ok(Owner { id, path, _file: file });
+                    return Ok(Owner { id, path, file });
                 }
                 Ok(()) | Err(TryLockError::WouldBlock) => {}
                 Err(TryLockError::Error(error)) => {
@@ -557,6 +584,11 @@ impl Owner {
     /// The name written into this process's runs.
     pub fn id(&self) -> &str {
         &self.id
+    }
+
+    /// Whether others can still see that this process lives: the file is where it was.
+    pub fn is_in_place(&self) -> bool {
+        is_at(&self.file, &self.path)
     }
 
     /// Who holds the lock of `id`; `None` when that process is gone.
@@ -589,10 +621,13 @@ impl Drop for Owner {
 
 /// Whether `file` is still what `path` names.
 fn is_at(file: &File, path: &Path) -> bool {
-    match (file.metadata(), fs::metadata(path)) {
-        (Ok(open), Ok(named)) => (open.dev(), open.ino()) == (named.dev(), named.ino()),
-        _ => false,
-    }
+    let open = file.metadata().map(|metadata| (metadata.dev(), metadata.ino())).ok();
+    open.is_some() && open == identity(path)
+}
+
+/// Device and inode of what a path names.
+fn identity(path: &Path) -> Option<(u64, u64)> {
+    fs::metadata(path).map(|metadata| (metadata.dev(), metadata.ino())).ok()
 }
 
 #[cfg(test)]

@@ -59,6 +59,11 @@ impl Trigger {
             Trigger::Manual => "manual",
         }
     }
+
+    /// Reads the word back.
+    pub fn from_word(word: &str) -> Option<Trigger> {
+        [Trigger::Schedule, Trigger::Manual].into_iter().find(|trigger| trigger.as_str() == word)
+    }
 }
 
 /// Where a run or a skipped occurrence stands.

@@ -1,0 +1,211 @@
+//! What was decided, what ran, and what came of it: the rows of the state file behind `history`, `jobs` and `status`.
+//!
+//! One row is one run, or one stretch of occurrences that were skipped for one reason: a month of pause is one row. A
+//! run's row is there before a worker hears of the run, and names the process that has to end it ([`Owner`]). When
+//! that process dies first, whoever looks next sees the run as `interrupted`.
+//!
+//! [`History`] reads; [`Recorder`] writes, and belongs to a process that runs jobs. Neither decides anything: which
+//! occurrence runs is the planner's business, and what an operator is told is the business of whoever asks.
+
+mod record;
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use chrono::{DateTime, Utc};
+use rusqlite::types::Type;
+use rusqlite::{Connection, Row};
+use serde_json::{Map, Value};
+
+use crate::config::JobName;
+use crate::job::{RunId, RunRecord, RunState, SkipReason, Trigger};
+use crate::state::{Holder, Owner, State, StateError};
+pub use record::{CutOff, Recorder, Remembered, RowId, Skipped, Writer};
+
+/// The past, to look at. Never creates or changes anything.
+#[derive(Debug)]
+pub struct History {
+    state: State,
+}
+
+/// A run that is queued or running in a live process.
+#[derive(Clone, Debug, PartialEq)]
+pub struct OpenRun {
+    /// The run.
+    pub record: RunRecord,
+    /// The process that runs it.
+    pub holder: Holder,
+}
+
+impl History {
+    /// Opens the history in a state folder; `None` where nothing was ever recorded.
+    pub fn open(dir: &Path) -> Result<Option<History>, StateError> {
+        Ok(State::open_existing(dir)?.map(|state| History { state }))
+    }
+
+    /// The newest `limit` rows, of one job or of all, the newest decision first.
+    pub fn recent(
+        &self,
+        job: Option<&JobName>,
+        limit: usize,
+    ) -> Result<Vec<RunRecord>, StateError> {
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        let mut seen = Seen::new(self.state.dir());
+        let read = |row: &Row<'_>| seen.record(row);
+        match job {
+            Some(job) => {
+                let sql = select("WHERE job = ?1 ORDER BY seq DESC LIMIT ?2");
+                rows(self.state.connection(), &sql, (job.as_str(), limit), read)
+            }
+            None => {
+                let sql = select("ORDER BY seq DESC LIMIT ?1");
+                rows(self.state.connection(), &sql, (limit,), read)
+            }
+        }
+        .map_err(|error| self.state.error(error))
+    }
+
+    /// The newest run of a job, skipped occurrences left out; `None` if it never ran.
+    pub fn last_run(&self, job: &JobName) -> Result<Option<RunRecord>, StateError> {
+        let sql = select("WHERE job = ?1 AND state <> 'skipped' ORDER BY seq DESC LIMIT 1");
+        let mut seen = Seen::new(self.state.dir());
+        rows(self.state.connection(), &sql, (job.as_str(),), |row| seen.record(row))
+            .map(|mut runs| runs.pop())
+            .map_err(|error| self.state.error(error))
+    }
+
+    /// Every run that is queued or running now, in whichever process, in the order of their decisions.
+    pub fn open_runs(&self) -> Result<Vec<OpenRun>, StateError> {
+        open_runs(&self.state)
+    }
+}
+
+fn open_runs(state: &State) -> Result<Vec<OpenRun>, StateError> {
+    let sql = select("WHERE owner IS NOT NULL AND state IN ('queued', 'running') ORDER BY seq");
+    let mut seen = Seen::new(state.dir());
+    let runs = rows(state.connection(), &sql, (), |row| {
+        let holder = seen.holder(&row.get::<_, String>("owner")?);
+        holder.map(|holder| Ok(OpenRun { record: row_to_record(row)?, holder })).transpose()
+    });
+    Ok(runs.map_err(|error| state.error(error))?.into_iter().flatten().collect())
+}
+
+/// Asks once per process whether it lives, however many rows name it.
+struct Seen<'a> {
+    dir: &'a Path,
+    holders: BTreeMap<String, Option<Holder>>,
+}
+
+impl<'a> Seen<'a> {
+    fn new(dir: &'a Path) -> Seen<'a> {
+        Seen { dir, holders: BTreeMap::new() }
+    }
+
+    fn holder(&mut self, owner: &str) -> Option<Holder> {
+        let look = || Owner::holder(self.dir, owner);
+        self.holders.entry(owner.to_owned()).or_insert_with(look).clone()
+    }
+
+    /// The record of a row; a run whose process died without a word is shown as what it is.
+    fn record(&mut self, row: &Row<'_>) -> rusqlite::Result<RunRecord> {
+        let mut record = row_to_record(row)?;
+        if matches!(record.state, RunState::Queued | RunState::Running) {
+            let owner: Option<String> = row.get("owner")?;
+            if owner.and_then(|owner| self.holder(&owner)).is_none() {
+                record.state = RunState::Interrupted;
+                record.error = Some(CUT_OFF.to_owned());
+            }
+        }
+        Ok(record)
+    }
+}
+
+/// What the history says of a run whose process ended without reporting.
+const CUT_OFF: &str = "its process ended before it did";
+
+fn select(rest: &str) -> String {
+    format!(
+        "SELECT job, run_id, trigger, state, reason, scheduled_for, last_scheduled_for, count, coalesced, decided_at, \
+         started_at, finished_at, lateness, queue_wait, duration, attempt, error, stats, seq, epoch, rerun, owner \
+         FROM runs {rest}"
+    )
+}
+
+fn rows<T>(
+    connection: &Connection,
+    sql: &str,
+    params: impl rusqlite::Params,
+    read: impl FnMut(&Row<'_>) -> rusqlite::Result<T>,
+) -> rusqlite::Result<Vec<T>> {
+    connection.prepare_cached(sql)?.query_map(params, read)?.collect()
+}
+
+fn row_to_record(row: &Row<'_>) -> rusqlite::Result<RunRecord> {
+    let job: String = row.get("job")?;
+    let stats: Option<String> = row.get("stats")?;
+    let stats: Map<String, Value> = match stats {
+        None => Map::new(),
+        Some(json) => {
+            serde_json::from_str(&json).map_err(|error| unreadable(row, "stats", error))?
+        }
+    };
+    Ok(RunRecord {
+        job: JobName::new(&job),
+        run_id: RunId::from_stored(row.get("run_id")?),
+        trigger: word(row, "trigger", Trigger::from_word)?,
+        state: word(row, "state", RunState::from_word)?,
+        reason: match row.get::<_, Option<String>>("reason")? {
+            None => None,
+            Some(_) => Some(word(row, "reason", SkipReason::from_word)?),
+        },
+        scheduled_for: instant(row, "scheduled_for")?,
+        last_scheduled_for: instant(row, "last_scheduled_for")?,
+        count: row.get::<_, i64>("count")?.unsigned_abs(),
+        coalesced: row.get::<_, i64>("coalesced")?.unsigned_abs(),
+        decided_at: instant(row, "decided_at")?,
+        started_at: optional_instant(row, "started_at")?,
+        finished_at: optional_instant(row, "finished_at")?,
+        lateness_s: seconds(row.get("lateness")?),
+        queue_wait_s: row.get::<_, Option<i64>>("queue_wait")?.map(seconds),
+        duration_s: row.get::<_, Option<i64>>("duration")?.map(seconds),
+        attempt: row.get("attempt")?,
+        error: row.get("error")?,
+        stats,
+    })
+}
+
+fn word<T>(row: &Row<'_>, column: &str, read: fn(&str) -> Option<T>) -> rusqlite::Result<T> {
+    let word: String = row.get(column)?;
+    read(&word).ok_or_else(|| unreadable(row, column, format!("{word:?} is not known here")))
+}
+
+fn unreadable(
+    row: &Row<'_>,
+    column: &str,
+    error: impl Into<Box<dyn std::error::Error + Send + Sync>>,
+) -> rusqlite::Error {
+    let index = row.as_ref().column_index(column).unwrap_or_default();
+    rusqlite::Error::FromSqlConversionFailure(index, Type::Text, error.into())
+}
+
+fn instant(row: &Row<'_>, column: &str) -> rusqlite::Result<DateTime<Utc>> {
+    from_micros(row.get(column)?)
+        .ok_or_else(|| unreadable(row, column, "an instant out of range".to_owned()))
+}
+
+fn optional_instant(row: &Row<'_>, column: &str) -> rusqlite::Result<Option<DateTime<Utc>>> {
+    row.get::<_, Option<i64>>(column).map(|micros| micros.and_then(from_micros))
+}
+
+fn from_micros(micros: i64) -> Option<DateTime<Utc>> {
+    DateTime::from_timestamp_micros(micros)
+}
+
+// Microseconds keep both exactly: 2^53 of them are 285 years.
+fn seconds(micros: i64) -> f64 {
+    micros as f64 / 1e6
+}
+
+fn micros(seconds: f64) -> i64 {
+    (seconds * 1e6).round() as i64
+}

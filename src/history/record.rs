@@ -1,0 +1,422 @@
+//! Writing: one transaction per tick, whatever happened in it.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use chrono::{DateTime, Utc};
+use rusqlite::{Transaction, TransactionBehavior, params};
+
+use super::{CUT_OFF, Seen, from_micros, micros, open_runs, row_to_record, rows, select};
+use crate::config::JobName;
+use crate::history::OpenRun;
+use crate::job::{RunRecord, RunState, Trigger};
+use crate::state::{Durability, Owner, State, StateError};
+
+/// The history of a process that runs jobs.
+#[derive(Debug)]
+pub struct Recorder {
+    state: State,
+    owner: Owner,
+}
+
+/// Names a run's row, to change it later.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct RowId(i64);
+
+/// What became of a skipped occurrence or stretch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Skipped {
+    /// A row of its own.
+    New,
+    /// Added to the row before it: the same job, the same reason, nothing in between.
+    Merged,
+}
+
+/// How far a job's occurrences were decided when the program last ran.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Remembered {
+    /// The cron line and zone that was true for; empty for a job that was not scheduled.
+    pub schedule: String,
+    /// Every instant up to this one is decided, except those in `waiting`.
+    pub decided_until: DateTime<Utc>,
+    /// How often the clock was set back.
+    pub epoch: u32,
+    /// Instants that are still to be decided, with their epochs, the oldest first.
+    pub waiting: Vec<(DateTime<Utc>, u32)>,
+}
+
+/// A scheduled run that ended because its process did, or because a stop could not wait for it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct CutOff {
+    /// The run as it was.
+    pub record: RunRecord,
+    /// The epoch of its instant.
+    pub epoch: u32,
+    /// Which repetition it was.
+    pub rerun: u32,
+}
+
+impl Recorder {
+    /// Opens the history of a state folder to write in it, and signs this process on as one that runs jobs.
+    pub fn open(dir: &Path) -> Result<Recorder, StateError> {
+        let state = State::open(dir)?;
+        state.connection().set_prepared_statement_cache_capacity(24);
+        let owner = Owner::sign_on(state.dir())?;
+        Ok(Recorder { state, owner })
+    }
+
+    /// Reads the whole state file looking for damage first, as the daemon does at its start.
+    pub fn open_verified(dir: &Path) -> Result<Recorder, StateError> {
+        State::open(dir)?.verify()?;
+        Recorder::open(dir)
+    }
+
+    /// Opens the file anew, still the same owner of its runs: after it could not be written, or when it was removed.
+    pub fn reopen(&mut self) -> Result<(), StateError> {
+        let state = State::open(self.state.dir())?;
+        state.connection().set_prepared_statement_cache_capacity(24);
+        self.state = state;
+        if !self.owner.is_in_place() {
+            let owner = Owner::sign_on(self.state.dir())?;
+            let (old, new) = (self.owner.id().to_owned(), owner.id().to_owned());
+            self.write(Durability::Full, |writer| {
+                let sql = "UPDATE runs SET owner = ?2 WHERE owner = ?1";
+                writer.transaction.execute(sql, (old, new))
+            })?;
+            self.owner = owner;
+        }
+        Ok(())
+    }
+
+    /// Whether the open file is still the one in the folder. Writing to a removed file succeeds, and is lost.
+    pub fn is_in_place(&self) -> bool {
+        self.state.is_in_place() && self.owner.is_in_place()
+    }
+
+    /// The name written into this process's runs.
+    pub fn owner(&self) -> &Owner {
+        &self.owner
+    }
+
+    /// Puts the runs of processes that died to rest as `interrupted`, and forgets those processes. Returns the
+    /// scheduled runs that were interrupted since this was last done, also by an orderly stop, the oldest first.
+    pub fn take_over(&mut self, now: DateTime<Utc>) -> Result<Vec<CutOff>, StateError> {
+        let dir = self.state.dir().to_owned();
+        let found = self.write(Durability::Full, |writer| {
+            let sql = select("WHERE owner IS NOT NULL ORDER BY seq");
+            let mut seen = Seen::new(writer.dir);
+            let found = rows(&writer.transaction, &sql, (), |row| {
+                let alive = seen.holder(&row.get::<_, String>("owner")?).is_some();
+                let (epoch, rerun) = (row.get("epoch")?, row.get("rerun")?);
+                let cut_off = CutOff { record: row_to_record(row)?, epoch, rerun };
+                Ok((alive, RowId(row.get("seq")?), cut_off))
+            })?;
+            let mut cut_offs = Vec::new();
+            for (alive, row, mut cut_off) in found {
+                if alive {
+                    continue;
+                }
+                let record = &mut cut_off.record;
+                if record.state != RunState::Interrupted {
+                    record.state = RunState::Interrupted;
+                    record.error = Some(CUT_OFF.to_owned());
+                    // When it really ended, nobody saw; the row says when that was noticed.
+                    record.finished_at = Some(now);
+                }
+                writer.finish(row, record)?;
+                if record.trigger == Trigger::Schedule {
+                    cut_offs.push(cut_off);
+                }
+            }
+            Ok(cut_offs)
+        })?;
+        Owner::sweep(&dir);
+        Ok(found)
+    }
+
+    /// What was decided when the program last ran, by job.
+    pub fn remembered(&self) -> Result<BTreeMap<JobName, Remembered>, StateError> {
+        self.read_remembered().map_err(|error| self.state.error(error))
+    }
+
+    fn read_remembered(&self) -> rusqlite::Result<BTreeMap<JobName, Remembered>> {
+        let connection = self.state.connection();
+        let sql = "SELECT job, schedule, decided_until, epoch FROM jobs";
+        let jobs = rows(connection, sql, (), |row| {
+            let remembered = Remembered {
+                schedule: row.get(1)?,
+                decided_until: from_micros(row.get(2)?).unwrap_or_default(),
+                epoch: row.get(3)?,
+                waiting: Vec::new(),
+            };
+            Ok((JobName::new(&row.get::<_, String>(0)?), remembered))
+        })?;
+        let mut jobs: BTreeMap<_, _> = jobs.into_iter().collect();
+        let sql =
+            "SELECT job, scheduled_for, epoch FROM waiting ORDER BY job, epoch, scheduled_for";
+        let waiting = rows(connection, sql, (), |row| {
+            Ok((JobName::new(&row.get::<_, String>(0)?), from_micros(row.get(1)?), row.get(2)?))
+        })?;
+        for (job, instant, epoch) in waiting {
+            if let (Some(job), Some(instant)) = (jobs.get_mut(&job), instant) {
+                job.waiting.push((instant, epoch));
+            }
+        }
+        Ok(jobs)
+    }
+
+    /// Every run that is queued or running now, in whichever process.
+    pub fn open_runs(&self) -> Result<Vec<OpenRun>, StateError> {
+        open_runs(&self.state)
+    }
+
+    /// Deletes what was decided before `before`, except runs that are not over and the last run of each job; at most
+    /// `limit` rows, so that no tick waits long. True if there is more to delete.
+    pub fn prune(&mut self, before: DateTime<Utc>, limit: u32) -> Result<bool, StateError> {
+        let deleted = self.write(Durability::Process, |writer| {
+            writer
+                .transaction
+                .prepare_cached(
+                    "DELETE FROM runs WHERE seq IN (
+                         SELECT seq FROM runs AS old
+                         WHERE decided_at < ?1 AND owner IS NULL AND (state = 'skipped' OR EXISTS (
+                             SELECT 1 FROM runs AS newer
+                             WHERE newer.job = old.job AND newer.seq > old.seq AND newer.state <> 'skipped'))
+                         LIMIT ?2)",
+                )?
+                .execute((before.timestamp_micros(), limit))
+        })?;
+        Ok(deleted == limit as usize)
+    }
+
+    /// Carries out `work` in one transaction, which is committed when it succeeds. Other processes wait until it has
+    /// ended, so what `work` reads holds until what it writes is there.
+    pub fn write<T>(
+        &mut self,
+        durability: Durability,
+        work: impl FnOnce(&mut Writer<'_>) -> rusqlite::Result<T>,
+    ) -> Result<T, StateError> {
+        self.state.set_durability(durability)?;
+        let dir = self.state.dir().to_owned();
+        let owner = self.owner.id().to_owned();
+        let transaction = |state: &mut State| -> rusqlite::Result<T> {
+            let transaction =
+                state.connection_mut().transaction_with_behavior(TransactionBehavior::Immediate)?;
+            let mut writer = Writer { transaction, owner: &owner, dir: &dir };
+            let done = work(&mut writer)?;
+            writer.transaction.commit()?;
+            Ok(done)
+        };
+        transaction(&mut self.state).map_err(|error| self.state.error(error))
+    }
+}
+
+/// One transaction.
+#[derive(Debug)]
+pub struct Writer<'a> {
+    transaction: Transaction<'a>,
+    owner: &'a str,
+    dir: &'a Path,
+}
+
+impl Writer<'_> {
+    /// How many runs of each job other live processes have queued or running.
+    pub fn runs_elsewhere(&self) -> rusqlite::Result<BTreeMap<JobName, u32>> {
+        let mut seen = Seen::new(self.dir);
+        let mut count = BTreeMap::new();
+        for (owner, job) in self.owned_elsewhere()? {
+            if seen.holder(&owner).is_some() {
+                *count.entry(JobName::new(&job)).or_default() += 1;
+            }
+        }
+        Ok(count)
+    }
+
+    fn owned_elsewhere(&self) -> rusqlite::Result<Vec<(String, String)>> {
+        let sql = "SELECT owner, job FROM runs
+                   WHERE owner IS NOT NULL AND owner <> ?1 AND state IN ('queued', 'running')";
+        rows(&self.transaction, sql, (self.owner,), |row| Ok((row.get(0)?, row.get(1)?)))
+    }
+
+    /// The runs of a job that are queued or running in any live process, this one included.
+    pub fn open_runs_of(&self, job: &JobName) -> rusqlite::Result<Vec<OpenRun>> {
+        let sql = select(
+            "WHERE owner IS NOT NULL AND job = ?1 AND state IN ('queued', 'running') ORDER BY seq",
+        );
+        let mut seen = Seen::new(self.dir);
+        let runs = rows(&self.transaction, &sql, (job.as_str(),), |row| {
+            let holder = seen.holder(&row.get::<_, String>("owner")?);
+            holder.map(|holder| Ok(OpenRun { record: row_to_record(row)?, holder })).transpose()
+        })?;
+        Ok(runs.into_iter().flatten().collect())
+    }
+
+    /// Records a decision to run, or a manual run. `None` if this occurrence already made a run: then it must not
+    /// make another.
+    pub fn run(
+        &self,
+        record: &RunRecord,
+        epoch: u32,
+        rerun: u32,
+    ) -> rusqlite::Result<Option<RowId>> {
+        let inserted = self.insert(record, epoch, rerun, Some(self.owner))?;
+        Ok((inserted == 1).then(|| RowId(self.transaction.last_insert_rowid())))
+    }
+
+    fn insert(
+        &self,
+        record: &RunRecord,
+        epoch: u32,
+        rerun: u32,
+        owner: Option<&str>,
+    ) -> rusqlite::Result<usize> {
+        self.transaction
+            .prepare_cached(
+                "INSERT INTO runs (job, run_id, trigger, state, reason, scheduled_for, last_scheduled_for, count,
+                     coalesced, epoch, decided_at, started_at, lateness, queue_wait, attempt, rerun, owner)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17)
+                 ON CONFLICT DO NOTHING",
+            )?
+            .execute(params![
+                record.job.as_str(),
+                record.run_id.as_str(),
+                record.trigger.as_str(),
+                record.state.as_str(),
+                record.reason.map(|reason| reason.as_str()),
+                record.scheduled_for.timestamp_micros(),
+                record.last_scheduled_for.timestamp_micros(),
+                record.count.cast_signed(),
+                record.coalesced.cast_signed(),
+                epoch,
+                record.decided_at.timestamp_micros(),
+                record.started_at.map(|at| at.timestamp_micros()),
+                micros(record.lateness_s),
+                record.queue_wait_s.map(micros),
+                record.attempt,
+                rerun,
+                owner,
+            ])
+    }
+
+    /// Records a skipped occurrence or stretch, in the row before it where that continues the same stretch.
+    pub fn skip(&self, record: &RunRecord, epoch: u32) -> rusqlite::Result<Skipped> {
+        let merged = self
+            .transaction
+            .prepare_cached(
+                "UPDATE runs SET last_scheduled_for = ?4, count = count + ?5, decided_at = ?6
+                 WHERE seq = (SELECT max(seq) FROM runs WHERE job = ?1)
+                     AND state = 'skipped' AND reason = ?2 AND epoch = ?7 AND last_scheduled_for < ?3",
+            )?
+            .execute(params![
+                record.job.as_str(),
+                record.reason.map(|reason| reason.as_str()),
+                record.scheduled_for.timestamp_micros(),
+                record.last_scheduled_for.timestamp_micros(),
+                record.count.cast_signed(),
+                record.decided_at.timestamp_micros(),
+                epoch,
+            ])?;
+        if merged == 1 {
+            return Ok(Skipped::Merged);
+        }
+        self.insert(record, epoch, 0, None)?;
+        Ok(Skipped::New)
+    }
+
+    /// A worker has taken the run.
+    pub fn running(&self, row: RowId, record: &RunRecord) -> rusqlite::Result<()> {
+        self.transaction
+            .prepare_cached(
+                "UPDATE runs SET state = 'running', started_at = ?2, queue_wait = ?3 WHERE seq = ?1",
+            )?
+            .execute(params![
+                row.0,
+                record.started_at.map(|at| at.timestamp_micros()),
+                record.queue_wait_s.map(micros),
+            ])?;
+        Ok(())
+    }
+
+    /// The run is over.
+    pub fn finish(&self, row: RowId, record: &RunRecord) -> rusqlite::Result<()> {
+        self.end(row, record, None)
+    }
+
+    /// The run was interrupted by a stop: the next start looks whether it is to be run again.
+    pub fn interrupt(&self, row: RowId, record: &RunRecord) -> rusqlite::Result<()> {
+        self.end(row, record, Some(self.owner))
+    }
+
+    fn end(&self, row: RowId, record: &RunRecord, owner: Option<&str>) -> rusqlite::Result<()> {
+        let stats = (!record.stats.is_empty())
+            .then(|| serde_json::to_string(&record.stats).expect("a map of JSON values is JSON"));
+        self.transaction
+            .prepare_cached(
+                "UPDATE runs SET state = ?2, started_at = ?3, queue_wait = ?4, finished_at = ?5, duration = ?6,
+                     attempt = ?7, error = ?8, stats = ?9, owner = ?10 WHERE seq = ?1",
+            )?
+            .execute(params![
+                row.0,
+                record.state.as_str(),
+                record.started_at.map(|at| at.timestamp_micros()),
+                record.queue_wait_s.map(micros),
+                record.finished_at.map(|at| at.timestamp_micros()),
+                record.duration_s.map(micros),
+                record.attempt,
+                record.error,
+                stats,
+                owner,
+            ])?;
+        Ok(())
+    }
+
+    /// Takes a run back that was decided and that no worker has begun.
+    pub fn take_back(&self, row: RowId) -> rusqlite::Result<()> {
+        self.transaction.prepare_cached("DELETE FROM runs WHERE seq = ?1")?.execute((row.0,))?;
+        Ok(())
+    }
+
+    /// Notes how far a job's occurrences are decided; `schedule` is empty for a job that is not scheduled any more.
+    pub fn decided_until(
+        &self,
+        job: &JobName,
+        schedule: &str,
+        until: DateTime<Utc>,
+        epoch: u32,
+    ) -> rusqlite::Result<()> {
+        self.transaction
+            .prepare_cached(
+                "INSERT INTO jobs (job, schedule, decided_until, epoch) VALUES (?1, ?2, ?3, ?4)
+                 ON CONFLICT (job) DO UPDATE SET
+                     schedule = excluded.schedule, decided_until = excluded.decided_until, epoch = excluded.epoch",
+            )?
+            .execute((job.as_str(), schedule, until.timestamp_micros(), epoch))?;
+        Ok(())
+    }
+
+    /// Notes that an occurrence is still to be decided although others up to the watermark are.
+    pub fn wait(&self, job: &JobName, instant: DateTime<Utc>, epoch: u32) -> rusqlite::Result<()> {
+        self.transaction
+            .prepare_cached("INSERT OR IGNORE INTO waiting VALUES (?1, ?2, ?3)")?
+            .execute((job.as_str(), instant.timestamp_micros(), epoch))?;
+        Ok(())
+    }
+
+    /// Forgets what [`wait`](Writer::wait) noted: it is decided.
+    pub fn unwait(
+        &self,
+        job: &JobName,
+        instant: DateTime<Utc>,
+        epoch: u32,
+    ) -> rusqlite::Result<()> {
+        self.transaction
+            .prepare_cached(
+                "DELETE FROM waiting WHERE job = ?1 AND scheduled_for = ?2 AND epoch = ?3",
+            )?
+            .execute((job.as_str(), instant.timestamp_micros(), epoch))?;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests;

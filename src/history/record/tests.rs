@@ -1,0 +1,229 @@
+use serde_json::json;
+
+use super::*;
+use crate::history::History;
+use crate::job::{RunId, SkipReason};
+
+fn at(text: &str) -> DateTime<Utc> {
+    format!("2026-08-24T{text}Z").parse().unwrap()
+}
+
+fn name() -> JobName {
+    JobName::new("vault_sync")
+}
+
+fn queued(instant: &str) -> RunRecord {
+    let instant = at(instant);
+    RunRecord {
+        job: name(),
+        run_id: RunId::new(&name(), instant),
+        trigger: Trigger::Schedule,
+        state: RunState::Queued,
+        reason: None,
+        scheduled_for: instant,
+        last_scheduled_for: instant,
+        count: 1,
+        coalesced: 0,
+        decided_at: instant,
+        started_at: None,
+        finished_at: None,
+        lateness_s: 0.25,
+        queue_wait_s: None,
+        duration_s: None,
+        attempt: 1,
+        error: None,
+        stats: serde_json::Map::new(),
+    }
+}
+
+fn skipped(first: &str, last: &str, count: u64, reason: SkipReason) -> RunRecord {
+    RunRecord {
+        state: RunState::Skipped,
+        reason: Some(reason),
+        last_scheduled_for: at(last),
+        count,
+        ..queued(first)
+    }
+}
+
+fn write<T>(
+    recorder: &mut Recorder,
+    work: impl FnOnce(&mut Writer<'_>) -> rusqlite::Result<T>,
+) -> T {
+    recorder.write(Durability::Full, work).unwrap()
+}
+
+fn history(dir: &Path) -> Vec<RunRecord> {
+    History::open(dir).unwrap().unwrap().recent(None, 100).unwrap()
+}
+
+#[test]
+fn a_run_is_read_back_as_it_was_written() {
+    let temp = tempfile::tempdir().unwrap();
+    let mut recorder = Recorder::open(temp.path()).unwrap();
+    let mut run = queued("10:00:00");
+    run.coalesced = 3;
+    let row = write(&mut recorder, |writer| writer.run(&run, 0, 0)).unwrap();
+    assert_eq!(history(temp.path()), std::slice::from_ref(&run));
+
+    run.state = RunState::Running;
+    run.started_at = Some(at("10:00:01.5"));
+    run.queue_wait_s = Some(1.25);
+    write(&mut recorder, |writer| writer.running(row, &run));
+    assert_eq!(recorder.open_runs().unwrap()[0].record, run);
+
+    run.state = RunState::Failed;
+    run.finished_at = Some(at("10:00:03"));
+    run.duration_s = Some(1.5);
+    run.attempt = 3;
+    run.error = Some("no route".to_owned());
+    run.stats.insert("errors".to_owned(), json!(2));
+    write(&mut recorder, |writer| writer.finish(row, &run));
+    assert_eq!(history(temp.path()), std::slice::from_ref(&run));
+    assert_eq!(recorder.open_runs().unwrap(), []);
+    let history = History::open(temp.path()).unwrap().unwrap();
+    assert_eq!(history.last_run(&name()).unwrap(), Some(run));
+    assert_eq!(history.recent(Some(&JobName::new("other")), 9).unwrap(), []);
+}
+
+#[test]
+fn an_instant_never_makes_a_second_run() {
+    let temp = tempfile::tempdir().unwrap();
+    let mut recorder = Recorder::open(temp.path()).unwrap();
+    let run = queued("10:00:00");
+    let mut again = |epoch, rerun| write(&mut recorder, |writer| writer.run(&run, epoch, rerun));
+    assert!(again(0, 0).is_some());
+    assert!(again(0, 0).is_none(), "a second decision of the same instant");
+    assert!(again(1, 0).is_some(), "the clock was set back");
+    assert!(again(0, 1).is_some(), "a run that was cut off is run again");
+}
+
+#[test]
+fn a_month_of_pause_is_one_row() {
+    let temp = tempfile::tempdir().unwrap();
+    let mut recorder = Recorder::open(temp.path()).unwrap();
+    let mut skip = |record: &RunRecord, epoch| write(&mut recorder, |w| w.skip(record, epoch));
+    let paused = SkipReason::Paused;
+    assert_eq!(skip(&skipped("10:00:00", "10:00:00", 1, paused), 0), Skipped::New);
+    assert_eq!(skip(&skipped("10:01:00", "10:05:00", 5, paused), 0), Skipped::Merged);
+    // Another reason, another epoch, an older instant: each begins a row.
+    assert_eq!(skip(&skipped("10:06:00", "10:06:00", 1, SkipReason::Misfire), 0), Skipped::New);
+    assert_eq!(skip(&skipped("10:07:00", "10:07:00", 1, SkipReason::Misfire), 1), Skipped::New);
+    assert_eq!(skip(&skipped("10:03:00", "10:03:00", 1, SkipReason::Misfire), 1), Skipped::New);
+    let rows = history(temp.path());
+    let first = rows.last().unwrap();
+    assert_eq!((first.count, first.last_scheduled_for), (6, at("10:05:00")));
+    assert_eq!(rows.len(), 4);
+    // A run in between ends the stretch.
+    write(&mut recorder, |w| w.run(&queued("10:08:00"), 1, 0));
+    let after = skipped("10:09:00", "10:09:00", 1, SkipReason::Misfire);
+    assert_eq!(write(&mut recorder, |w| w.skip(&after, 1)), Skipped::New);
+}
+
+#[test]
+fn what_a_dead_process_left_is_interrupted_and_told_once() {
+    let temp = tempfile::tempdir().unwrap();
+    let mut dead = Recorder::open(temp.path()).unwrap();
+    let mut stopped = queued("09:00:00");
+    stopped.state = RunState::Interrupted;
+    stopped.error = Some("stopped".to_owned());
+    write(&mut dead, |w| {
+        let row = w.run(&stopped, 0, 0)?.expect("the first");
+        w.interrupt(row, &stopped)?;
+        w.run(&queued("10:00:00"), 2, 1)?;
+        let mut manual = queued("10:00:00");
+        manual.trigger = Trigger::Manual;
+        w.run(&manual, 0, 0)
+    });
+    drop(dead);
+
+    let states = |dir| history(dir).iter().map(|run| run.state).collect::<Vec<_>>();
+    assert_eq!(states(temp.path()), [RunState::Interrupted; 3], "whoever looks sees it");
+    let mut next = Recorder::open(temp.path()).unwrap();
+    assert_eq!(next.open_runs().unwrap(), []);
+    write(&mut next, |w| w.run(&queued("11:00:00"), 0, 0));
+    let cut_off = next.take_over(at("12:00:00")).unwrap();
+    let told: Vec<_> = cut_off.iter().map(|c| (c.record.scheduled_for, c.epoch, c.rerun)).collect();
+    assert_eq!(told, [(at("09:00:00"), 0, 0), (at("10:00:00"), 2, 1)]);
+    assert_eq!(cut_off[0].record.error.as_deref(), Some("stopped"));
+    assert_eq!(cut_off[1].record.finished_at, Some(at("12:00:00")));
+    assert_eq!(next.take_over(at("13:00:00")).unwrap(), []);
+    assert_eq!(history(temp.path())[0].state, RunState::Queued, "its own run lives");
+}
+
+#[test]
+fn runs_of_other_live_processes_are_counted() {
+    let temp = tempfile::tempdir().unwrap();
+    let mut daemon = Recorder::open(temp.path()).unwrap();
+    let mut other = Recorder::open(temp.path()).unwrap();
+    write(&mut daemon, |w| w.run(&queued("10:00:00"), 0, 0));
+    let mut manual = queued("10:00:30");
+    manual.trigger = Trigger::Manual;
+    write(&mut other, |w| w.run(&manual, 0, 0));
+    let elsewhere = write(&mut daemon, |w| w.runs_elsewhere());
+    assert_eq!(elsewhere, BTreeMap::from([(name(), 1)]));
+    let open = write(&mut other, |w| w.open_runs_of(&name()));
+    assert_eq!(open.len(), 2);
+    assert_eq!(open[0].holder.pid, Some(std::process::id()));
+    drop(other);
+    assert_eq!(write(&mut daemon, |w| w.runs_elsewhere()), BTreeMap::new());
+}
+
+#[test]
+fn watermarks_and_what_waits_are_remembered() {
+    let temp = tempfile::tempdir().unwrap();
+    let mut recorder = Recorder::open(temp.path()).unwrap();
+    write(&mut recorder, |w| {
+        w.decided_until(&name(), "0 * * * * UTC", at("10:00:00"), 0)?;
+        w.decided_until(&name(), "0 * * * * UTC", at("11:00:00"), 1)?;
+        w.wait(&name(), at("10:00:00"), 1)?;
+        w.wait(&name(), at("09:00:00"), 1)?;
+        w.wait(&name(), at("08:00:00"), 1)?;
+        w.unwait(&name(), at("08:00:00"), 1)
+    });
+    drop(recorder);
+    let remembered = Recorder::open(temp.path()).unwrap().remembered().unwrap();
+    let expected = Remembered {
+        schedule: "0 * * * * UTC".to_owned(),
+        decided_until: at("11:00:00"),
+        epoch: 1,
+        waiting: vec![(at("09:00:00"), 1), (at("10:00:00"), 1)],
+    };
+    assert_eq!(remembered, BTreeMap::from([(name(), expected)]));
+}
+
+#[test]
+fn old_rows_go_and_what_is_needed_stays() {
+    let temp = tempfile::tempdir().unwrap();
+    let mut recorder = Recorder::open(temp.path()).unwrap();
+    write(&mut recorder, |w| {
+        for instant in ["08:00:00", "09:00:00", "10:00:00"] {
+            let mut run = queued(instant);
+            run.state = RunState::Succeeded;
+            let row = w.run(&run, 0, 0)?.expect("the first");
+            w.finish(row, &run)?;
+        }
+        w.skip(&skipped("10:30:00", "10:30:00", 1, SkipReason::Overlap), 0)?;
+        let mut manual = queued("07:00:00");
+        manual.trigger = Trigger::Manual;
+        manual.job = JobName::new("long");
+        w.run(&manual, 0, 0)
+    });
+    while recorder.prune(at("12:00:00"), 1).unwrap() {}
+    let left: Vec<_> = history(temp.path()).iter().map(|run| run.scheduled_for).collect();
+    assert_eq!(left, [at("07:00:00"), at("10:00:00")], "what still runs, and the last run");
+}
+
+#[test]
+fn a_removed_file_is_noticed_and_begun_again() {
+    let temp = tempfile::tempdir().unwrap();
+    let dir = temp.path().join("state");
+    let mut recorder = Recorder::open(&dir).unwrap();
+    assert!(recorder.is_in_place());
+    std::fs::remove_dir_all(&dir).unwrap();
+    assert!(!recorder.is_in_place());
+    recorder.reopen().unwrap();
+    assert!(recorder.is_in_place());
+    write(&mut recorder, |w| w.run(&queued("10:00:00"), 0, 0));
+    assert_eq!(recorder.open_runs().unwrap().len(), 1);
+}

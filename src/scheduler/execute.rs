@@ -1,0 +1,125 @@
+//! One run, from its first try to its result: the same code for a worker of the daemon and for `run JOB`.
+
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::Duration;
+
+use chrono::{DateTime, SubsecRound, Utc};
+
+use super::ConfiguredJob;
+use crate::clock::Clock;
+use crate::job::{
+    CancelState, CancelToken, JobError, JobErrorKind, Progress, RunContext, RunId, RunOptions,
+    RunRecord, RunReport, RunState, Trigger,
+};
+
+/// A run to carry out.
+pub(super) struct Assignment<'a> {
+    pub(super) job: &'a ConfiguredJob,
+    pub(super) run_id: &'a RunId,
+    pub(super) trigger: Trigger,
+    pub(super) scheduled_for: DateTime<Utc>,
+    pub(super) clock: &'a dyn Clock,
+    /// Without a deadline: that is set here, when the run begins.
+    pub(super) cancel: &'a CancelToken,
+    pub(super) options: RunOptions,
+    pub(super) progress: &'a dyn Progress,
+}
+
+/// What came of it.
+#[derive(Debug)]
+pub(super) struct Outcome {
+    pub(super) result: Result<RunReport, JobError>,
+    pub(super) attempt: u32,
+    pub(super) finished_at: DateTime<Utc>,
+    pub(super) duration: Duration,
+}
+
+/// Runs the job, again after a transient error as its `retries` say, until its time is up. A panic is an error of the
+/// run and of nothing else.
+pub(super) fn carry_out(run: &Assignment<'_>) -> Outcome {
+    let begun = run.clock.monotonic();
+    let policy = &run.job.spec.policy;
+    let cancel = run.cancel.with_deadline(policy.timeout.map(|timeout| begun + timeout));
+    let mut attempt = 1;
+    let result = loop {
+        let context = RunContext {
+            run_id: run.run_id,
+            job: &run.job.spec.name,
+            trigger: run.trigger,
+            scheduled_for: run.scheduled_for,
+            attempt,
+            clock: run.clock,
+            cancel: cancel.clone(),
+            options: run.options,
+            progress: run.progress,
+        };
+        // The job may have left anything of its own half-done; nothing here is shared with it.
+        let result = catch_unwind(AssertUnwindSafe(|| run.job.job.run(&context)))
+            .unwrap_or_else(|panic| Err(panicked(panic.as_ref())));
+        match result {
+            Err(error)
+                if error.kind == JobErrorKind::Transient
+                    && attempt < policy.retries.max_attempts =>
+            {
+                let wait = policy.retries.wait_after(attempt);
+                log::warn!(
+                    job_id = run.run_id.as_str(), job_name = run.job.spec.name.as_str(), attempt,
+                    error = error.message.as_str(), wait_s = wait.as_secs_f64();
+                    "run failed, trying again"
+                );
+                let is_over = || cancel.state(run.clock) != CancelState::Running;
+                if run.clock.wait(wait, &is_over) || is_over() {
+                    break Err(stopped_while_waiting(error, cancel.state(run.clock)));
+                }
+                attempt += 1;
+            }
+            result => break result,
+        }
+    };
+    let duration = run.clock.monotonic().saturating_sub(begun);
+    Outcome { result, attempt, finished_at: run.clock.now().trunc_subsecs(6), duration }
+}
+
+/// The error of the last try, with the reason why there is no further one.
+fn stopped_while_waiting(error: JobError, state: CancelState) -> JobError {
+    let end = match state {
+        CancelState::TimedOut => JobError::timed_out(),
+        CancelState::Running | CancelState::Cancelled => JobError::cancelled(),
+    };
+    let message = format!("{} while waiting to try again after: {}", end.message, error.message);
+    JobError { kind: end.kind, message, report: error.report }
+}
+
+fn panicked(panic: &(dyn Any + Send)) -> JobError {
+    let message = panic
+        .downcast_ref::<&str>()
+        .copied()
+        .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
+        .unwrap_or("no message");
+    JobError::permanent(format!("panicked: {message}: this is a fault of the job's code"))
+}
+
+/// Enters the result into the run's record.
+pub(super) fn conclude(record: &mut RunRecord, outcome: Outcome) {
+    record.attempt = outcome.attempt;
+    record.finished_at = Some(outcome.finished_at);
+    record.duration_s = Some(outcome.duration.as_secs_f64());
+    match outcome.result {
+        Ok(report) => {
+            record.state = RunState::Succeeded;
+            record.stats = report.stats;
+        }
+        Err(error) => {
+            record.state = match error.kind {
+                JobErrorKind::Cancelled => RunState::Interrupted,
+                JobErrorKind::TimedOut
+                | JobErrorKind::Transient
+                | JobErrorKind::Unavailable
+                | JobErrorKind::Permanent => RunState::Failed,
+            };
+            record.stats = error.report.map(|report| report.stats).unwrap_or_default();
+            record.error = Some(error.message);
+        }
+    }
+}

@@ -1,0 +1,52 @@
+//! What the tests of this room share.
+
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+use chrono_tz::Tz;
+
+use super::ConfiguredJob;
+use crate::config::{JobName, JobSpec, RunPolicy};
+use crate::job::{Job, JobError, RunContext, RunReport};
+use crate::schedule::Schedule;
+
+pub(crate) fn noon() -> DateTime<Utc> {
+    "2026-08-24T12:00:00Z".parse().unwrap()
+}
+
+pub(crate) fn spec(name: &str, cron: &str, zone: Tz) -> JobSpec {
+    JobSpec {
+        name: JobName::new(name),
+        explicit_kind: None,
+        enabled: true,
+        manual_only: false,
+        schedule: Schedule::parse(cron, zone).unwrap(),
+        timezone: zone,
+        description: String::new(),
+        policy: RunPolicy::default(),
+        command: None,
+        params: serde_yaml::Mapping::new(),
+    }
+}
+
+/// A job made of a function.
+pub(crate) struct Does<F>(F);
+
+impl<F> Job for Does<F>
+where
+    F: Fn(&RunContext<'_>) -> Result<RunReport, JobError> + Send + Sync,
+{
+    fn run(&self, ctx: &RunContext<'_>) -> Result<RunReport, JobError> {
+        (self.0)(ctx)
+    }
+}
+
+/// A job that is due each minute, changed by `change`.
+pub(crate) fn job<F>(name: &str, change: impl FnOnce(&mut JobSpec), run: F) -> ConfiguredJob
+where
+    F: Fn(&RunContext<'_>) -> Result<RunReport, JobError> + Send + Sync + 'static,
+{
+    let mut spec = spec(name, "* * * * *", Tz::UTC);
+    change(&mut spec);
+    ConfiguredJob { spec: Arc::new(spec), job: Arc::new(Does(run)) }
+}
