@@ -200,6 +200,18 @@ fn text_and_zone_decide_what_a_reload_sees() {
 }
 
 #[test]
+fn lines_that_mean_the_same_share_what_computes_them() {
+    let computed_by = |line: &str| {
+        let schedule = schedule(line, Tz::UTC);
+        schedule.next_after(at("2026-11-23T12:00:00Z"));
+        Arc::clone(schedule.0.engines.get().unwrap())
+    };
+    let first = computed_by("*/5 * * * *");
+    assert!(Arc::ptr_eq(&first, &computed_by("0-59/5 * * jan-dec 0-6")));
+    assert!(!Arc::ptr_eq(&first, &computed_by("*/6 * * * *")));
+}
+
+#[test]
 fn an_unknown_zone_names_the_nearest() {
     assert_eq!(parse_zone("Europe/Berlin"), Ok(Tz::Europe__Berlin));
     for (name, remedy) in [
