@@ -586,7 +586,7 @@ fn broken(yaml: &str, error: &serde_yaml::Error, file: Option<String>) -> Config
     let value = line.split_once(": ").map_or("", |(_, value)| value.trim_start());
     let hint = if line.trim_start_matches(' ').starts_with('\t') {
         ": indent with spaces, not tabs"
-    } else if value.starts_with(['*', '@', '%', '`']) {
+    } else if value.starts_with(['*', '@', '%', '`']) || value.starts_with("[:") {
         ": put the value in quotes"
     } else if what.contains("more than one document") {
         ": keep one, without --- between settings"

@@ -1,10 +1,16 @@
 //! The room as its users see it: text and environment in, a configuration or all its faults out.
 
+mod faults;
+mod files;
+mod layers;
+mod reference;
+
 use super::*;
 
+/// The file's name in messages.
 const NAME: &str = "c.yaml";
 
-/// An environment with a home and nothing else, in a folder that is not there.
+/// An environment with a home and these variables, in a folder that is not there.
 fn env(variables: &[(&str, &str)]) -> Env {
     let home = [("HOME", "/home/me")];
     Env::new("/nowhere", home.iter().chain(variables).copied())
@@ -19,21 +25,25 @@ fn good(yaml: &str, variables: &[(&str, &str)]) -> Config {
     read(yaml, variables).unwrap_or_else(|faults| panic!("{yaml}\n{faults}"))
 }
 
-/// All of a configuration that does not depend on where it came from.
+/// All of a configuration that does not depend on where it was written.
 fn settled(config: &Config) -> String {
-    let config = Config {
+    let nowhere = Config {
         source: None,
         lines: Lines::default(),
         notes: Vec::new(),
         warnings: Vec::new(),
         ..config.clone()
     };
-    format!("{config:#?}")
+    format!("{nowhere:#?}")
 }
 
-#[test]
-fn the_shipped_file_says_what_holds_without_it() {
-    let shipped = good(SHIPPED_FILE, &[]);
-    assert_eq!(settled(&shipped), settled(&good("", &[])));
-    assert_eq!(shipped.warnings, [""; 0]);
+fn job<'c>(config: &'c Config, name: &str) -> &'c JobSpec {
+    &config.scheduler.jobs[&JobName::new(name)]
+}
+
+fn neo4j(config: &Config) -> &Neo4jConfig {
+    match &config.graph {
+        GraphConfig::Neo4j(neo4j) => neo4j,
+        GraphConfig::Embedded { .. } => panic!("the graph is embedded"),
+    }
 }

@@ -1,0 +1,400 @@
+//! What is said about a wrong file: the whole of it, word for word.
+
+use proptest::prelude::*;
+
+use super::*;
+
+#[track_caller]
+fn case(yaml: &str, expected: &[&str]) {
+    let found = match read(yaml, &[]) {
+        Ok(_) => "nothing wrong".to_owned(),
+        Err(faults) => faults.to_string(),
+    };
+    assert_eq!(found, expected.join("\n"), "in\n{yaml}");
+}
+
+/// One setting, found on line 1 as the files here are.
+#[track_caller]
+fn one(path: &str, value: &str, message: &str) {
+    let mut yaml: String = path.split('.').map(|key| format!("{{{key}: ")).collect();
+    yaml += value;
+    yaml += &"}".repeat(path.split('.').count());
+    case(&yaml, &[&format!("{path}: {message} (c.yaml:1)")]);
+}
+
+#[test]
+fn every_fault_is_named_at_once_from_top_to_bottom() {
+    case(
+        "paths:\n  vault: 5\nscheduler:\n  workers: 0\n  jobs:\n    vault_sync:\n      cron: \"61 * * * *\"\n      \
+         enabled: \"yes\"\n    other:\n      timeout: -1\n      retries: {max_atempts: 2}\nlogging: {level: loud}\n",
+        &[
+            "paths.vault: 5: write text; here it needs quotes (c.yaml:2)",
+            "scheduler.workers: 0: write a whole number from 1 to 64 (c.yaml:4)",
+            "scheduler.jobs.vault_sync.cron: \"61 * * * *\": minute 61 is outside 0-59 (c.yaml:7)",
+            "scheduler.jobs.vault_sync.enabled: \"yes\": write true or false, without quotes (c.yaml:8)",
+            "scheduler.jobs.other.timeout: -1: time cannot be negative (c.yaml:10)",
+            "scheduler.jobs.other.retries.max_atempts: there is no such setting: did you mean max_attempts? (c.yaml:11)",
+            "logging.level: \"loud\": write DEBUG, INFO, WARNING, ERROR or CRITICAL (c.yaml:12)",
+        ],
+    );
+}
+
+#[test]
+fn a_value_of_the_wrong_kind_is_told_what_to_be() {
+    one("paths", "[1]", "a list: write a mapping: one `key: value` a line, indented");
+    one("paths.vault", "[/vault]", "a list: write text");
+    one("paths.vault", "''", "\"\": write a path");
+    one("paths.vault", "true", "true: write text; here it needs quotes");
+    one("paths.vault", "\"a\\0b\"", "\"a\\0b\": take out the NUL character");
+    one("databases.graph", "sqlite", "\"sqlite\": write embedded or neo4j");
+    one("databases.neo4j.port", "\"7687\"", "\"7687\": write a whole number from 1 to 65535");
+    one("databases.neo4j.port", "70000", "70000: write a whole number from 1 to 65535");
+    one("databases.neo4j.database", "' '", "\" \": write the name of a database, or null");
+    one("databases.neo4j.password", "[hunter2]", "(not shown): write text");
+    one("databases.neo4j.password", "123", "(not shown): write text; here it needs quotes");
+    one("databases.neo4j.host", "[db]", "a list: write text");
+    one(
+        "databases.neo4j.host",
+        "'db:7688'",
+        "\"db:7688\": the port has its own setting, databases.neo4j.port or NEO4J_BOLT_PORT",
+    );
+    one(
+        "databases.neo4j.uri",
+        "'bolt://me:hunter2@db:x'",
+        "\"bolt://db:x\": the port must be a number from 1 to 65535",
+    );
+    one(
+        "scheduler.timezone",
+        "Europe/Berlim",
+        "unknown time zone \"Europe/Berlim\": did you mean \"Europe/Berlin\"?",
+    );
+    one("scheduler.workers", "2.5", "2.5: write a whole number from 1 to 64");
+    one("scheduler.workers", "99999999999999999999999", "1e23: write a whole number from 1 to 64");
+    one("scheduler.workers", "-1", "-1: write a whole number from 1 to 64");
+    one("scheduler.shutdown_grace_time", "1e300", "1e300: at most 3153600000 seconds (100 years)");
+    one(
+        "scheduler.shutdown_grace_time",
+        "soon",
+        "\"soon\": write seconds (300) or a number with a unit (5 min, 1.5 h, 7 d)",
+    );
+    one(
+        "scheduler.shutdown_grace_time",
+        "!!binary xx",
+        "\"xx\": write seconds (300) or a number with a unit (5 min, 1.5 h, 7 d)",
+    );
+    one("scheduler.history_days", "36501", "36501: write a whole number from 0 to 36500");
+    one("scheduler.job_defaults.coalesce", "yes", "\"yes\": write true or false, without quotes");
+    one("scheduler.job_defaults.coalesce", "1", "1: write true or false");
+    one("scheduler.job_defaults.max_instances", "0", "0: write a whole number from 1 to 1000");
+    one("scheduler.job_defaults.overlap", "wait", "\"wait\": write skip or queue");
+    one("scheduler.job_defaults.jitter", "0.5", "0.5: write whole seconds");
+    one("scheduler.job_defaults.timeout", "0", "0: write more than 0, or null for no limit");
+    one("scheduler.job_defaults.retries.backoff_factor", "-2", "-2: write a number from 0 to 1000");
+    one("processing.retries.max_attempts", "0", "0: write a whole number from 1 to 1000");
+    one("logging.level", "!level INFO", "a value tagged !level: write text");
+}
+
+#[test]
+fn a_job_is_told_what_to_be() {
+    let one = |key: &str, value: &str, message: &str| {
+        one(&format!("scheduler.jobs.a.{key}"), value, message)
+    };
+    one("cron", "5", "5: write text; here it needs quotes");
+    one("cron", "'61 * * * *'", "\"61 * * * *\": minute 61 is outside 0-59");
+    one(
+        "command",
+        "python3 -u report.py",
+        "\"python3 -u report.py\": there is no shell here: write a list, such as [\"python3\", \"-u\", \"report.py\"]",
+    );
+    one("command", "[]", "a list: write a list, such as [\"python3\", \"report.py\", \"--quiet\"]");
+    one(
+        "command",
+        "['']",
+        "a list: the program has no name: write a list, such as [\"python3\", \"report.py\", \"--quiet\"]",
+    );
+    one("command", "[sleep, 1.5]", "a list: put 1.5 in quotes");
+    one("command", "[echo, [hunter2]]", "a list: write text");
+    one("env", "[API_KEY=hunter2]", "a list: write a mapping: one `key: value` a line, indented");
+    one("env.API_KEY", "1.50", "write text, in quotes");
+    one("env.A=B", "x", "this cannot be the name of a variable");
+    one("working_dir", "''", "\"\": write a path");
+    case(
+        "scheduler: {jobs: [a]}",
+        &["scheduler.jobs: a list: write a mapping: one `key: value` a line, indented (c.yaml:1)"],
+    );
+    case(
+        "scheduler:\n  jobs:\n    7: {}\n    'a b': {}\n    -n: {}\n    '': {}\n    \"a\\nb\": {}\n",
+        &[
+            "scheduler.jobs.7: a job's name is text: put it in quotes (c.yaml:3)",
+            "scheduler.jobs.a b: a job's name has no white space: write _ instead (c.yaml:4)",
+            "scheduler.jobs.-n: a job's name cannot begin with -, which begins an option on the command line (c.yaml:5)",
+            "scheduler.jobs.: a job needs a name (c.yaml:6)",
+            "scheduler.jobs.a\\nb: a job's name has no white space: write _ instead (c.yaml:7)",
+        ],
+    );
+}
+
+#[test]
+fn an_unknown_key_of_ours_is_refused() {
+    case(
+        "scheduler:\n  worker: 3\n  Timezone: UTC\n  colour: red\n",
+        &[
+            "scheduler.worker: there is no such setting: did you mean workers? (c.yaml:2)",
+            "scheduler.Timezone: there is no such setting: did you mean timezone? (c.yaml:3)",
+            "scheduler.colour: there is no such setting; there are timezone, workers, shutdown_grace_time, history_days, \
+         job_defaults, jobs (c.yaml:4)",
+        ],
+    );
+    case(
+        "scheduler: {job_defaults: {enabled: true, 5: 6}}",
+        &[
+            "scheduler.job_defaults.enabled: there is no such setting; there are misfire_grace_time, coalesce, \
+         max_instances, overlap, jitter, timeout, retries, rerun_interrupted (c.yaml:1)",
+            "scheduler.job_defaults.5: there is no such setting; there are misfire_grace_time, coalesce, max_instances, \
+         overlap, jitter, timeout, retries, rerun_interrupted (c.yaml:1)",
+        ],
+    );
+}
+
+#[test]
+fn a_key_given_twice_is_refused_where_it_is_ours() {
+    case(
+        "scheduler:\n  jobs:\n    a: {cron: '0 1 * * *'}\n    b: {}\n    a: {cron: '0 24 * * *'}\n  workers: 0\n",
+        &[
+            "scheduler.jobs.a: given twice, on lines 3 and 5: keep one (c.yaml:5)",
+            "scheduler.jobs.a.cron: \"0 24 * * *\": hour 24 is outside 0-23 (c.yaml:5)",
+            "scheduler.workers: 0: write a whole number from 1 to 64 (c.yaml:6)",
+        ],
+    );
+    case(
+        "paths: {}\npaths: {vault: /a}\n",
+        &["paths: given twice, on lines 1 and 2: keep one (c.yaml:2)"],
+    );
+    let foreign = "plugins: {a: 1, a: 2}\nplugins: 3\ndatabases: {postgres: {host: a, host: b}}\nmodel: !x {1: 2}\n\
+                   paths: {settings: 1, settings: 2}\n";
+    case(foreign, &["paths.settings: given twice, on lines 5 and 5: keep one (c.yaml:5)"]);
+}
+
+#[test]
+fn text_that_is_no_yaml_is_one_line_with_line_and_column() {
+    case("a: b: c\n", &["c.yaml:1:5: broken YAML: mapping values are not allowed in this context"]);
+    case(
+        "a:\n\tb: 1\n",
+        &[
+            "c.yaml:2:1: broken YAML: found character that cannot start any token, while scanning for the next token: \
+         indent with spaces, not tabs",
+        ],
+    );
+    case(
+        "scheduler:\n  jobs:\n    a:\n      cron: */30 * * * *\n",
+        &[
+            "c.yaml:4:14: broken YAML: did not find expected alphabetic or numeric character, while scanning an alias at \
+         line 4 column 13: put the value in quotes",
+        ],
+    );
+    case(
+        "scheduler:\n  jobs:\n    a:\n      cron: @daily\n",
+        &[
+            "c.yaml:4:13: broken YAML: found character that cannot start any token, while scanning for the next token: \
+         put the value in quotes",
+        ],
+    );
+    case(
+        "a: [1,\nb: 'x\n",
+        &[
+            "c.yaml:3:1: broken YAML: found unexpected end of stream, while scanning a quoted scalar at line 2 column 4",
+        ],
+    );
+    case(
+        "a: 1\nb: \u{1}\n",
+        &["c.yaml:2:4: broken YAML: control characters are not allowed at position 8"],
+    );
+    case("a: *nobody\n", &["c.yaml:1:4: broken YAML: unknown anchor: put the value in quotes"]);
+    case(
+        "host: [::1]\n",
+        &[
+            "c.yaml:1:8: broken YAML: did not find expected node content, while parsing a flow node: put the value in quotes",
+        ],
+    );
+    case(
+        "a: 1\n---\nb: 2\n",
+        &[
+            "c.yaml: broken YAML: deserializing from YAML containing more than one document is not supported: keep one, \
+         without --- between settings",
+        ],
+    );
+    case("- paths\n", &["c.yaml:1:1: a list: write sections, such as paths: and scheduler:"]);
+    case(
+        "NEO4J_PASSWORD=hunter2\n",
+        &["c.yaml:1:1: no YAML mapping but text: write sections, such as paths: and scheduler:"],
+    );
+    case("5", &["c.yaml:1:1: 5: write sections, such as paths: and scheduler:"]);
+}
+
+#[test]
+fn anchors_and_merges_are_followed_and_their_faults_found_where_they_are_written() {
+    let config = good(
+        "x-nightly: &nightly {cron: '5 1 * * *', enabled: true, top: 3}\n\
+         scheduler:\n  jobs:\n    a: *nightly\n    b: {<<: *nightly, enabled: false}\n    c: {<<: [*nightly, {manual_only: true}]}\n",
+        &[],
+    );
+    assert_eq!(config.warnings, [""; 0]);
+    for name in ["a", "b", "c"] {
+        let job = job(&config, name);
+        assert_eq!(job.schedule.to_string(), "5 1 * * *");
+        assert_eq!((job.enabled, job.manual_only), (name != "b", name == "c"));
+        assert_eq!(job.params, serde_yaml::from_str::<serde_yaml::Mapping>("top: 3").unwrap());
+    }
+    case(
+        "x: &x\n  cron: 0 24 * * *\nscheduler:\n  jobs:\n    a: *x\n    b:\n      <<: *x\n    c:\n      <<: 5\n",
+        &[
+            "scheduler.jobs.a.cron: \"0 24 * * *\": hour 24 is outside 0-23 (c.yaml:2)",
+            "scheduler.jobs.b.cron: \"0 24 * * *\": hour 24 is outside 0-23 (c.yaml:2)",
+            "scheduler.jobs.c.<<: 5: write an alias of a mapping, such as *defaults (c.yaml:9)",
+        ],
+    );
+    assert!(read("plugins: {<<: 5}\ndatabases: {postgres: {<<: 5}}\n", &[]).is_ok());
+}
+
+#[test]
+fn aliases_that_multiply_end_soon() {
+    let mut yaml = "a0: &a0 [x,x,x,x,x,x,x,x,x,x]\n".to_owned();
+    for i in 1..30 {
+        let tenfold = vec![format!("*a{}", i - 1); 10].join(",");
+        yaml += &format!("a{i}: &a{i} [{tenfold}]\n");
+    }
+    case(
+        &(yaml + "scheduler: {jobs: {a: {p: *a29}}}\n"),
+        &["c.yaml: broken YAML: repetition limit exceeded"],
+    );
+    let deep = "[".repeat(100_000);
+    case(&deep, &["c.yaml:1:129: broken YAML: recursion limit exceeded"]);
+}
+
+#[test]
+fn what_is_probably_not_meant_is_a_warning() {
+    let case =
+        |yaml: &str, expected: &[&str]| assert_eq!(good(yaml, &[]).warnings, expected, "{yaml}");
+    case("", &["c.yaml: holds no settings: all defaults are used"]);
+    case("# nothing\n", &["c.yaml: holds no settings: all defaults are used"]);
+    case(
+        "schedular: {jobs: 5}\nmodel: 5\n",
+        &["schedular: not read, as no setting has this name: did you mean scheduler? (c.yaml:1)"],
+    );
+    case(
+        "paths: {valt: /v, settings: /s}\n",
+        &["paths.valt: not read, as no setting has this name: did you mean vault? (c.yaml:1)"],
+    );
+    case(
+        "databases:\n  neo4j:\n    pasword: hunter2\n",
+        &[
+            "databases.neo4j.pasword: not read, as no setting has this name: did you mean password? (c.yaml:3)",
+        ],
+    );
+    case(
+        "processing: {retries: {max_atempts: 1, jitter: 2}, claimify: {max_retries: 3}}\n",
+        &[
+            "processing.retries.max_atempts: not read, as no setting has this name: did you mean max_attempts? (c.yaml:1)",
+        ],
+    );
+    case(
+        "scheduler: {jobs: {a: {enabeld: true, count: 3, metric: x}}}\n",
+        &[
+            "scheduler.jobs.a.enabeld: taken as a parameter of the job: did you mean enabled? (c.yaml:1)",
+        ],
+    );
+    case(
+        "scheduler:\n  jobs:\n    a:\n      working_dir: /\n      env: {A: b}\n",
+        &[
+            "scheduler.jobs.a.working_dir: has no effect without command (c.yaml:4)",
+            "scheduler.jobs.a.env: has no effect without command (c.yaml:5)",
+        ],
+    );
+    case(
+        "databases: {neo4j: {tls_ca: /ca.pem}}\n",
+        &[
+            "databases.neo4j.tls_ca: has no effect: only bolt+s:// and neo4j+s:// are encrypted with a certificate to \
+         check (c.yaml:1)",
+        ],
+    );
+}
+
+#[test]
+fn a_fault_found_when_a_job_is_built_is_found_in_the_file() {
+    let config = good("scheduler:\n  jobs:\n    vault_sync:\n      on_missing: delete\n", &[]);
+    let name = JobName::new("vault_sync");
+    let faults = vec![
+        config.job_fault(&name, "on_missing", "write archive or ignore"),
+        config.job_fault(&name, "", "something about all of it"),
+    ];
+    assert_eq!(
+        ConfigErrors::check(faults).unwrap_err().to_string(),
+        "scheduler.jobs.vault_sync: something about all of it (c.yaml:3)\n\
+         scheduler.jobs.vault_sync.on_missing: write archive or ignore (c.yaml:4)"
+    );
+    assert!(ConfigErrors::check(Vec::new()).is_ok());
+}
+
+/// Pieces that make up nearly right files, so that chance gets beyond the YAML reader.
+fn soup() -> impl Strategy<Value = String> {
+    let piece = prop::sample::select(vec![
+        "paths",
+        "databases",
+        "scheduler",
+        "jobs",
+        "vault_sync",
+        "cron",
+        "env",
+        "retries",
+        "neo4j",
+        "uri",
+        "<<",
+        "~",
+        "1",
+        "-5",
+        "1e99",
+        ".nan",
+        "true",
+        "\"*/5 * * * *\"",
+        "\"bolt://a:b@[::1]:1\"",
+        "*a",
+        "&a ",
+        "? ",
+        "- ",
+        ": ",
+        ":\n ",
+        "\n",
+        "\n  ",
+        "\n    ",
+        "{",
+        "}",
+        "[",
+        "]",
+        ", ",
+        "!t ",
+        "|\n",
+        "'",
+        "\"",
+        "#",
+        "\u{feff}",
+        "\u{85}",
+        "é",
+    ]);
+    prop::collection::vec(piece, 0..40).prop_map(|pieces| pieces.concat())
+}
+
+proptest! {
+    #[test]
+    fn no_text_makes_it_panic_and_every_fault_is_one_line(yaml in prop_oneof![any::<String>(), soup()]) {
+        if let Err(faults) = read(&yaml, &[]) {
+            prop_assert!(!faults.faults().is_empty());
+            prop_assert_eq!(faults.to_string().lines().count(), faults.faults().len());
+        }
+    }
+
+    #[test]
+    fn no_variable_makes_it_panic(value in any::<String>(), name in 0..env::VARIABLES.len()) {
+        let (name, _) = env::VARIABLES[name];
+        let _ = read("scheduler: {jobs: {a: {}}}", &[(name, &value), ("A_CRON", &value), ("A_ENABLED", &value)]);
+    }
+}

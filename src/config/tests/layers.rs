@@ -1,0 +1,377 @@
+//! What outranks what, and what holds when nothing is said.
+
+use super::*;
+
+#[track_caller]
+fn with_flags(overrides: Overrides, yaml: &str, variables: &[(&str, &str)]) -> Config {
+    from_text(yaml, NAME, &overrides, &env(variables)).unwrap_or_else(|faults| panic!("{faults}"))
+}
+
+#[test]
+fn nothing_said_is_the_documented_defaults() {
+    let config = good("{}", &[]);
+    assert_eq!(config.vault.root, PathBuf::from("/vault"));
+    assert_eq!(
+        config.vault.tiers,
+        ["conversations", "summaries", "concepts"].map(|tier| Some(tier.into()))
+    );
+    assert_eq!(config.state_dir, PathBuf::from("/home/me/.local/state/aclarai-scheduler"));
+    let GraphConfig::Embedded { path } = &config.graph else { panic!("not embedded") };
+    assert_eq!(*path, config.state_dir.join("graph.db"));
+    assert_eq!(config.log_level, log::LevelFilter::Info);
+    assert_eq!(
+        config.retries,
+        RetryPolicy {
+            max_attempts: 3,
+            backoff_factor: 2.0,
+            max_wait_time: Duration::from_secs(60)
+        }
+    );
+    let scheduler = &config.scheduler;
+    assert_eq!(
+        (scheduler.timezone, scheduler.workers, scheduler.history_days),
+        (chrono_tz::UTC, 2, 90)
+    );
+    assert_eq!(scheduler.shutdown_grace_time, Duration::from_secs(30));
+    assert_eq!(scheduler.jobs.len(), 1);
+    let sync = job(&config, "vault_sync");
+    assert!(sync.enabled && !sync.manual_only && sync.is_scheduled());
+    assert_eq!(
+        (sync.schedule.to_string().as_str(), sync.timezone),
+        ("*/30 * * * *", chrono_tz::UTC)
+    );
+    assert_eq!(
+        (sync.kind(), sync.description.as_str()),
+        ("vault_sync", "Sync vault files with knowledge graph")
+    );
+    assert_eq!(sync.policy, RunPolicy::default());
+    assert_eq!((config.warnings.len(), config.notes.len()), (0, 0));
+}
+
+#[test]
+fn a_job_of_ones_own_is_off_and_nightly_until_it_says_otherwise() {
+    let config = good(
+        "scheduler: {jobs: {a: , b: {command: [x, 5], env: {N: 8080, S: t}, working_dir: rel, top: 3}}}",
+        &[],
+    );
+    let (a, b) = (job(&config, "a"), job(&config, "b"));
+    assert!(!a.enabled && !a.manual_only && a.command.is_none());
+    assert_eq!(
+        (a.schedule.to_string().as_str(), a.kind(), b.kind()),
+        ("0 2 * * *", "a", "command")
+    );
+    let command = b.command.as_ref().unwrap();
+    assert_eq!(command.argv, ["x", "5"]);
+    assert_eq!(command.working_dir.as_deref(), Some("/nowhere/rel".as_ref()));
+    assert_eq!(
+        command.env,
+        BTreeMap::from([("N", "8080"), ("S", "t")].map(|(k, v)| (k.to_owned(), v.to_owned())))
+    );
+    assert!(!format!("{command:?}").contains("8080"), "a value of env may be a secret");
+    assert_eq!(b.params, serde_yaml::from_str::<serde_yaml::Mapping>("top: 3").unwrap());
+}
+
+#[test]
+fn a_job_takes_each_key_from_itself_then_job_defaults_then_the_program() {
+    let config = good(
+        "scheduler:\n  timezone: Europe/Berlin\n  job_defaults:\n    misfire_grace_time: null\n    timeout: 5 min\n    \
+         overlap: queue\n    jitter: 7\n    coalesce: false\n    retries: {max_attempts: 4, max_wait_time: 9}\n  jobs:\n    \
+         a: {misfire_grace_time: 10, timeout: null, max_instances: 3, retries: {max_wait_time: 0.5}, timezone: Asia/Tokyo}\n    \
+         b: {rerun_interrupted: true, coalesce: true}\n",
+        &[],
+    );
+    let seconds = Duration::from_secs;
+    assert_eq!(
+        job(&config, "a").policy,
+        RunPolicy {
+            misfire_grace_time: Some(seconds(10)),
+            coalesce: false,
+            max_instances: 3,
+            overlap: Overlap::Queue,
+            jitter: seconds(7),
+            timeout: None,
+            retries: RetryPolicy {
+                max_attempts: 4,
+                backoff_factor: 2.0,
+                max_wait_time: Duration::from_millis(500)
+            },
+            rerun_interrupted: false,
+        }
+    );
+    assert_eq!(
+        job(&config, "b").policy,
+        RunPolicy {
+            misfire_grace_time: None,
+            coalesce: true,
+            max_instances: 1,
+            overlap: Overlap::Queue,
+            jitter: seconds(7),
+            timeout: Some(seconds(300)),
+            retries: RetryPolicy {
+                max_attempts: 4,
+                backoff_factor: 2.0,
+                max_wait_time: seconds(9)
+            },
+            rerun_interrupted: true,
+        }
+    );
+    let zones =
+        ["a", "b"].map(|name| (job(&config, name).timezone, job(&config, name).schedule.zone()));
+    assert_eq!(
+        zones,
+        [
+            (chrono_tz::Asia::Tokyo, chrono_tz::Asia::Tokyo),
+            (chrono_tz::Europe::Berlin, chrono_tz::Europe::Berlin)
+        ]
+    );
+    assert_eq!(config.retries.max_attempts, 3, "processing.retries is another setting");
+}
+
+#[test]
+fn flags_outrank_variables_outrank_the_file() {
+    let yaml = "paths: {vault: /file}\nlogging: {level: error}\n";
+    let variables = [("VAULT_PATH", "/variable"), ("LOG_LEVEL", "debug")];
+    let flags = Overrides {
+        vault: Some("/flag".into()),
+        log_level: Some("trace".into()),
+        state_dir: Some("state".into()),
+        config: None,
+    };
+    let seen = |config: Config| (config.vault.root.display().to_string(), config.log_level);
+    assert_eq!(seen(good(yaml, &[])), ("/file".to_owned(), log::LevelFilter::Error));
+    assert_eq!(seen(good(yaml, &variables)), ("/variable".to_owned(), log::LevelFilter::Debug));
+    assert_eq!(
+        seen(with_flags(flags.clone(), yaml, &variables)),
+        ("/flag".to_owned(), log::LevelFilter::Trace)
+    );
+    // Set to nothing is not set: compose files write `VAULT_PATH=${VAULT_PATH:-}`.
+    assert_eq!(
+        seen(good(yaml, &[("VAULT_PATH", ""), ("LOG_LEVEL", "")])),
+        ("/file".to_owned(), log::LevelFilter::Error)
+    );
+    assert_eq!(
+        with_flags(flags, yaml, &[("STATE_DIRECTORY", "/s")]).state_dir,
+        PathBuf::from("/nowhere/state")
+    );
+}
+
+#[test]
+fn the_state_folder_is_looked_for_in_order() {
+    let case = |variables: &[(&str, &str)], expected: &str| {
+        let config = from_text(
+            "{}",
+            NAME,
+            &Overrides::default(),
+            &Env::new("/cwd", variables.iter().copied()),
+        );
+        assert_eq!(config.unwrap().state_dir, PathBuf::from(expected), "{variables:?}");
+    };
+    case(&[("STATE_DIRECTORY", "/s"), ("XDG_STATE_HOME", "/x"), ("HOME", "/h")], "/s");
+    case(&[("STATE_DIRECTORY", "/s:/t"), ("HOME", "/h")], "/s");
+    case(&[("XDG_STATE_HOME", "/x"), ("HOME", "/h")], "/x/aclarai-scheduler");
+    case(&[("XDG_STATE_HOME", "x"), ("HOME", "/h")], "/h/.local/state/aclarai-scheduler");
+    case(
+        &[("STATE_DIRECTORY", ""), ("XDG_STATE_HOME", ""), ("HOME", "/h")],
+        "/h/.local/state/aclarai-scheduler",
+    );
+    let homeless = Env::new("/cwd", [("A", "b")]);
+    assert_eq!(
+        from_text("{}", NAME, &Overrides::default(), &homeless).unwrap_err().to_string(),
+        "state folder: there is no place for it, as neither STATE_DIRECTORY, XDG_STATE_HOME nor HOME is set: give \
+         --state-dir PATH"
+    );
+}
+
+#[test]
+fn a_fault_from_outside_the_file_names_the_variable_or_the_flag() {
+    let yaml = "scheduler: {jobs: {my-job.x: {cron: '0 1 * * *'}}}";
+    let variables = [
+        ("VAULT_SYNC_CRON", "61 * * * *"),
+        ("MY_JOB_X_ENABLED", "maybe"),
+        ("NEO4J_BOLT_PORT", "http"),
+        ("VAULT_TIER1_PATH", "../up"),
+    ];
+    let overrides = Overrides {
+        log_level: Some("loud".into()),
+        vault: Some("".into()),
+        ..Overrides::default()
+    };
+    let faults = from_text(yaml, NAME, &overrides, &env(&variables)).unwrap_err().to_string();
+    assert_eq!(
+        faults.lines().collect::<Vec<_>>(),
+        [
+            "--vault: \"\": write a path (command line)",
+            "VAULT_TIER1_PATH: \"../up\": leads out of the vault: write a folder below it, without .. (environment)",
+            "NEO4J_BOLT_PORT: \"http\": write a whole number from 1 to 65535 (environment)",
+            "MY_JOB_X_ENABLED: \"maybe\": write true or false (1, yes, on, 0, no, off) (environment)",
+            "VAULT_SYNC_CRON: \"61 * * * *\": minute 61 is outside 0-59 (environment)",
+            "--log-level: \"loud\": write DEBUG, INFO, WARNING, ERROR or CRITICAL (command line)",
+        ]
+    );
+}
+
+#[test]
+fn each_job_listens_to_its_two_variables() {
+    let yaml = "scheduler: {jobs: {vault_sync: {cron: '0 1 * * *'}, my-job.x: {enabled: true}}}";
+    let variables = [
+        ("VAULT_SYNC_ENABLED", "Off"),
+        ("VAULT_SYNC_CRON", "0 2 * * *"),
+        ("MY_JOB_X_ENABLED", "0"),
+        ("CONCEPT_EMBEDDING_REFRESH_ENABLED", "not even a flag"),
+    ];
+    let config = good(yaml, &variables);
+    assert!(!job(&config, "vault_sync").enabled && !job(&config, "my-job.x").enabled);
+    assert_eq!(job(&config, "vault_sync").schedule.to_string(), "0 2 * * *");
+    assert_eq!(config.scheduler.jobs.len(), 2);
+    for word in ["true", "1", "YES", "on"] {
+        assert!(job(&good("{}", &[("VAULT_SYNC_ENABLED", word)]), "vault_sync").enabled, "{word}");
+    }
+    let config = good(
+        "scheduler: {jobs: {a-b: {}, a.b: {}}}",
+        &[("A_B_ENABLED", "yes"), ("AUTOMATION_PAUSE", "maybe")],
+    );
+    assert!(job(&config, "a-b").enabled && job(&config, "a.b").enabled);
+    assert_eq!(
+        config.warnings,
+        [
+            "A_B_ENABLED: counts for a-b and a.b: rename all but one (environment)",
+            "AUTOMATION_PAUSE: \"maybe\": not understood, so nothing is paused: write true or false (environment)",
+        ]
+    );
+}
+
+#[test]
+fn a_pause_is_asked_for_by_a_word() {
+    for (word, paused) in [
+        ("true", true),
+        ("Yes", true),
+        ("ON", true),
+        ("1", true),
+        ("false", false),
+        ("", false),
+        ("maybe", false),
+    ] {
+        assert_eq!(env(&[("AUTOMATION_PAUSE", word)]).asks_for_pause(), paused, "{word:?}");
+    }
+    assert!(!env(&[]).asks_for_pause());
+}
+
+#[test]
+fn the_graph_is_neo4j_where_something_says_so() {
+    let is_neo4j = |yaml: &str, variables: &[(&str, &str)]| {
+        matches!(good(yaml, variables).graph, GraphConfig::Neo4j(_))
+    };
+    assert!(!is_neo4j("{}", &[]));
+    assert!(!is_neo4j(
+        "{}",
+        &[("NEO4J_HTTP_PORT", "7474"), ("NEO4J_HOME", "/opt/neo4j"), ("NEO4J_URI", "")]
+    ));
+    assert!(!is_neo4j("databases: {postgres: {host: x}, neo4j: null}", &[]));
+    assert!(!is_neo4j("databases: {graph: embedded, neo4j: {host: x}}", &[("NEO4J_HOST", "x")]));
+    assert!(is_neo4j("databases: {neo4j: {}}", &[]));
+    assert!(is_neo4j("databases: {graph: neo4j}", &[]));
+    assert!(is_neo4j("databases: {graph: null}", &[("NEO4J_PASSWORD", "x")]));
+    assert_eq!(
+        good("{}", &[("NEO4J_HOST", "x")]).notes,
+        ["databases.graph: neo4j, because NEO4J_HOST is set"]
+    );
+}
+
+#[test]
+fn the_address_of_the_server_is_put_together() {
+    #[track_caller]
+    fn case(section: &str, variables: &[(&str, &str)], uri: &str) {
+        let config = good(&format!("databases: {{graph: neo4j, neo4j: {{{section}}}}}"), variables);
+        assert_eq!(neo4j(&config).uri, uri, "{section} {variables:?}");
+    }
+    case("", &[], "bolt://neo4j:7687");
+    case("host: db, port: 7688", &[], "bolt://db:7688");
+    case("host: '::1'", &[], "bolt://[::1]:7687");
+    case("uri: 'neo4j+s://a.example', host: db, port: 1", &[], "neo4j+s://a.example:7687");
+    case("uri: null, host: db", &[], "bolt://db:7687");
+    case("host: db, port: 7688", &[("NEO4J_HOST", "e")], "bolt://e:7688");
+    case("host: db, port: 7688", &[("NEO4J_BOLT_PORT", "9")], "bolt://db:9");
+    case("uri: 'bolt://a:1'", &[("NEO4J_BOLT_PORT", "9")], "bolt://a:9");
+    case("uri: 'bolt://a:1', port: 3", &[("NEO4J_HOST", "e")], "bolt://e:3");
+    case(
+        "uri: 'bolt://a:1'",
+        &[("NEO4J_URI", "bolt+s://u:2"), ("NEO4J_HOST", "e"), ("NEO4J_BOLT_PORT", "9")],
+        "bolt+s://u:2",
+    );
+    let outranked = good("databases: {neo4j: {uri: 'bolt://a'}}", &[("NEO4J_HOST", "e")]);
+    assert_eq!(
+        outranked.warnings,
+        ["NEO4J_HOST: \"e\": outranks databases.neo4j.uri of the file (environment)"]
+    );
+    let rest =
+        good("databases: {neo4j: {database: notes, tls_ca: ~/ca.pem, uri: 'bolt+s://a'}}", &[]);
+    let rest = neo4j(&rest);
+    assert_eq!((rest.database.as_str(), rest.user.as_str()), ("notes", "neo4j"));
+    assert_eq!(rest.tls_ca.as_deref(), Some("/home/me/ca.pem".as_ref()));
+}
+
+#[test]
+fn secrets_work_from_anywhere_belong_in_the_environment_and_are_never_shown() {
+    let yaml = "databases:\n  neo4j:\n    uri: bolt://u1:hunter1@db\n    username: u2\n    password: hunter2\n";
+    let who = |config: &Config| (neo4j(config).user.clone(), neo4j(config).password.clone());
+    let config = good(yaml, &[]);
+    assert_eq!(who(&config), ("u2".to_owned(), Some("hunter2".to_owned())));
+    assert_eq!(
+        config.warnings,
+        [
+            "databases.neo4j.username: does not belong in this file: set NEO4J_USER in the environment or in .env (c.yaml:4)",
+            "databases.neo4j.password: does not belong in this file: set NEO4J_PASSWORD in the environment or in .env (c.yaml:5)",
+            "databases.neo4j.uri: holds a user or password: take them out and set NEO4J_USER and NEO4J_PASSWORD in the \
+         environment or in .env (c.yaml:3)",
+        ]
+    );
+    assert!(!format!("{config:?}").contains("hunter"));
+
+    let config = good(yaml, &[("NEO4J_USER", "u3"), ("NEO4J_PASSWORD", "hunter3")]);
+    assert_eq!(who(&config), ("u3".to_owned(), Some("hunter3".to_owned())));
+    let config = good("{}", &[("NEO4J_URI", "bolt://u4:hunter4@db")]);
+    assert_eq!(who(&config), ("u4".to_owned(), Some("hunter4".to_owned())));
+    assert_eq!((config.warnings.len(), neo4j(&config).uri.as_str()), (0, "bolt://db:7687"));
+    assert!(!format!("{config:?}").contains("hunter"));
+
+    let none = good("databases: {neo4j: {}}", &[]);
+    assert_eq!(
+        neo4j(&none).required_password().unwrap_err(),
+        "no password for bolt://neo4j:7687: set NEO4J_PASSWORD in the environment or in .env, or databases.graph: embedded"
+    );
+}
+
+#[test]
+fn the_embedded_graph_lies_in_the_state_folder_unless_told_otherwise() {
+    let path = |path: &str| match good(
+        &format!("databases: {{embedded: {{path: {path}}}}}"),
+        &[("STATE_DIRECTORY", "/s")],
+    )
+    .graph
+    {
+        GraphConfig::Embedded { path } => path,
+        GraphConfig::Neo4j(_) => panic!("not embedded"),
+    };
+    assert_eq!(path("null"), PathBuf::from("/s/graph.db"));
+    assert_eq!(path("other.db"), PathBuf::from("/s/other.db"));
+    assert_eq!(path("/abs/x.db"), PathBuf::from("/abs/x.db"));
+    assert_eq!(path("~/x.db"), PathBuf::from("/home/me/x.db"));
+}
+
+#[test]
+fn the_log_level_has_many_names() {
+    use log::LevelFilter::*;
+    let cases = [
+        ("DEBUG", Debug),
+        ("Info", Info),
+        ("warning", Warn),
+        ("WARN", Warn),
+        ("error", Error),
+        ("CRITICAL", Error),
+        ("trace", Trace),
+        ("off", Off),
+    ];
+    for (word, level) in cases {
+        assert_eq!(good("{}", &[("LOG_LEVEL", word)]).log_level, level, "{word}");
+    }
+}
