@@ -25,18 +25,20 @@ pub(super) type Maybe<T> = Option<Given<T>>;
 /// A value that may be given, and for which `null` means something.
 pub(super) type Nullable<T> = Option<Given<Option<T>>>;
 
-const SECTIONS: &[&str] = &["paths", "databases", "scheduler", "processing", "logging"];
-const PATHS: &[&str] = &["vault", "tier1", "tier2", "tier3"];
-const DATABASES: &[&str] = &["graph", "embedded", "neo4j"];
-const EMBEDDED: &[&str] = &["path"];
-const NEO4J: &[&str] =
+// The keys of each section.
+
+pub(super) const SECTIONS: &[&str] = &["paths", "databases", "scheduler", "processing", "logging"];
+pub(super) const PATHS: &[&str] = &["vault", "tier1", "tier2", "tier3"];
+pub(super) const DATABASES: &[&str] = &["graph", "embedded", "neo4j"];
+pub(super) const EMBEDDED: &[&str] = &["path"];
+pub(super) const NEO4J: &[&str] =
     &["uri", "host", "port", "database", "tls_ca", "user", "username", "password"];
-const SCHEDULER: &[&str] =
+pub(super) const SCHEDULER: &[&str] =
     &["timezone", "workers", "shutdown_grace_time", "history_days", "job_defaults", "jobs"];
-const PROCESSING: &[&str] = &["retries"];
-const LOGGING: &[&str] = &["level"];
-const RETRIES: &[&str] = &["max_attempts", "backoff_factor", "max_wait_time"];
-const JOB_DEFAULTS: &[&str] = &[
+pub(super) const PROCESSING: &[&str] = &["retries"];
+pub(super) const LOGGING: &[&str] = &["level"];
+pub(super) const RETRIES: &[&str] = &["max_attempts", "backoff_factor", "max_wait_time"];
+pub(super) const JOB_DEFAULTS: &[&str] = &[
     "misfire_grace_time",
     "coalesce",
     "max_instances",

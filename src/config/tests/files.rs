@@ -145,8 +145,6 @@ fn dotenv_fills_in_what_the_environment_does_not_say() {
         config.warnings,
         [".env: a line that is no setting is passed over: write NAME=value (.env:4)"]
     );
-    assert!(Env::new(place.0.path(), [("A", "")]).asks_for_pause());
-    assert!(!Env::new(place.0.path(), [("AUTOMATION_PAUSE", "no")]).asks_for_pause());
 
     let place = Place::new(&[(".env", "A=1\nVAULT_SYNC_CRON=61 * * * *\n"), ("c.yaml", "{}")]);
     assert_eq!(

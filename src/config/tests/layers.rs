@@ -241,22 +241,6 @@ fn each_job_listens_to_its_two_variables() {
 }
 
 #[test]
-fn a_pause_is_asked_for_by_a_word() {
-    for (word, paused) in [
-        ("true", true),
-        ("Yes", true),
-        ("ON", true),
-        ("1", true),
-        ("false", false),
-        ("", false),
-        ("maybe", false),
-    ] {
-        assert_eq!(env(&[("AUTOMATION_PAUSE", word)]).asks_for_pause(), paused, "{word:?}");
-    }
-    assert!(!env(&[]).asks_for_pause());
-}
-
-#[test]
 fn the_graph_is_neo4j_where_something_says_so() {
     let is_neo4j = |yaml: &str, variables: &[(&str, &str)]| {
         matches!(good(yaml, variables).graph, GraphConfig::Neo4j(_))
