@@ -95,13 +95,6 @@ impl fmt::Display for Address {
     }
 }
 
-/// A text that should have been an address, without what may be a user and a password.
-pub(super) fn without_secrets(uri: &str) -> String {
-    let (scheme, rest) = uri.split_once("://").map_or(("", uri), |(scheme, rest)| (scheme, rest));
-    let server = rest.rsplit_once('@').map_or(rest, |(_, server)| server);
-    if scheme.is_empty() { server.to_owned() } else { format!("{scheme}://{server}") }
-}
-
 fn split_port(server: &str) -> Result<(&str, Option<u16>), String> {
     let (host, port) = match server.strip_prefix('[') {
         Some(rest) => {
@@ -211,12 +204,5 @@ mod tests {
         assert!(of_host("db:7688").is_err_and(|why| why.contains("NEO4J_BOLT_PORT")));
         assert!(of_host("bolt://db").is_err_and(|why| why.contains("NEO4J_URI")));
         assert_eq!(of_host("").unwrap_err(), "the host is missing");
-    }
-
-    #[test]
-    fn what_cannot_be_read_is_shown_without_secrets_too() {
-        assert_eq!(without_secrets("bolt://me:secret@db:x"), "bolt://db:x");
-        assert_eq!(without_secrets("me:secret@db"), "db");
-        assert_eq!(without_secrets("bolt://db"), "bolt://db");
     }
 }

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use chrono_tz::Tz;
 
-use super::address::{self, Address};
+use super::address::Address;
 use super::env::{self, Env, Variables};
 use super::error::ConfigErrors;
 use super::given::{Findings, Given, Origin, Shown, shown_path};
@@ -248,16 +248,16 @@ impl Checker<'_> {
             && let Some(host) = &env_host
         {
             let message = format!("outranks {} of the file", path("uri"));
-            self.findings.warn(&host.origin, Some(host.value.shown()), message);
+            self.findings.warn(&host.origin, None, message);
         }
         let is_whole = env_uri.is_some();
         let whole = env_uri.or(if env_host.is_some() { None } else { uri });
         let mut address = match whole {
             Some(given) => self.whole_address(given),
             None => {
-                let host = env_host.or(host);
-                let address = self.findings.checked(host, |host| Address::of_host(host));
-                let mut address = address.unwrap_or_else(default_address);
+                let host =
+                    env_host.or(host).map(|host| self.part_of_address(host, Address::of_host));
+                let mut address = host.unwrap_or_else(default_address);
                 address.port = file_port.map(port_number);
                 address
             }
@@ -268,23 +268,28 @@ impl Checker<'_> {
         address
     }
 
-    fn whole_address(&mut self, Given { value: uri, origin }: Given<String>) -> Address {
-        match Address::parse(&uri) {
-            Ok(address) => {
-                let has_secret = address.user.is_some() || address.password.is_some();
-                if has_secret && matches!(origin, Origin::Key(_)) {
-                    let message = "holds a user or password: take them out and set NEO4J_USER and NEO4J_PASSWORD \
-                                   in the environment or in .env";
-                    self.findings.warn(&origin, None, message);
-                }
-                address
-            }
-            Err(message) => {
-                let shown = address::without_secrets(&uri).shown();
-                self.findings.fault(&origin, Some(shown), message);
-                default_address()
-            }
+    fn whole_address(&mut self, uri: Given<String>) -> Address {
+        let origin = uri.origin.clone();
+        let address = self.part_of_address(uri, Address::parse);
+        let has_secret = address.user.is_some() || address.password.is_some();
+        if has_secret && matches!(origin, Origin::Key(_)) {
+            let message = "holds a user or password: take them out and set NEO4J_USER and NEO4J_PASSWORD in the \
+                           environment or in .env";
+            self.findings.warn(&origin, None, message);
         }
+        address
+    }
+
+    /// Like [`Findings::checked`], but what may be a password is not shown.
+    fn part_of_address(
+        &mut self,
+        Given { value, origin }: Given<String>,
+        read: impl Fn(&str) -> Result<Address, String>,
+    ) -> Address {
+        read(&value).unwrap_or_else(|message| {
+            self.findings.fault(&origin, None, message);
+            default_address()
+        })
     }
 
     fn warn_of_secret(&mut self, given: &Maybe<String>, variable: &str) {

@@ -13,9 +13,11 @@ impl ConfigErrors {
         if faults.is_empty() {
             return Ok(());
         }
-        // A person mends a file from top to bottom. What is not from the file has no line and comes first, as it
-        // outranks the file.
-        faults.sort_by_key(|fault| fault.place.line());
+        // A person mends a file from top to bottom. What is in no file outranks it and comes first.
+        faults.sort_by_key(|fault| match &fault.place {
+            Place::File { file, line, .. } => Some((file.clone(), *line)),
+            Place::Nowhere | Place::CommandLine | Place::Environment => None,
+        });
         Err(ConfigErrors(faults))
     }
 
@@ -85,16 +87,6 @@ pub enum Place {
         /// Counted from 1.
         column: Option<usize>,
     },
-}
-
-impl Place {
-    /// The line, for a place in a file.
-    pub fn line(&self) -> Option<usize> {
-        match self {
-            Place::File { line, .. } => *line,
-            Place::Nowhere | Place::CommandLine | Place::Environment => None,
-        }
-    }
 }
 
 impl fmt::Display for Place {

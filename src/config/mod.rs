@@ -3,9 +3,9 @@
 //! A [`Config`] can only be made by checking, and nothing behind this room doubts it. Data moves one way:
 //!
 //! ```text
-//! text -- lines   where each key stands         \
-//!      \- raw     every value as written         > check -> Config, or every fault at once
-//! env, flags      what outranks the file        /
+//! text -- lines        where each key stands      \
+//!      \- yaml -- raw  every value as written      > check -> Config, or every fault at once
+//! env, flags           what outranks the file     /
 //! ```
 //! Which code runs a job, and whether its own parameters are right, is not known here: see
 //! [`JobRegistry`](crate::job::JobRegistry) and [`Config::job_fault`].
@@ -20,6 +20,7 @@ mod given;
 mod lines;
 mod raw;
 mod value;
+mod yaml;
 
 use std::collections::BTreeMap;
 use std::fmt;

@@ -1,24 +1,20 @@
 //! The file as written: the shapes of its sections, every value optional, each remembering its path.
 //!
-//! This is the only file besides a job's own parameters that knows the YAML is read by `serde_yaml`. The shapes are
-//! filled by hand and not by `serde`'s derive, which stops at the first value it does not like: here every value of the
+//! The shapes are filled by hand and not by `serde`'s derive, which stops at the first value it does not like: here every value of the
 //! wrong type and every unknown key becomes a fault of its own, and the reading goes on. What a value *means* (a cron
 //! line, a zone, a path below the vault) is not asked here.
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::time::Duration;
 
-use serde::Deserialize;
-use serde::de::{Deserializer, EnumAccess, MapAccess, SeqAccess, VariantAccess, Visitor};
-use serde_yaml::value::TaggedValue;
 use serde_yaml::{Mapping, Value};
 
 use super::Overlap;
-use super::error::{ConfigErrors, Fault, Place};
+use super::error::ConfigErrors;
 use super::given::{Findings, Given, Origin};
 use super::lines::Duplicate;
-use super::value::{self, shown, suggestion};
+use super::value::{self, shown, shown_key, shown_shape, suggestion};
+use super::yaml::{fault_of_file, merged, parse};
 
 /// A value that may be given; `null` is the same as not given.
 pub(super) type Maybe<T> = Option<Given<T>>;
@@ -159,8 +155,7 @@ pub(super) fn read(
     duplicates: Vec<Duplicate>,
     findings: &mut Findings,
 ) -> Result<Raw, ConfigErrors> {
-    let Tree(tree) =
-        serde_yaml::from_str(yaml).map_err(|error| broken(yaml, &error, findings.file.clone()))?;
+    let tree = parse(yaml, findings.file.as_deref())?;
     for Duplicate { path, first, second } in
         duplicates.into_iter().filter(|twin| is_ours(&twin.path))
     {
@@ -171,13 +166,14 @@ pub(super) fn read(
         Value::Mapping(sections) => sections,
         Value::Null => {
             let message = "holds no settings: all defaults are used".to_owned();
-            findings.warnings.push(fault_of_file(findings.file.clone(), None, message));
+            let warning = fault_of_file(findings.file.as_deref(), None, message);
+            findings.warnings.push(warning);
             Mapping::new()
         }
         other => {
             let message =
-                format!("{}: write sections, such as paths: and scheduler:", shown_kind(&other));
-            return Err(fault_of_file(findings.file.clone(), Some((1, 1)), message).into());
+                format!("{}: write sections, such as paths: and scheduler:", shown_shape(&other));
+            return Err(fault_of_file(findings.file.as_deref(), Some((1, 1)), message).into());
         }
     };
 
@@ -393,7 +389,7 @@ impl Section<'_> {
             Some(Value::Mapping(mapping)) => mapping,
             Some(other) => {
                 let message = "write a mapping: one `key: value` a line, indented";
-                findings.fault(&Origin::Key(path.clone()), Some(shown(&other)), message);
+                findings.fault(&Origin::Key(path.clone()), Some(shown_shape(&other)), message);
                 Mapping::new()
             }
         };
@@ -413,7 +409,12 @@ impl Section<'_> {
         let mut value = self.left.remove(key);
         // Once, for the whole of a section of the file.
         if self.path.is_empty() {
-            value = value.map(|value| merged(value, &path, self.findings));
+            let mut refused = Vec::new();
+            value = value.map(|value| merged(value, &path, &mut refused));
+            for (path, value) in refused.into_iter().filter(|(path, _)| is_ours(path)) {
+                let message = "write an alias of a mapping, such as *defaults";
+                self.findings.fault(&Origin::Key(path), Some(shown_shape(&value)), message);
+            }
         }
         Section::of(path, value, known, self.findings)
     }
@@ -429,14 +430,13 @@ impl Section<'_> {
         form: impl Fn(&Value) -> Result<T, String>,
     ) -> Nullable<T> {
         let value = self.left.remove(key)?;
-        self.formed(key, value, form, shown)
+        self.formed(key, value, form, |value| Some(shown(value)))
     }
 
     /// Text that is never shown.
     fn secret(&mut self, key: &str) -> Maybe<String> {
         let value = self.left.remove(key)?;
-        let Given { value, origin } =
-            self.formed(key, value, value::text, |_| "(not shown)".to_owned())?;
+        let Given { value, origin } = self.formed(key, value, value::text, |_| None)?;
         Some(Given { value: value?, origin })
     }
 
@@ -445,7 +445,7 @@ impl Section<'_> {
         key: &str,
         value: Value,
         form: impl Fn(&Value) -> Result<T, String>,
-        shown: impl Fn(&Value) -> String,
+        shown: impl Fn(&Value) -> Option<String>,
     ) -> Nullable<T> {
         let origin = Origin::Key(self.path_of(key));
         if value.is_null() {
@@ -454,7 +454,7 @@ impl Section<'_> {
         match form(&value) {
             Ok(formed) => Some(Given { value: Some(formed), origin }),
             Err(message) => {
-                self.findings.fault(&origin, Some(shown(&value)), message);
+                self.findings.fault(&origin, shown(&value), message);
                 None
             }
         }
@@ -487,44 +487,6 @@ impl Section<'_> {
     }
 }
 
-/// Fills in what `<<` brings: keys that the mapping does not have itself, the first source first.
-fn merged(value: Value, path: &str, findings: &mut Findings) -> Value {
-    match value {
-        Value::Mapping(entries) => {
-            let mut mapping = Mapping::new();
-            for (key, value) in entries {
-                let path = format!("{path}.{}", shown_key(&key));
-                mapping.insert(key, merged(value, &path, findings));
-            }
-            let sources = match mapping.shift_remove("<<") {
-                None => Vec::new(),
-                Some(Value::Sequence(sources)) => sources,
-                Some(source) => vec![source],
-            };
-            for source in sources {
-                if let Value::Mapping(source) = source {
-                    for (key, value) in source {
-                        mapping.entry(key).or_insert(value);
-                    }
-                } else if is_ours(path) {
-                    let at = Origin::Key(format!("{path}.<<"));
-                    findings.fault(
-                        &at,
-                        Some(shown(&source)),
-                        "write an alias of a mapping, such as *defaults",
-                    );
-                }
-            }
-            Value::Mapping(mapping)
-        }
-        Value::Sequence(items) => {
-            let items = items.into_iter().enumerate();
-            items.map(|(i, item)| merged(item, &format!("{path}[{i}]"), findings)).collect()
-        }
-        other => other,
-    }
-}
-
 /// Whether a path lies where settings are read; elsewhere a key given twice is the other services' business.
 fn is_ours(path: &str) -> bool {
     const READ: [&str; 7] = [
@@ -540,140 +502,4 @@ fn is_ours(path: &str) -> bool {
         path.strip_prefix(read).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
     };
     SECTIONS.contains(&path) || READ.into_iter().any(is_below)
-}
-
-fn shown_key(key: &Value) -> String {
-    match key {
-        Value::String(text) => text.clone(),
-        other => shown(other),
-    }
-}
-
-fn shown_kind(value: &Value) -> String {
-    match value {
-        // A file of another kind is often one long text, and may hold secrets.
-        Value::String(_) => "no YAML mapping but text".to_owned(),
-        other => shown(other),
-    }
-}
-
-fn fault_of_file(file: Option<String>, at: Option<(usize, usize)>, message: String) -> Fault {
-    let (line, column) = at.unzip();
-    let place = Place::File { file: file.unwrap_or_default(), line, column };
-    Fault { subject: String::new(), value: None, message, place }
-}
-
-/// What the YAML reader says, in one line, and what is most often behind it.
-fn broken(yaml: &str, error: &serde_yaml::Error, file: Option<String>) -> ConfigErrors {
-    let text = error.to_string();
-    let (what, location) = match error.location() {
-        // The place is said once, in front.
-        Some(at) => {
-            let place = format!(" at line {} column {}", at.line(), at.column());
-            (text.replacen(&place, "", 1), Some((at.line(), at.column())))
-        }
-        None => (text, None),
-    };
-    // Control characters come with a byte position and a line that is always 1.
-    let position = what.rsplit_once(" at position ").and_then(|(_, at)| at.parse::<usize>().ok());
-    let location = match position.and_then(|at| yaml.get(..at)) {
-        Some(before) => {
-            let column = before.chars().rev().take_while(|c| *c != '\n').count() + 1;
-            Some((before.matches('\n').count() + 1, column))
-        }
-        None => location,
-    };
-    let line =
-        location.and_then(|(line, _)| yaml.lines().nth(line.saturating_sub(1))).unwrap_or("");
-    let value = line.split_once(": ").map_or("", |(_, value)| value.trim_start());
-    let hint = if line.trim_start_matches(' ').starts_with('\t') {
-        ": indent with spaces, not tabs"
-    } else if value.starts_with(['*', '@', '%', '`']) || value.starts_with("[:") {
-        ": put the value in quotes"
-    } else if what.contains("more than one document") {
-        ": keep one, without --- between settings"
-    } else {
-        ""
-    };
-    let message = format!("broken YAML: {what}{hint}");
-    fault_of_file(file, location, message).into()
-}
-
-/// Any YAML value. Unlike `serde_yaml`'s own reading it goes on at a key that is given twice (the later counts) and at
-/// a whole number of any size, so that these are faults among others where they matter, and none where they do not.
-struct Tree(Value);
-
-impl<'de> Deserialize<'de> for Tree {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Tree, D::Error> {
-        deserializer.deserialize_any(TreeVisitor).map(Tree)
-    }
-}
-
-struct TreeVisitor;
-
-impl<'de> Visitor<'de> for TreeVisitor {
-    type Value = Value;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a YAML value")
-    }
-
-    fn visit_unit<E>(self) -> Result<Value, E> {
-        Ok(Value::Null)
-    }
-
-    fn visit_none<E>(self) -> Result<Value, E> {
-        Ok(Value::Null)
-    }
-
-    fn visit_bool<E>(self, value: bool) -> Result<Value, E> {
-        Ok(value.into())
-    }
-
-    fn visit_i64<E>(self, value: i64) -> Result<Value, E> {
-        Ok(value.into())
-    }
-
-    fn visit_u64<E>(self, value: u64) -> Result<Value, E> {
-        Ok(value.into())
-    }
-
-    fn visit_i128<E>(self, value: i128) -> Result<Value, E> {
-        Ok((value as f64).into())
-    }
-
-    fn visit_u128<E>(self, value: u128) -> Result<Value, E> {
-        Ok((value as f64).into())
-    }
-
-    fn visit_f64<E>(self, value: f64) -> Result<Value, E> {
-        Ok(value.into())
-    }
-
-    fn visit_str<E>(self, value: &str) -> Result<Value, E> {
-        Ok(value.into())
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Value, A::Error> {
-        let mut sequence = Vec::new();
-        while let Some(Tree(item)) = items.next_element()? {
-            sequence.push(item);
-        }
-        Ok(Value::Sequence(sequence))
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Value, A::Error> {
-        let mut mapping = Mapping::new();
-        while let Some((Tree(key), Tree(value))) = entries.next_entry()? {
-            mapping.insert(key, value);
-        }
-        Ok(Value::Mapping(mapping))
-    }
-
-    fn visit_enum<A: EnumAccess<'de>>(self, tagged: A) -> Result<Value, A::Error> {
-        let (tag, contents) = tagged.variant::<String>()?;
-        let Tree(value) = contents.newtype_variant()?;
-        let tag = serde_yaml::value::Tag::new(tag);
-        Ok(Value::Tagged(Box::new(TaggedValue { tag, value })))
-    }
 }

@@ -196,6 +196,22 @@ pub(super) fn shown(value: &Value) -> String {
     }
 }
 
+/// The same without text, which may be a secret where a mapping belongs.
+pub(super) fn shown_shape(value: &Value) -> String {
+    match value {
+        Value::String(_) => "text".to_owned(),
+        other => shown(other),
+    }
+}
+
+/// A key as a path shows it.
+pub(super) fn shown_key(key: &Value) -> String {
+    match key {
+        Value::String(text) => text.clone(),
+        other => shown(other),
+    }
+}
+
 /// The known word that `word` was probably meant to be: at most two letters away, a swap of neighbours counting as one.
 pub fn suggestion<'k>(word: &str, known: impl IntoIterator<Item = &'k str>) -> Option<&'k str> {
     let word = word.to_lowercase();

@@ -50,19 +50,15 @@ fn a_value_of_the_wrong_kind_is_told_what_to_be() {
     one("databases.neo4j.port", "\"7687\"", "\"7687\": write a whole number from 1 to 65535");
     one("databases.neo4j.port", "70000", "70000: write a whole number from 1 to 65535");
     one("databases.neo4j.database", "' '", "\" \": write the name of a database, or null");
-    one("databases.neo4j.password", "[hunter2]", "(not shown): write text");
-    one("databases.neo4j.password", "123", "(not shown): write text; here it needs quotes");
+    one("databases.neo4j.password", "[hunter2]", "write text");
+    one("databases.neo4j.password", "123", "write text; here it needs quotes");
     one("databases.neo4j.host", "[db]", "a list: write text");
     one(
         "databases.neo4j.host",
         "'db:7688'",
-        "\"db:7688\": the port has its own setting, databases.neo4j.port or NEO4J_BOLT_PORT",
+        "the port has its own setting, databases.neo4j.port or NEO4J_BOLT_PORT",
     );
-    one(
-        "databases.neo4j.uri",
-        "'bolt://me:hunter2@db:x'",
-        "\"bolt://db:x\": the port must be a number from 1 to 65535",
-    );
+    one("databases.neo4j.uri", "'bolt://db:x'", "the port must be a number from 1 to 65535");
     one(
         "scheduler.timezone",
         "Europe/Berlim",
@@ -226,7 +222,7 @@ fn text_that_is_no_yaml_is_one_line_with_line_and_column() {
     case("- paths\n", &["c.yaml:1:1: a list: write sections, such as paths: and scheduler:"]);
     case(
         "NEO4J_PASSWORD=hunter2\n",
-        &["c.yaml:1:1: no YAML mapping but text: write sections, such as paths: and scheduler:"],
+        &["c.yaml:1:1: text: write sections, such as paths: and scheduler:"],
     );
     case("5", &["c.yaml:1:1: 5: write sections, such as paths: and scheduler:"]);
 }
@@ -333,6 +329,54 @@ fn a_fault_found_when_a_job_is_built_is_found_in_the_file() {
          scheduler.jobs.vault_sync.on_missing: write archive or ignore (c.yaml:4)"
     );
     assert!(ConfigErrors::check(Vec::new()).is_ok());
+}
+
+#[test]
+fn a_secret_is_never_repeated() {
+    const SECRET: &str = "hunter2";
+    let files = [
+        "NEO4J_PASSWORD=hunter2",
+        "scheduler: hunter2",
+        "databases: {neo4j: hunter2}",
+        "databases: {neo4j: {password: hunter2}}",
+        "databases: {neo4j: {pasword: hunter2}}",
+        "databases: {neo4j: {password: [hunter2]}}",
+        "databases: {neo4j: {password: !secret hunter2}}",
+        "databases: {neo4j: {<<: hunter2}}",
+        "databases: {neo4j: {uri: hunter2}}",
+        "databases: {neo4j: {uri: [hunter2]}}",
+        "databases: {neo4j: {uri: 'bolt://me:hunter2'}}",
+        "databases: {neo4j: {uri: 'bolt://me:hunter2@'}}",
+        "databases: {neo4j: {uri: 'bolt://me:hunter2@db'}}",
+        "databases: {neo4j: {uri: 'bolt://me:hunter2@db:x'}}",
+        "databases: {neo4j: {uri: 'bolt://me:%hunter2@db'}}",
+        "databases: {neo4j: {host: 'me:hunter2@db'}}",
+        "databases: {neo4j: {host: 'bolt://me:hunter2@db'}}",
+        "scheduler: {jobs: {a: {command: [a], env: hunter2}}}",
+        "scheduler: {jobs: {a: {command: [a], env: [KEY=hunter2]}}}",
+        "scheduler: {jobs: {a: {command: [a], env: {KEY: hunter2}}}}",
+        "scheduler: {jobs: {a: {command: [a], env: {KEY: [hunter2]}}}}",
+        "scheduler: {jobs: {a: {command: [a], env: {KEY: hunter2, KEY: hunter2}}}}",
+    ];
+    let variables = [
+        "hunter2",
+        "bolt://me:hunter2",
+        "bolt://me:hunter2@",
+        "bolt://me:hunter2@db",
+        "bolt://me:hunter2@db/x",
+    ];
+    let of_files = files.iter().map(|yaml| read(yaml, &[]));
+    let of_variables = variables.iter().flat_map(|value| {
+        ["NEO4J_URI", "NEO4J_PASSWORD"]
+            .map(|name| read("databases: {neo4j: {uri: 'bolt://a'}}", &[(name, value)]))
+    });
+    for (i, outcome) in of_files.chain(of_variables).enumerate() {
+        let said = match outcome {
+            Ok(config) => format!("{config:?}"),
+            Err(faults) => format!("{faults} {faults:?}"),
+        };
+        assert!(!said.contains(SECRET), "case {i}: {said}");
+    }
 }
 
 /// Pieces that make up nearly right files, so that chance gets beyond the YAML reader.

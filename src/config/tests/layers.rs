@@ -285,7 +285,7 @@ fn the_address_of_the_server_is_put_together() {
     let outranked = good("databases: {neo4j: {uri: 'bolt://a'}}", &[("NEO4J_HOST", "e")]);
     assert_eq!(
         outranked.warnings,
-        ["NEO4J_HOST: \"e\": outranks databases.neo4j.uri of the file (environment)"]
+        ["NEO4J_HOST: outranks databases.neo4j.uri of the file (environment)"]
     );
     let rest =
         good("databases: {neo4j: {database: notes, tls_ca: ~/ca.pem, uri: 'bolt+s://a'}}", &[]);
