@@ -588,11 +588,11 @@ fn a_file_of_near_misses_is_summed_up() {
 
 #[test]
 fn hostile_files_take_no_more_than_linear_time() {
-    // Each of these is a megabyte or two of one thing. Were any look back or ahead repeated for each marker, the test
-    // would run for hours.
+    // Each of these is half a megabyte of one thing. Were any look back or ahead repeated for each marker, the test
+    // would run for a quarter of an hour.
     let marker = |n: usize| format!("<!--aclarai:id=concept_{n}-->");
-    let all = |between: &str| -> String { (0..40_000).map(|n| marker(n) + between).collect() };
-    let pad = |with: &str| with.repeat(1_000_000 / with.len());
+    let all = |between: &str| -> String { (0..10_000).map(|n| marker(n) + between).collect() };
+    let pad = |with: &str| with.repeat(300_000 / with.len());
     let end = "\nThe last line of the file is long enough.";
     for text in [
         format!("{}{}{end}", pad("x"), all("")),
@@ -610,7 +610,7 @@ fn hostile_files_take_no_more_than_linear_time() {
     ] {
         for accept_hyphen_ids in [false, true] {
             let file = parse(text.clone(), ParseOptions { accept_hyphen_ids });
-            assert!(file.len() <= 40_000);
+            assert!(file.len() <= 10_000);
         }
     }
 }

@@ -1,0 +1,502 @@
+//! Lists the Markdown files of the vault. The only file that names `jwalk`.
+//!
+//! Two passes: `jwalk` lists folders on a pool of its own, then a few threads look at every file in path order. Looking
+//! at files inside `jwalk`'s callback would be serial in a flat vault, because it runs once per folder.
+//!
+//! A folder that cannot be listed is a fact, not an error: the listing names it, and whoever misses a block there
+//! knows that it is not gone. What is in a file is no business of this one.
+
+use std::collections::HashSet;
+use std::ffi::OsStr;
+use std::fs;
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Component, Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use jwalk::{Parallelism, WalkDirGeneric};
+use rustix::fs::AtFlags;
+
+use super::root::{FaultKind, FileStat, Neighbours, Root, ScanFault, VaultError, other_kind};
+use super::threads::on_threads;
+use crate::block::{Tier, VaultPath};
+use crate::config::VaultConfig;
+
+/// A file that is part of the vault.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListedFile {
+    /// Its path relative to the root.
+    pub path: VaultPath,
+    /// What it looked like.
+    pub stat: FileStat,
+    /// The tier whose folder holds it, the innermost where tier folders lie in one another; `None` in a vault without
+    /// tiers.
+    pub tier: Option<Tier>,
+    /// Whether a symbolic link is part of its path.
+    pub(super) through_link: bool,
+}
+
+/// Everything that the folders of the vault hold.
+#[derive(Debug)]
+pub struct Listing {
+    /// The open root folder, by which the files are read.
+    pub root: Root,
+    /// The files, in the order of their paths' bytes, each once.
+    pub files: Vec<ListedFile>,
+    /// What could not be listed, by path.
+    pub faults: Vec<ScanFault>,
+    /// Copies that a sync program made of two edits at once, by path. They are not part of the vault.
+    pub conflict_copies: Vec<VaultPath>,
+    /// Configured tier folders that are not there.
+    pub missing_tiers: Vec<VaultPath>,
+    /// Symbolic links that were not followed: all of them, or with `follow_links` those that leave the vault, lead
+    /// nowhere or lead to what is listed anyway.
+    pub links_skipped: Vec<VaultPath>,
+}
+
+/// How the vault is listed.
+#[derive(Clone, Copy, Debug)]
+pub struct WalkOptions {
+    /// Follow symbolic links that stay in the vault.
+    pub follow_links: bool,
+    /// How many threads list, and how many look at files.
+    pub threads: usize,
+}
+
+/// Lists the files of all tiers. `interrupt` is asked between folders.
+pub fn list(
+    config: &VaultConfig,
+    options: WalkOptions,
+    interrupt: &(dyn Fn() -> bool + Sync),
+) -> Result<Listing, VaultError> {
+    let root = Root::open(&config.root)?;
+    let tiers = tiers(config)?;
+    let mut walk = Walk {
+        root: &root,
+        options,
+        interrupt,
+        met: Met::default(),
+        through_links: Vec::new(),
+        links_skipped: Vec::new(),
+        reached: HashSet::new(),
+    };
+    let mut missing_tiers = Vec::new();
+    let mut begin = Vec::new();
+    for start in starts(&tiers) {
+        match check_start(&root, &start, options.follow_links) {
+            Ok(real) => begin.push((real != start, real, start)),
+            Err(Start::Missing) => missing_tiers.push(VaultPath::new(&start)),
+            Err(Start::Fault(kind)) => {
+                let fault = ScanFault { path: VaultPath::new(&start), is_folder: true, kind };
+                walk.met.faults.push(fault);
+            }
+        }
+    }
+    // Folders reached without a link first: a file that both kinds of path lead to is listed by its own.
+    begin.sort();
+    for (_, real, shown) in begin {
+        walk.folder(&real, &shown)?;
+    }
+    walk.follow()?;
+
+    let Walk { met, through_links, mut links_skipped, .. } = walk;
+    let Met { files, mut faults, mut conflict_copies, .. } = met;
+    let listed = |through_link| {
+        let tiers = &tiers;
+        move |path| {
+            let tier = tier_of(tiers, &path);
+            ListedFile { path, stat: FileStat::default(), tier, through_link }
+        }
+    };
+    let mut files: Vec<ListedFile> = files.into_iter().map(listed(false)).collect();
+    files.extend(through_links.into_iter().map(listed(true)));
+    files.sort_unstable_by(|a, b| a.path.cmp(&b.path));
+    let files = look(&root, files, options, interrupt, &mut faults)?;
+    faults.sort_by(|a, b| a.path.cmp(&b.path));
+    faults.dedup_by(|a, b| a.path == b.path);
+    conflict_copies.sort();
+    links_skipped.sort();
+    root.check_in_place()?;
+    Ok(Listing { root, files, faults, conflict_copies, missing_tiers, links_skipped })
+}
+
+/// The configured tier folders, as plain relative paths.
+fn tiers(config: &VaultConfig) -> Result<Vec<(PathBuf, Tier)>, VaultError> {
+    let folders = config.tiers.iter().zip([Tier::One, Tier::Two, Tier::Three]);
+    folders
+        .filter_map(|(folder, tier)| Some((folder.as_ref()?, tier)))
+        .map(|(folder, tier)| {
+            let mut plain = PathBuf::new();
+            for component in folder.components() {
+                match component {
+                    Component::Normal(name) => plain.push(name),
+                    Component::CurDir => {}
+                    _ => return Err(VaultError::TierOutside(folder.clone())),
+                }
+            }
+            Ok((plain, tier))
+        })
+        .collect()
+}
+
+/// The folders at which to begin, none inside another unless the walk from the outer one would skip it.
+fn starts(tiers: &[(PathBuf, Tier)]) -> Vec<PathBuf> {
+    if tiers.is_empty() {
+        return vec![PathBuf::new()];
+    }
+    let mut folders: Vec<&PathBuf> = tiers.iter().map(|(folder, _)| folder).collect();
+    folders.sort();
+    folders.dedup();
+    let is_reached = |folder: &Path| {
+        folders.iter().filter(|outer| ***outer != folder).any(|outer| {
+            let below = folder.strip_prefix(outer);
+            below.is_ok_and(|below| !below.iter().any(is_hidden))
+        })
+    };
+    folders.iter().filter(|folder| !is_reached(folder)).map(|folder| (*folder).clone()).collect()
+}
+
+/// The tier whose folder holds `path`: the innermost, then the first.
+fn tier_of(tiers: &[(PathBuf, Tier)], path: &VaultPath) -> Option<Tier> {
+    let holds = tiers.iter().filter(|(folder, _)| path.as_path().starts_with(folder));
+    let depth = |folder: &Path| folder.components().count();
+    holds
+        .min_by_key(|(folder, tier)| (std::cmp::Reverse(depth(folder)), *tier))
+        .map(|(_, tier)| *tier)
+}
+
+/// Why a walk cannot begin at a tier folder.
+enum Start {
+    Missing,
+    Fault(FaultKind),
+}
+
+/// The path without links at which to begin.
+fn check_start(root: &Root, start: &Path, follow_links: bool) -> Result<PathBuf, Start> {
+    let error = match root.open_folder(start) {
+        Ok(_) => return Ok(start.to_owned()),
+        Err(error) => error,
+    };
+    let path = root.path().join(start);
+    match (error.kind(), fs::canonicalize(&path)) {
+        (io::ErrorKind::NotFound, _) => Err(Start::Missing),
+        // Refused because of a link: the kernel says "too many levels", or "not a folder" for the last name.
+        (_, Ok(real)) if is_link_on(root, start) => match real.strip_prefix(root.real()) {
+            Ok(inside) if follow_links && real.is_dir() => Ok(inside.to_owned()),
+            _ => Err(Start::Fault(FaultKind::Link)),
+        },
+        (_, Err(error)) if error.kind() == io::ErrorKind::NotFound => Err(Start::Missing),
+        (io::ErrorKind::NotADirectory, _) => {
+            Err(Start::Fault(FaultKind::WrongKind("a file", "a folder")))
+        }
+        _ => Err(Start::Fault(FaultKind::io("open", &error))),
+    }
+}
+
+/// Whether a part of `path` is a symbolic link.
+fn is_link_on(root: &Root, path: &Path) -> bool {
+    path.ancestors().any(|part| {
+        fs::symlink_metadata(root.path().join(part))
+            .is_ok_and(|m| m.is_symlink() && part != Path::new(""))
+    })
+}
+
+/// A walk in progress.
+struct Walk<'a> {
+    root: &'a Root,
+    options: WalkOptions,
+    interrupt: &'a (dyn Fn() -> bool + Sync),
+    met: Met,
+    /// Files that are reached only through a link.
+    through_links: Vec<VaultPath>,
+    links_skipped: Vec<VaultPath>,
+    /// Folders and files listed so far, by their paths without links: the guard against loops, and against listing a
+    /// file twice. Empty unless links are followed.
+    reached: HashSet<PathBuf>,
+}
+
+/// What the threads of `jwalk` find.
+#[derive(Debug, Default)]
+struct Met {
+    files: Vec<VaultPath>,
+    faults: Vec<ScanFault>,
+    conflict_copies: Vec<VaultPath>,
+    links: Vec<VaultPath>,
+}
+
+impl Walk<'_> {
+    /// Walks the folder `real`, which is listed as `shown`: another path if a link leads there.
+    fn folder(&mut self, real: &Path, shown: &Path) -> Result<(), VaultError> {
+        let start = self.root.path().join(real);
+        let met = Arc::new(Mutex::new(Met::default()));
+        let sorter =
+            Sorter { start: start.clone(), shown: shown.to_owned(), met: Arc::clone(&met) };
+        let reached = self.reached.clone();
+        let root = self.root.path().to_owned();
+        let walk = WalkDirGeneric::<((), ())>::new(&start)
+            .skip_hidden(false)
+            .follow_links(false)
+            .parallelism(Parallelism::RayonNewPool(self.options.threads))
+            .process_read_dir(move |depth, folder, (), entries| {
+                // Without a depth, the one entry is the start itself.
+                if depth.is_some() {
+                    sorter.sort(folder, entries);
+                }
+                if !reached.is_empty() {
+                    for entry in entries.iter_mut().flatten() {
+                        let path = entry.path();
+                        if path.strip_prefix(&root).is_ok_and(|path| reached.contains(path)) {
+                            entry.read_children = None;
+                        }
+                    }
+                }
+            });
+        for entry in walk {
+            if (self.interrupt)() {
+                return Err(VaultError::Interrupted);
+            }
+            let entry = match entry {
+                Ok(entry) => entry,
+                Err(error) => {
+                    let path = error.path().unwrap_or(&start).to_owned();
+                    self.list_fault(&start, shown, &path, &error);
+                    continue;
+                }
+            };
+            let Some(children) = &entry.read_children else { continue };
+            let path = entry.path();
+            if self.options.follow_links {
+                let path = path.strip_prefix(self.root.path()).unwrap_or(&path);
+                self.reached.insert(path.to_owned());
+            }
+            if let Some(error) = children.error() {
+                self.list_fault(&start, shown, &path, error);
+            }
+        }
+        let mut met = std::mem::take(&mut *met.lock().unwrap_or_else(PoisonError::into_inner));
+        if self.options.follow_links {
+            met.files.retain(|file| {
+                let below = file.as_path().strip_prefix(shown).unwrap_or(file.as_path());
+                self.reached.insert(real.join(below))
+            });
+        }
+        let files = if real == shown { &mut self.met.files } else { &mut self.through_links };
+        files.append(&mut met.files);
+        self.met.faults.append(&mut met.faults);
+        self.met.conflict_copies.append(&mut met.conflict_copies);
+        self.met.links.append(&mut met.links);
+        Ok(())
+    }
+
+    fn list_fault(&mut self, start: &Path, shown: &Path, path: &Path, error: &jwalk::Error) {
+        let kind = match error.io_error() {
+            // A folder that went after its parent was listed is as absent as a file that did.
+            Some(error) if path != start && is_absence(error) => return,
+            Some(error) => FaultKind::io("list", error),
+            None => FaultKind::io("list", &io::Error::other(error.to_string())),
+        };
+        let path = VaultPath::new(shown.join(path.strip_prefix(start).unwrap_or(Path::new(""))));
+        self.met.faults.push(ScanFault { path, is_folder: true, kind });
+    }
+
+    /// Looks where the links lead that were met.
+    fn follow(&mut self) -> Result<(), VaultError> {
+        while !self.met.links.is_empty() {
+            let mut links = std::mem::take(&mut self.met.links);
+            links.sort();
+            for link in links {
+                if (self.interrupt)() {
+                    return Err(VaultError::Interrupted);
+                }
+                self.follow_one(link)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn follow_one(&mut self, link: VaultPath) -> Result<(), VaultError> {
+        let is_markdown = is_markdown(link.as_bytes());
+        let target = fs::canonicalize(link.below(self.root.path()))
+            .and_then(|target| Ok((fs::metadata(&target)?.is_dir(), target)));
+        let Ok((is_folder, target)) = target else {
+            // It leads nowhere, in a circle, or where this user may not look.
+            if is_markdown {
+                self.links_skipped.push(link);
+            }
+            return Ok(());
+        };
+        if !is_folder && !is_markdown {
+            return Ok(());
+        }
+        let inside = target.strip_prefix(self.root.real()).ok().map(Path::to_owned);
+        match inside.filter(|target| self.options.follow_links && !self.reached.contains(target)) {
+            None => self.links_skipped.push(link),
+            Some(_) if !is_folder && is_conflict_copy(link.as_bytes()) => {
+                self.met.conflict_copies.push(link);
+            }
+            Some(target) if is_folder => self.folder(&target, link.as_path())?,
+            Some(target) => {
+                self.reached.insert(target);
+                self.through_links.push(link);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Sorts the entries of each folder into those that matter, on the threads of `jwalk`.
+struct Sorter {
+    start: PathBuf,
+    shown: PathBuf,
+    met: Arc<Mutex<Met>>,
+}
+
+impl Sorter {
+    /// Leaves only folders in `entries`.
+    fn sort(&self, folder: &Path, entries: &mut Vec<jwalk::Result<jwalk::DirEntry<((), ())>>>) {
+        let shown = self.shown.join(folder.strip_prefix(&self.start).unwrap_or(Path::new("")));
+        let mut met = Met::default();
+        entries.retain(|entry| {
+            let entry = match entry {
+                Ok(entry) => entry,
+                Err(error) => {
+                    if let Some(error) = error.io_error().filter(|error| !is_absence(error)) {
+                        let kind = FaultKind::io("list", error);
+                        let path = VaultPath::new(&shown);
+                        met.faults.push(ScanFault { path, is_folder: true, kind });
+                    }
+                    return false;
+                }
+            };
+            let name = &entry.file_name;
+            if is_hidden(name) {
+                return false;
+            }
+            if entry.file_type.is_dir() {
+                return true;
+            }
+            if entry.file_type.is_symlink() {
+                met.links.push(VaultPath::new(shown.join(name)));
+            } else if is_markdown(name.as_bytes()) {
+                let path = VaultPath::new(shown.join(name));
+                if is_conflict_copy(name.as_bytes()) {
+                    met.conflict_copies.push(path);
+                } else {
+                    // Whether it is a regular file is seen when it is looked at.
+                    met.files.push(path);
+                }
+            }
+            false
+        });
+        let mut all = self.met.lock().unwrap_or_else(PoisonError::into_inner);
+        all.files.append(&mut met.files);
+        all.faults.append(&mut met.faults);
+        all.conflict_copies.append(&mut met.conflict_copies);
+        all.links.append(&mut met.links);
+    }
+}
+
+/// Dot-files and dot-folders: `.obsidian`, `.trash`, `.git`, and the temporary files of a write-back.
+fn is_hidden(name: &OsStr) -> bool {
+    name.as_bytes().starts_with(b".")
+}
+
+/// Whether a name ends in `.md`. What editors leave behind (`*~`, `*.tmp`, `*.orig`) does not.
+fn is_markdown(name: &[u8]) -> bool {
+    name.last_chunk::<3>().is_some_and(|end| end.eq_ignore_ascii_case(b".md"))
+}
+
+/// Whether a name that ends in `.md` is one that a sync program gives to the loser of two edits:
+/// `*.sync-conflict-*.md` (Syncthing), `* (Conflicted copy *).md` (Nextcloud and Obsidian),
+/// `*'s conflicted copy*` (Dropbox), `*.conflict?.md` (Unison, ownCloud); in any case.
+fn is_conflict_copy(path: &[u8]) -> bool {
+    let name = path.rsplit(|byte| *byte == b'/').next().unwrap_or(path).to_ascii_lowercase();
+    let stem = &name[..name.len() - ".md".len()];
+    let has = |word: &str| memchr::memmem::find(stem, word.as_bytes()).is_some();
+    let one_character_less = |stem: &[u8]| {
+        let begins = stem.iter().rposition(|byte| byte & 0xC0 != 0x80);
+        begins.is_some_and(|at| stem[..at].ends_with(b".conflict"))
+    };
+    has(".sync-conflict-")
+        || has(" (conflicted copy ") && stem.ends_with(b")")
+        || has("'s conflicted copy")
+        || has("\u{2019}s conflicted copy")
+        || one_character_less(stem)
+}
+
+/// Whether an error says that nothing is there.
+pub(super) fn is_absence(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
+}
+
+/// Looks at each file on a few threads, leaving out those that are gone and naming those that cannot be looked at.
+fn look(
+    root: &Root,
+    files: Vec<ListedFile>,
+    options: WalkOptions,
+    interrupt: &(dyn Fn() -> bool + Sync),
+    faults: &mut Vec<ScanFault>,
+) -> Result<Vec<ListedFile>, VaultError> {
+    let mut files: Vec<Option<ListedFile>> = files.into_iter().map(Some).collect();
+    let found_faults = Mutex::new(Vec::new());
+    // Large enough that most of a chunk lies in one folder, small enough that no thread is left with all the rest.
+    let chunks = Mutex::new(files.chunks_mut(256));
+    on_threads("vault-look", options.threads, &|| {
+        let mut neighbours = Neighbours::new(root);
+        loop {
+            let chunk = chunks.lock().unwrap_or_else(PoisonError::into_inner).next();
+            let Some(chunk) = chunk.filter(|_| !interrupt()) else { return };
+            for slot in chunk {
+                let Some(file) = slot else { continue };
+                match look_at(root, &mut neighbours, file) {
+                    Ok(Some(stat)) => file.stat = stat,
+                    Ok(None) => *slot = None,
+                    Err(fault) => {
+                        *slot = None;
+                        found_faults.lock().unwrap_or_else(PoisonError::into_inner).push(fault);
+                    }
+                }
+            }
+        }
+    });
+    faults.append(&mut found_faults.into_inner().unwrap_or_else(PoisonError::into_inner));
+    if interrupt() {
+        return Err(VaultError::Interrupted);
+    }
+    Ok(files.into_iter().flatten().collect())
+}
+
+/// The stat of a listed file; `None` if it is gone.
+fn look_at(
+    root: &Root,
+    neighbours: &mut Neighbours<'_>,
+    file: &ListedFile,
+) -> Result<Option<FileStat>, ScanFault> {
+    let stat = if file.through_link {
+        root.stat_through_links(&file.path)
+    } else {
+        neighbours.folder_of(&file.path).and_then(|(folder, name)| {
+            Ok(rustix::fs::statat(folder, name, AtFlags::SYMLINK_NOFOLLOW)?)
+        })
+    };
+    let fault = |kind| ScanFault { path: file.path.clone(), is_folder: false, kind };
+    match stat {
+        Ok(stat) => match other_kind(&stat) {
+            None => Ok(Some(FileStat::new(&stat))),
+            // A file that became a folder or a link since it was listed is no longer there as a file.
+            Some("a folder" | "a symbolic link") => Ok(None),
+            Some(kind) => Err(fault(FaultKind::WrongKind(kind, "a file"))),
+        },
+        Err(error) if is_absence(&error) => Ok(None),
+        // A folder that may be listed but not entered refuses each of its files: one fault says it.
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+            let folder = file.path.as_path().parent().unwrap_or(Path::new(""));
+            let kind = FaultKind::io("enter", &error);
+            Err(ScanFault { path: VaultPath::new(folder), is_folder: true, kind })
+        }
+        Err(error) => Err(fault(FaultKind::io("look at", &error))),
+    }
+}
+
+#[cfg(test)]
+mod tests;
