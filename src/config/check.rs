@@ -3,33 +3,34 @@
 //! A fault does not end the checking: the default takes the value's place so that the faults behind it are found too.
 //! A configuration with faults is never handed out.
 
+mod graph;
+
 use std::collections::BTreeMap;
 use std::ffi::OsString;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
 use std::time::Duration;
 
 use chrono_tz::Tz;
 
-use super::address::Address;
 use super::env::{self, Env, Variables};
 use super::error::ConfigErrors;
 use super::given::{Findings, Given, Origin, Shown, shown_path};
 use super::raw::{self, Maybe, Raw};
-use super::value::{flag_word, whole_word};
+use super::value::flag_word;
 use super::{
-    CommandSpec, Config, GraphConfig, JobName, JobSpec, Neo4jConfig, Overrides, RetryPolicy,
-    RunPolicy, SchedulerConfig, VaultConfig, file, lines,
+    CommandSpec, Config, JobName, JobSpec, Overrides, RetryPolicy, RunPolicy, SchedulerConfig,
+    VaultConfig, file, lines,
 };
 use crate::schedule::{Schedule, parse_zone};
 
 const VAULT: &str = "/vault";
 const TIERS: [&str; 3] = ["conversations", "summaries", "concepts"];
+const TIER_KEYS: [&str; 3] = ["paths.tier1", "paths.tier2", "paths.tier3"];
 const VAULT_SYNC: &str = "vault_sync";
 const VAULT_SYNC_CRON: &str = "*/30 * * * *";
 const VAULT_SYNC_DESCRIPTION: &str = "Sync vault files with knowledge graph";
 const CRON: &str = "0 2 * * *";
-const NEO4J_HOST: &str = "neo4j";
-const NEO4J_NAME: &str = "neo4j";
 const NAME_BELOW_STATE: &str = "aclarai-scheduler";
 
 /// Checks the text `yaml` of the file `source`, or the defaults where there is no file.
@@ -99,32 +100,27 @@ impl Checker<'_> {
         let root = root.map_or_else(|| PathBuf::from(VAULT), |given| given.value.into());
         let root = self.absolute(&root);
 
-        let mut configured = false;
-        let mut n = 0;
-        let tiers = raw.tiers.map(|written| {
-            n += 1;
-            let variable = self.variables.for_path(&format!("paths.tier{n}"));
-            let variable = variable.map(|given| given.map(Some));
-            let written = written.map(|given| given.map(|path| path.map(OsString::from)));
-            let given = variable.or(written);
-            configured |= given.is_some();
-            match given {
-                None => Some(PathBuf::from(TIERS[n - 1])),
-                Some(Given { value: None, .. }) => None,
-                Some(Given { value: Some(path), origin }) => {
-                    let given = Given { value: path, origin };
-                    self.findings.checked(Some(given), |path| folder_below(&root, Path::new(path)))
-                }
-            }
+        let mut written = raw.tiers;
+        let tiers = [0, 1, 2].map(|tier| {
+            let variable = self.variables.for_path(TIER_KEYS[tier]).map(|given| given.map(Some));
+            let written = written[tier].take();
+            variable.or(written.map(|given| given.map(|path| path.map(OsString::from))))
         });
-        if !configured && has_other_folders_only(&root) {
-            let tiers = TIERS.join(", ");
+        if tiers.iter().all(Option::is_none) && holds_none_of_the_tiers(&root) {
             self.notes.push(format!(
-                "paths: {} has none of the folders {tiers}, and no tier is configured: all of it is scanned",
-                shown_path(&root)
+                "paths: {} has none of the folders {}, and no tier is configured: all of it is scanned",
+                shown_path(&root),
+                TIERS.join(", ")
             ));
             return VaultConfig { root, tiers: [None, None, None] };
         }
+        let mut usual = TIERS.into_iter();
+        let tiers = tiers.map(|tier| {
+            let usual = usual.next().map(PathBuf::from);
+            let Some(Given { value: path, origin }) = tier else { return usual };
+            let given = Given { value: path?, origin };
+            self.findings.checked(Some(given), |path| folder_below(&root, Path::new(path)))
+        });
         VaultConfig { root, tiers }
     }
 
@@ -162,142 +158,6 @@ impl Checker<'_> {
                 });
                 PathBuf::new()
             }
-        }
-    }
-
-    fn graph(&mut self, raw: raw::Databases, state_dir: &Path) -> GraphConfig {
-        #[derive(Clone, Copy, PartialEq)]
-        enum Kind {
-            Embedded,
-            Neo4j,
-        }
-        let asked = self.findings.checked(raw.graph, |name| match name.as_str() {
-            "embedded" => Ok(Kind::Embedded),
-            "neo4j" => Ok(Kind::Neo4j),
-            _ => Err("write embedded or neo4j".to_owned()),
-        });
-        let kind = asked.unwrap_or_else(|| {
-            let because = match self.variables.any_below("databases.neo4j") {
-                _ if raw.neo4j.is_some() => Some("there is a section databases.neo4j".to_owned()),
-                Some(name) => Some(format!("{name} is set")),
-                None => None,
-            };
-            match because {
-                Some(because) => {
-                    self.notes.push(format!("databases.graph: neo4j, because {because}"));
-                    Kind::Neo4j
-                }
-                None => Kind::Embedded,
-            }
-        });
-        match kind {
-            Kind::Neo4j => GraphConfig::Neo4j(self.neo4j(raw.neo4j.unwrap_or_default())),
-            Kind::Embedded => {
-                let name =
-                    raw.embedded_path.map_or_else(|| "graph.db".to_owned(), |given| given.value);
-                GraphConfig::Embedded { path: state_dir.join(self.with_home(Path::new(&name))) }
-            }
-        }
-    }
-
-    fn neo4j(&mut self, raw: raw::Neo4j) -> Neo4jConfig {
-        self.warn_of_secret(&raw.user, "NEO4J_USER");
-        self.warn_of_secret(&raw.password, "NEO4J_PASSWORD");
-        let address = self.address(raw.uri, raw.host, raw.port);
-        let database = self.findings.checked(raw.database, |name| match name.trim() {
-            "" => Err("write the name of a database, or null".to_owned()),
-            name => Ok(name.to_owned()),
-        });
-        let tls_ca = raw.tls_ca.map(|Given { value, origin }| {
-            if !address.is_tls() {
-                let message = "has no effect: only bolt+s:// and neo4j+s:// are encrypted with a certificate to check";
-                self.findings.warn(&origin, None, message);
-            }
-            self.absolute(Path::new(&value))
-        });
-        let user =
-            self.variables.text_for_path("databases.neo4j.user", &mut self.findings).or(raw.user);
-        let password = self
-            .variables
-            .text_for_path("databases.neo4j.password", &mut self.findings)
-            .or(raw.password);
-        Neo4jConfig {
-            uri: address.to_string(),
-            database: database.unwrap_or_else(|| NEO4J_NAME.to_owned()),
-            tls_ca,
-            user: user
-                .map(|given| given.value)
-                .or(address.user)
-                .unwrap_or_else(|| NEO4J_NAME.to_owned()),
-            password: password.map(|given| given.value).or(address.password),
-        }
-    }
-
-    /// The address of the server. An address as a whole (`uri`) outranks host and port where both are given at the
-    /// same rank; a host from the environment outranks all of the file.
-    fn address(&mut self, uri: Maybe<String>, host: Maybe<String>, port: Maybe<u32>) -> Address {
-        let path = |key: &str| format!("databases.neo4j.{key}");
-        let env_uri = self.variables.text_for_path(&path("uri"), &mut self.findings);
-        let env_host = self.variables.text_for_path(&path("host"), &mut self.findings);
-        let env_port = self.variables.text_for_path(&path("port"), &mut self.findings);
-        let env_port = self.findings.checked(env_port, |port| whole_word(1..=65_535)(port));
-        let file_port = port.map(|given| given.value);
-
-        if let Some(Given { origin: Origin::Key(_), .. }) = &uri
-            && env_uri.is_none()
-            && let Some(host) = &env_host
-        {
-            let message = format!("outranks {} of the file", path("uri"));
-            self.findings.warn(&host.origin, None, message);
-        }
-        let is_whole = env_uri.is_some();
-        let whole = env_uri.or(if env_host.is_some() { None } else { uri });
-        let mut address = match whole {
-            Some(given) => self.whole_address(given),
-            None => {
-                let host =
-                    env_host.or(host).map(|host| self.part_of_address(host, Address::of_host));
-                let mut address = host.unwrap_or_else(default_address);
-                address.port = file_port.map(port_number);
-                address
-            }
-        };
-        if let Some(port) = env_port.filter(|_| !is_whole) {
-            address.port = Some(port_number(port));
-        }
-        address
-    }
-
-    fn whole_address(&mut self, uri: Given<String>) -> Address {
-        let origin = uri.origin.clone();
-        let address = self.part_of_address(uri, Address::parse);
-        let has_secret = address.user.is_some() || address.password.is_some();
-        if has_secret && matches!(origin, Origin::Key(_)) {
-            let message = "holds a user or password: take them out and set NEO4J_USER and NEO4J_PASSWORD in the \
-                           environment or in .env";
-            self.findings.warn(&origin, None, message);
-        }
-        address
-    }
-
-    /// Like [`Findings::checked`], but what may be a password is not shown.
-    fn part_of_address(
-        &mut self,
-        Given { value, origin }: Given<String>,
-        read: impl Fn(&str) -> Result<Address, String>,
-    ) -> Address {
-        read(&value).unwrap_or_else(|message| {
-            self.findings.fault(&origin, None, message);
-            default_address()
-        })
-    }
-
-    fn warn_of_secret(&mut self, given: &Maybe<String>, variable: &str) {
-        if let Some(Given { origin, .. }) = given {
-            let message = format!(
-                "does not belong in this file: set {variable} in the environment or in .env"
-            );
-            self.findings.warn(origin, None, message);
         }
     }
 
@@ -487,17 +347,11 @@ fn folder_below(root: &Path, path: &Path) -> Result<PathBuf, String> {
 
 /// A folder with something in it, but none of the tiers' usual folders. One that is empty or away may be a disk that is
 /// yet to be mounted, which says nothing about what will be on it.
-fn has_other_folders_only(root: &Path) -> bool {
-    let is_filled = root.read_dir().is_ok_and(|mut entries| entries.next().is_some());
-    is_filled && TIERS.iter().all(|tier| !root.join(tier).exists())
-}
-
-fn default_address() -> Address {
-    Address::of_host(NEO4J_HOST).expect("the default host is a host")
-}
-
-fn port_number(port: u32) -> u16 {
-    u16::try_from(port).expect("checked to be at most 65535")
+fn holds_none_of_the_tiers(root: &Path) -> bool {
+    let Ok(entries) = root.read_dir() else { return false };
+    let is_visible = |name: OsString| !name.as_bytes().starts_with(b".");
+    entries.flatten().any(|entry| is_visible(entry.file_name()))
+        && TIERS.iter().all(|tier| !root.join(tier).exists())
 }
 
 fn parsed(line: &str, zone: Tz) -> Result<Schedule, String> {

@@ -13,11 +13,7 @@ impl ConfigErrors {
         if faults.is_empty() {
             return Ok(());
         }
-        // A person mends a file from top to bottom. What is in no file outranks it and comes first.
-        faults.sort_by_key(|fault| match &fault.place {
-            Place::File { file, line, .. } => Some((file.clone(), *line)),
-            Place::Nowhere | Place::CommandLine | Place::Environment => None,
-        });
+        sort(&mut faults);
         Err(ConfigErrors(faults))
     }
 
@@ -36,6 +32,14 @@ impl From<Fault> for ConfigErrors {
     fn from(fault: Fault) -> ConfigErrors {
         ConfigErrors(vec![fault])
     }
+}
+
+/// A person mends a file from top to bottom. What is in no file outranks it and comes first.
+pub(super) fn sort(faults: &mut [Fault]) {
+    faults.sort_by_key(|fault| match &fault.place {
+        Place::File { file, line, .. } => Some((file.clone(), *line)),
+        Place::Nowhere | Place::CommandLine | Place::Environment => None,
+    });
 }
 
 /// One thing that is wrong, or in [`Config::warnings`](super::Config::warnings) one that is probably not meant:

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::ffi::OsString;
 use std::path::Path;
 
-use super::error::{ConfigErrors, Fault, Place};
+use super::error::{ConfigErrors, Fault, Place, sort};
 use super::lines::Lines;
 
 /// A value and where it was given.
@@ -97,7 +97,9 @@ impl Findings {
 
     pub(super) fn finish(self) -> Result<(Lines, Vec<Fault>), ConfigErrors> {
         ConfigErrors::check(self.faults)?;
-        Ok((self.lines, self.warnings))
+        let mut warnings = self.warnings;
+        sort(&mut warnings);
+        Ok((self.lines, warnings))
     }
 
     fn finding(&self, at: &Origin, value: Option<String>, message: String) -> Fault {

@@ -198,6 +198,9 @@ mod tests {
         case(yaml, "a.c[0]", Some(4));
         case(yaml, "a.c[1].y.z", Some(5));
         case(yaml, "d", Some(6));
+        case("\u{feff}a: 1\r\nb:\r\n  c: 2\r\n", "a", Some(1));
+        case("\u{feff}a: 1\r\nb:\r\n  c: 2\r\n", "b.c", Some(3));
+        case("%YAML 1.2\n---\n# c\n\na: |\n  text\n  text\nb: 1\n", "b", Some(8));
     }
 
     #[test]

@@ -303,10 +303,10 @@ fn secrets_work_from_anywhere_belong_in_the_environment_and_are_never_shown() {
     assert_eq!(
         config.warnings,
         [
-            "databases.neo4j.username: does not belong in this file: set NEO4J_USER in the environment or in .env (c.yaml:4)",
-            "databases.neo4j.password: does not belong in this file: set NEO4J_PASSWORD in the environment or in .env (c.yaml:5)",
             "databases.neo4j.uri: holds a user or password: take them out and set NEO4J_USER and NEO4J_PASSWORD in the \
          environment or in .env (c.yaml:3)",
+            "databases.neo4j.username: does not belong in this file: set NEO4J_USER in the environment or in .env (c.yaml:4)",
+            "databases.neo4j.password: does not belong in this file: set NEO4J_PASSWORD in the environment or in .env (c.yaml:5)",
         ]
     );
     assert!(!format!("{config:?}").contains("hunter"));
@@ -316,6 +316,12 @@ fn secrets_work_from_anywhere_belong_in_the_environment_and_are_never_shown() {
     let config = good("{}", &[("NEO4J_URI", "bolt://u4:hunter4@db")]);
     assert_eq!(who(&config), ("u4".to_owned(), Some("hunter4".to_owned())));
     assert_eq!((config.warnings.len(), neo4j(&config).uri.as_str()), (0, "bolt://db:7687"));
+    let config = good(yaml, &[("NEO4J_URI", "bolt://u5:hunter5@db")]);
+    assert_eq!(
+        who(&config),
+        ("u5".to_owned(), Some("hunter5".to_owned())),
+        "a variable outranks the file"
+    );
     assert!(!format!("{config:?}").contains("hunter"));
 
     let none = good("databases: {neo4j: {}}", &[]);
