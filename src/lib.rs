@@ -14,8 +14,10 @@
 //! ```
 
 pub mod block;
+pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod daemon;
 pub mod graph;
 pub mod history;
 pub mod job;

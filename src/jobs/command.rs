@@ -246,33 +246,37 @@ impl Output<'_> {
     }
 
     fn log(&self, stream: &str, line: &str) {
-        log::info!(
-            target: "command.log", job_id = self.ctx.run_id.as_str(), job_name = self.ctx.job.as_str(), stream;
-            "{line}"
-        );
+        let (job_id, job_name) = (self.ctx.run_id.as_str(), self.ctx.job.as_str());
+        log::info!(target: "command.run", job_id, job_name, stream; "{line}");
+    }
+
+    fn warn_of_remains(&self, outcome: &Outcome, report: &mut RunReport) {
+        let (job_id, job_name) = (self.ctx.run_id.as_str(), self.ctx.job.as_str());
+        if outcome.left_behind > 0 {
+            report.set("left_behind", outcome.left_behind);
+            let (count, names) = (outcome.left_behind, outcome.left_names.join(", "));
+            log::warn!(
+                target: "command.run", job_id, job_name, count, names = names.as_str();
+                "the command ended and left processes running, which were killed"
+            );
+        }
+        if outcome.unkillable {
+            log::error!(
+                target: "command.run", job_id, job_name;
+                "some processes of the command could not be killed: they belong to another user, or the kernel holds them"
+            );
+        }
     }
 
     fn judge(
-        self,
+        mut self,
         outcome: Option<Outcome>,
         told_to_stop: Option<JobError>,
     ) -> Result<RunReport, JobError> {
-        let said = self.statistics.unwrap_or_default();
+        let said = self.statistics.take().unwrap_or_default();
         let mut report = RunReport { stats: flatten(&said), ..RunReport::new() };
-        if let Some(outcome) = outcome.as_ref().filter(|outcome| outcome.left_behind > 0) {
-            report.set("left_behind", outcome.left_behind);
-            log::warn!(
-                target: "command.judge",
-                job_id = self.ctx.run_id.as_str(), job_name = self.ctx.job.as_str(), left_behind = outcome.left_behind;
-                "the command ended and left processes running, which were killed: {}", outcome.left_names.join(", ")
-            );
-        }
-        if outcome.as_ref().is_some_and(|outcome| outcome.unkillable) {
-            log::error!(
-                target: "command.judge",
-                job_id = self.ctx.run_id.as_str(), job_name = self.ctx.job.as_str();
-                "some processes of the command could not be killed: they belong to another user, or the kernel holds them"
-            );
+        if let Some(outcome) = &outcome {
+            self.warn_of_remains(outcome, &mut report);
         }
         if let Some(reason) = told_to_stop {
             return Err(reason.with_report(report));

@@ -7,8 +7,10 @@ mod output;
 pub mod supervisor;
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
-use crate::config::VaultConfig;
+use crate::clock::Clock;
+use crate::config::{GraphConfig, RetryPolicy, VaultConfig};
 use crate::job::{DuplicateKind, JobRegistry};
 
 /// What the built-in jobs need beyond their own configuration.
@@ -16,6 +18,14 @@ use crate::job::{DuplicateKind, JobRegistry};
 pub struct Deps {
     /// Where the vault lies.
     pub vault: VaultConfig,
+    /// Which graph.
+    pub graph: GraphConfig,
+    /// How transient faults of the graph are tried again.
+    pub retries: RetryPolicy,
+    /// Where local state is kept.
+    pub state_dir: PathBuf,
+    /// Time.
+    pub clock: Arc<dyn Clock>,
     /// The executable that supervises the programs of command jobs: [`supervisor::SELF`] for every program whose
     /// `main` is `cli::main`.
     pub supervisor: PathBuf,
@@ -23,7 +33,7 @@ pub struct Deps {
 
 /// Puts the built-in kinds into `registry`: `command`.
 pub fn register_builtins(registry: &mut JobRegistry, deps: Deps) -> Result<(), DuplicateKind> {
-    let Deps { vault, supervisor } = deps;
+    let Deps { vault, supervisor, .. } = deps;
     registry.register("command", move |spec| {
         let job = command::CommandJob::from_spec(spec, &vault.root, &supervisor)?;
         Ok(Box::new(job))

@@ -399,7 +399,7 @@ fn children_left_behind_are_ended_and_named() {
     let left = report.stats.get("left_behind").and_then(serde_json::Value::as_u64).unwrap();
     assert!((2..=4).contains(&left), "{left}");
     assert!(run.log().iter().any(|line| {
-        line.starts_with("WARN the command ended and left processes running, which were killed: ")
+        line.starts_with("WARN the command ended and left processes running, which were killed")
     }));
     run.is_gone();
 }

@@ -1,0 +1,243 @@
+//! The command line, as clap sees it. Names here are fixed: scripts use them.
+
+use std::path::PathBuf;
+use std::sync::OnceLock;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Every command by an example, because an example says more than a synopsis, on one screen of 24 lines of 80 columns.
+/// A test holds this list complete.
+const HELP: &str = "\
+{about}
+
+Usage: {usage}
+
+Commands, each by an example (`aclarai-scheduler COMMAND --help` tells more):
+  serve                     the daemon in the foreground; also without a command
+  run vault_sync --dry-run  one job now; prints its result
+  jobs                      every job: schedule, next fire time, last outcome
+  next vault_sync -n 3      fire times of a job, or of --cron \"0 3 * * 1\"
+  check                     looks at all a run needs, and says what to do
+  history vault_sync -n 20  past runs, and what made none, with the reason
+  status                    the daemon: since when, what runs, what is next
+  pause                     nothing starts by its schedule from now on
+  resume                    schedules start runs again
+  blocks notes/idea.md      what the parser sees in a file
+
+Options, before or after the command:
+  --config PATH  --vault PATH  --state-dir PATH  --log-format text|json
+  --log-level DEBUG|INFO|WARNING|ERROR  -h, --help  -V, --version
+";
+
+/// Keeps a Markdown vault and a knowledge graph in step, and runs other jobs
+#[derive(Debug, Parser)]
+#[command(
+    name = "aclarai-scheduler",
+    version = version(),
+    help_template = HELP,
+    next_help_heading = "Options, before or after the command",
+    max_term_width = 100,
+)]
+pub(super) struct Arguments {
+    #[command(flatten)]
+    pub(super) global: Global,
+    #[command(subcommand)]
+    pub(super) command: Option<Command>,
+}
+
+/// What every command takes.
+#[derive(Clone, Debug, Default, Args)]
+pub(super) struct Global {
+    /// Configuration file [else $ACLARAI_CONFIG, ./settings/, /etc/aclarai-scheduler/]
+    #[arg(long, global = true, value_name = "PATH")]
+    pub(super) config: Option<PathBuf>,
+    /// The vault [else $VAULT_PATH, paths.vault]
+    #[arg(long, global = true, value_name = "PATH")]
+    pub(super) vault: Option<PathBuf>,
+    /// State folder [else $STATE_DIRECTORY, $XDG_STATE_HOME, ~/.local/state]
+    #[arg(long, global = true, value_name = "PATH")]
+    pub(super) state_dir: Option<PathBuf>,
+    /// Log as text or json on standard error [default: text on a terminal, else json]
+    #[arg(long, global = true, value_name = "FORMAT", hide_possible_values = true)]
+    pub(super) log_format: Option<LogFormat>,
+    /// DEBUG, INFO, WARNING or ERROR [else $LOG_LEVEL, logging.level]
+    #[arg(long, global = true, value_name = "LEVEL")]
+    pub(super) log_level: Option<String>,
+}
+
+/// How log lines look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum LogFormat {
+    Text,
+    Json,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Runs the daemon in the foreground
+    #[command(
+        after_help = "Example: aclarai-scheduler serve --config /etc/aclarai-scheduler/aclarai.config.yaml"
+    )]
+    Serve,
+    /// Runs one job now, whatever `enabled`, `manual_only` and a pause say
+    #[command(after_help = "Example: aclarai-scheduler run vault_sync --full --json")]
+    Run(Run),
+    /// Shows every job: schedule, enabled, next fire times, last outcome
+    #[command(after_help = "Example: aclarai-scheduler jobs --json")]
+    Jobs(Format),
+    /// Prints fire times, one RFC 3339 UTC instant a line; nothing if it never fires
+    #[command(after_help = "Examples: aclarai-scheduler next vault_sync -n 3\n          \
+                      aclarai-scheduler next --cron \"0 3 * * 1\" --timezone Europe/Berlin")]
+    Next(Next),
+    /// Looks at configuration, cron lines, vault, state folder and graph: one line each, with what to do
+    #[command(after_help = "Example: aclarai-scheduler check")]
+    Check(Format),
+    /// Shows past runs, and occurrences that made none, the newest first
+    #[command(after_help = "Example: aclarai-scheduler history vault_sync -n 20")]
+    History(History),
+    /// Tells whether a daemon is running, since when, what it runs, and what is next; exits 4 if none is
+    #[command(after_help = "Example: aclarai-scheduler status --json")]
+    Status(Format),
+    /// Creates the pause file: nothing starts by schedule until `resume`
+    #[command(after_help = "Example: aclarai-scheduler pause --vault ~/notes")]
+    Pause,
+    /// Removes the pause file
+    #[command(after_help = "Example: aclarai-scheduler resume --vault ~/notes")]
+    Resume,
+    /// Shows what the parser sees in files: id, version, line, level, text, hashes, warnings
+    #[command(after_help = "Example: aclarai-scheduler blocks notes/idea.md --json")]
+    Blocks(Blocks),
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Format {
+    /// Print JSON
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Run {
+    /// The job, as it is named below scheduler.jobs
+    pub(super) job: String,
+    /// Read and compare everything, whatever the local state remembers
+    #[arg(long)]
+    pub(super) full: bool,
+    /// Write nothing anywhere; show what would happen
+    #[arg(long)]
+    pub(super) dry_run: bool,
+    /// Say for each block that is not left alone why
+    #[arg(long)]
+    pub(super) explain: bool,
+    /// Archive missing blocks even where the guard would not
+    #[arg(long)]
+    pub(super) allow_archive: bool,
+    #[command(flatten)]
+    pub(super) format: Format,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Next {
+    /// The job, as it is named below scheduler.jobs
+    #[arg(required_unless_present = "cron")]
+    pub(super) job: Option<String>,
+    /// A cron line instead of a job
+    #[arg(long, value_name = "EXPR", conflicts_with = "job")]
+    pub(super) cron: Option<String>,
+    /// The zone of --cron, an IANA name [default: UTC]
+    #[arg(long, value_name = "TZ", requires = "cron")]
+    pub(super) timezone: Option<String>,
+    /// Start after this instant [default: now]
+    #[arg(long, value_name = "RFC3339", value_parser = instant)]
+    pub(super) from: Option<chrono::DateTime<chrono::Utc>>,
+    /// How many
+    #[arg(short, value_name = "N", default_value_t = 1)]
+    pub(super) number: usize,
+    #[command(flatten)]
+    pub(super) format: Format,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct History {
+    /// Only this job
+    pub(super) job: Option<String>,
+    /// How many
+    #[arg(short, value_name = "N", default_value_t = 20)]
+    pub(super) number: usize,
+    #[command(flatten)]
+    pub(super) format: Format,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Blocks {
+    /// Markdown files; `-` is standard input
+    #[arg(required = true, value_name = "FILE")]
+    pub(super) files: Vec<PathBuf>,
+    /// Also take ids with `-`, as `accept_hyphen_ids` does
+    #[arg(long)]
+    pub(super) accept_hyphen_ids: bool,
+    #[command(flatten)]
+    pub(super) format: Format,
+}
+
+fn instant(text: &str) -> Result<chrono::DateTime<chrono::Utc>, String> {
+    match chrono::DateTime::parse_from_rfc3339(text) {
+        Ok(at) => Ok(at.to_utc()),
+        Err(error) => Err(format!("{error}: write it as 2026-08-24T12:00:00Z")),
+    }
+}
+
+/// `0.1.0 (1a2b3c4; features: neo4j; zone data 2026a)`. The commit is there when the build was given it in
+/// `ACLARAI_COMMIT`: asking git would break builds from a package, which has none.
+pub(super) fn version() -> &'static str {
+    static VERSION: OnceLock<String> = OnceLock::new();
+    VERSION.get_or_init(|| {
+        let features = if cfg!(feature = "neo4j") { "neo4j" } else { "none" };
+        let mut details = vec![
+            format!("features: {features}"),
+            format!("zone data {}", crate::schedule::zone_data_version()),
+        ];
+        details.splice(..0, option_env!("ACLARAI_COMMIT").map(|commit| format!("commit {commit}")));
+        format!("{} ({})", env!("CARGO_PKG_VERSION"), details.join("; "))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_help_fits_a_screen_and_shows_every_command() {
+        let help = Arguments::command().render_help().to_string();
+        assert!(help.lines().count() <= 24, "{help}");
+        assert!(help.lines().all(|line| line.chars().count() <= 80), "{help}");
+        for option in Arguments::command().get_arguments() {
+            let name = format!("--{}", option.get_long().expect("global options have long names"));
+            assert!(help.contains(&name), "{name} is not in the help");
+        }
+        for command in Arguments::command().get_subcommands() {
+            let name = command.get_name();
+            assert!(help.contains(&format!("\n  {name} ")), "{name} has no example in the help");
+            let own = command.get_after_help().unwrap().to_string();
+            assert!(own.starts_with("Example"), "{name} has no example in its own help");
+            assert!(own.contains(&format!("aclarai-scheduler {name}")), "{own}");
+        }
+    }
+
+    #[test]
+    fn the_definition_holds_together() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn global_options_go_before_and_after_the_command() {
+        for line in
+            ["x --vault v jobs --json", "x jobs --json --vault v", "x jobs --vault v --json"]
+        {
+            let arguments = Arguments::try_parse_from(line.split(' ')).unwrap();
+            assert_eq!(arguments.global.vault, Some(PathBuf::from("v")), "{line}");
+        }
+    }
+}

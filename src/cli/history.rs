@@ -1,0 +1,132 @@
+//! `history`: past runs, and occurrences that made none, from the state file.
+
+use std::io::Write;
+
+use serde_json::{Map, Value, json};
+
+use super::arguments;
+use super::exit::{Exit, Failure};
+use super::out::{Cell, Out, Tone, instant, seconds, written};
+use super::setup::Setup;
+use crate::config::JobName;
+use crate::history::History;
+use crate::job::{RunRecord, RunState, Trigger};
+
+/// A run decided later than this after its instant is worth a remark.
+const LATE_S: f64 = 2.0;
+
+pub(super) fn history(setup: &Setup<'_>, arguments: &arguments::History) -> Result<Exit, Failure> {
+    let config = setup.config()?;
+    let job = arguments.job.as_deref().map(JobName::new);
+    let records = match History::open(&config.state_dir)? {
+        Some(history) => history.recent(job.as_ref(), arguments.number)?,
+        None => Vec::new(),
+    };
+    let mut out = Out::stdout();
+    let result = if arguments.format.json {
+        out.json(&records.iter().map(to_json).collect::<Vec<_>>())
+    } else if records.is_empty() {
+        writeln!(out, "no runs recorded in {}", config.state_dir.display())
+    } else {
+        let mut rows =
+            vec![["SCHEDULED FOR", "JOB", "OUTCOME", "TOOK", "REMARKS"].map(head).into()];
+        rows.extend(records.iter().map(row));
+        out.table(&rows)
+    };
+    written(result.and_then(|()| out.flush()), Exit::Done)
+}
+
+/// A heading of a table.
+pub(super) fn head(text: &str) -> Cell {
+    Cell::new(text, Tone::Quiet)
+}
+
+/// What a state looks like.
+pub(super) fn state(record: &RunRecord) -> Cell {
+    let tone = match record.state {
+        RunState::Succeeded => Tone::Good,
+        RunState::Failed => Tone::Bad,
+        RunState::Interrupted | RunState::Skipped => Tone::Doubtful,
+        RunState::Queued | RunState::Running => Tone::Plain,
+    };
+    match record.reason {
+        Some(reason) => Cell::new(format!("{} ({})", record.state.as_str(), reason.as_str()), tone),
+        None => Cell::new(record.state.as_str(), tone),
+    }
+}
+
+fn row(record: &RunRecord) -> Vec<Cell> {
+    vec![
+        instant(record.scheduled_for).into(),
+        record.job.as_str().into(),
+        state(record),
+        record.duration_s.map(seconds).unwrap_or_default().into(),
+        remarks(record).into(),
+    ]
+}
+
+fn remarks(record: &RunRecord) -> String {
+    let mut remarks = Vec::new();
+    if record.count > 1 {
+        remarks.push(format!(
+            "{} times until {}",
+            record.count,
+            instant(record.last_scheduled_for)
+        ));
+    }
+    if record.trigger == Trigger::Manual {
+        remarks.push("by hand".to_owned());
+    }
+    if record.coalesced > 0 {
+        remarks.push(format!("also for {} missed before it", record.coalesced));
+    }
+    if record.state != RunState::Skipped && record.lateness_s >= LATE_S {
+        remarks.push(format!("{} late", seconds(record.lateness_s)));
+    }
+    if let Some(wait) = record.queue_wait_s.filter(|wait| *wait >= LATE_S) {
+        remarks.push(format!("waited {} for a worker", seconds(wait)));
+    }
+    if record.attempt > 1 {
+        remarks.push(format!("{} attempts", record.attempt));
+    }
+    for name in ["items_processed", "items_updated", "errors"] {
+        if let Some(count @ 1..) = record.stats.get(name).and_then(Value::as_u64) {
+            remarks.push(format!("{name} {count}"));
+        }
+    }
+    remarks.extend(record.error.clone());
+    remarks.join(", ")
+}
+
+/// A record as JSON, with the names that the log uses. What does not apply is null.
+pub(super) fn to_json(record: &RunRecord) -> Map<String, Value> {
+    let ended = match record.state {
+        RunState::Succeeded => Some(true),
+        RunState::Failed | RunState::Interrupted => Some(false),
+        RunState::Queued | RunState::Running | RunState::Skipped => None,
+    };
+    let Value::Object(shown) = json!({
+        "job_name": record.job.as_str(),
+        "job_id": record.run_id.as_str(),
+        "trigger": record.trigger.as_str(),
+        "state": record.state.as_str(),
+        "reason": record.reason.map(|reason| reason.as_str()),
+        "success": ended,
+        "scheduled_for": instant(record.scheduled_for),
+        "last_scheduled_for": instant(record.last_scheduled_for),
+        "count": record.count,
+        "coalesced": record.coalesced,
+        "decided_at": instant(record.decided_at),
+        "started_at": record.started_at.map(instant),
+        "finished_at": record.finished_at.map(instant),
+        "lateness": record.lateness_s,
+        "queue_wait": record.queue_wait_s,
+        "duration": record.duration_s,
+        "attempt": record.attempt,
+        "error": record.error,
+        "stats": record.stats,
+    }) else {
+        unreachable!("the macro was given an object");
+    };
+    shown
+}

@@ -1,0 +1,105 @@
+//! `jobs`: every configured job, when it fires, and what came of it last.
+
+use std::io::Write;
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+use serde_json::{Value, json};
+
+use super::arguments::Format;
+use super::exit::{Exit, Failure};
+use super::history::{head, state, to_json};
+use super::next::fire_times;
+use super::out::{Cell, Out, Tone, instant, relative, written};
+use super::setup::Setup;
+use crate::clock::{Clock, SystemClock};
+use crate::config::JobSpec;
+use crate::daemon;
+use crate::history::History;
+use crate::job::{BuildError, RunRecord};
+
+/// How many fire times `--json` shows of each job.
+const NEXT: usize = 3;
+
+/// One job, as far as it can be told.
+struct Shown<'c> {
+    spec: &'c JobSpec,
+    runnable: bool,
+    next: Vec<DateTime<Utc>>,
+    last: Option<RunRecord>,
+}
+
+pub(super) fn jobs(setup: &Setup<'_>, format: &Format) -> Result<Exit, Failure> {
+    let config = setup.config()?;
+    let registry = daemon::registry(&config, Arc::new(SystemClock), setup.register)
+        .map_err(|error| Failure::usage(error.to_string()))?;
+    let history = History::open(&config.state_dir)?;
+    let now = SystemClock.now();
+    let mut shown = Vec::new();
+    for spec in config.scheduler.jobs.values() {
+        let runnable = registry.knows(spec.kind());
+        let next = if runnable && spec.is_scheduled() {
+            fire_times(&spec.schedule, now).take(NEXT).collect()
+        } else {
+            Vec::new()
+        };
+        let last = history.as_ref().map(|history| history.last_run(&spec.name)).transpose()?;
+        shown.push(Shown { spec, runnable, next, last: last.flatten() });
+    }
+    let mut out = Out::stdout();
+    let result = if format.json {
+        out.json(&shown.iter().map(Shown::to_json).collect::<Vec<_>>())
+    } else {
+        let mut rows = vec![["JOB", "SCHEDULE", "NEXT", "LAST", "WHAT IT DOES"].map(head).into()];
+        rows.extend(shown.iter().map(|job| job.row(now)));
+        out.table(&rows)
+    };
+    written(result.and_then(|()| out.flush()), Exit::Done)
+}
+
+impl Shown<'_> {
+    fn row(&self, now: DateTime<Utc>) -> Vec<Cell> {
+        let spec = self.spec;
+        let schedule = match spec.timezone {
+            chrono_tz::UTC => spec.schedule.to_string(),
+            zone => format!("{} ({zone})", spec.schedule),
+        };
+        let next = match self.next.first() {
+            Some(at) => Cell::from(format!("{} ({})", instant(*at), relative(*at, now))),
+            None if !self.runnable => Cell::new("not runnable", Tone::Doubtful),
+            None if !spec.enabled => Cell::new("disabled", Tone::Quiet),
+            None if spec.manual_only => Cell::new("manual only", Tone::Quiet),
+            None => Cell::new("never", Tone::Doubtful),
+        };
+        let last = match &self.last {
+            Some(record) => {
+                let at = record.finished_at.or(record.started_at).unwrap_or(record.decided_at);
+                state(record).with_suffix(&format!(" {}", relative(at, now)))
+            }
+            None => Cell::new("never ran", Tone::Quiet),
+        };
+        let what = if self.runnable {
+            spec.description.clone()
+        } else {
+            BuildError::NotRunnable.to_string()
+        };
+        vec![spec.name.as_str().into(), schedule.into(), next, last, what.into()]
+    }
+
+    fn to_json(&self) -> Value {
+        let spec = self.spec;
+        json!({
+            "job_name": spec.name.as_str(),
+            "kind": spec.kind(),
+            "description": spec.description,
+            "enabled": spec.enabled,
+            "manual_only": spec.manual_only,
+            "runnable": self.runnable,
+            "remedy": (!self.runnable).then(|| BuildError::NotRunnable.to_string()),
+            "cron": spec.schedule.to_string(),
+            "timezone": spec.timezone.name(),
+            "next": self.next.iter().copied().map(instant).collect::<Vec<_>>(),
+            "last": self.last.as_ref().map(to_json),
+        })
+    }
+}

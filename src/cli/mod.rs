@@ -1,0 +1,86 @@
+//! The command line: what was asked for, done by one function per command, and an exit code.
+//!
+//! A command opens nothing that it does not need: `next` and `blocks` are over in a millisecond. What a command
+//! has to say goes to standard output, or as one line to standard error where it fails; the log goes to standard
+//! error too.
+
+mod arguments;
+mod blocks;
+mod check;
+mod exit;
+mod history;
+mod jobs;
+mod next;
+mod out;
+mod pause;
+mod progress;
+mod run;
+mod serve;
+mod setup;
+mod status;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use clap::error::ErrorKind;
+
+use self::arguments::{Arguments, Command};
+pub use self::exit::Exit;
+use self::exit::Failure;
+use self::out::say;
+use self::setup::Setup;
+use crate::daemon::Register;
+use crate::job::{DuplicateKind, JobRegistry};
+use crate::jobs::supervisor;
+
+/// The whole program. `register` adds kinds of job to the built-in ones, so that a program with jobs of its own is
+/// `fn main() -> ExitCode { cli::main(|registry| registry.register("my_job", ...)) }`.
+///
+/// It is called again for each configuration that is read, so that a reload builds every job anew.
+pub fn main(register: impl Fn(&mut JobRegistry) -> Result<(), DuplicateKind>) -> ExitCode {
+    // Before anything else: this process may be the supervisor of a command job, which reads no arguments.
+    if let Some(code) = supervisor::dispatch() {
+        return code;
+    }
+    let result = match Arguments::try_parse() {
+        Ok(arguments) => obey(arguments, &register),
+        Err(error) => of_usage(&error),
+    };
+    match result {
+        Ok(exit) => exit.into(),
+        Err(failure) => {
+            say(&failure.to_string());
+            failure.exit.into()
+        }
+    }
+}
+
+/// Help and version are no errors; everything else clap has to say is one of usage, put into one line.
+fn of_usage(error: &clap::Error) -> Result<Exit, Failure> {
+    if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) {
+        // A reader that has seen enough (`--help | head`) is no error either.
+        let _ = error.print();
+        return Ok(Exit::Done);
+    }
+    let text = error.render().to_string();
+    let (what, _) = text.split_once("\nUsage:").unwrap_or((&text, ""));
+    let what = what.trim_start_matches("error: ");
+    let words: Vec<&str> = what.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+    Err(Failure::usage(format!("{} (--help shows how)", words.join(" ").replace(" tip: ", "; "))))
+}
+
+fn obey(arguments: Arguments, register: Register<'_>) -> Result<Exit, Failure> {
+    let setup = Setup::new(arguments.global, register);
+    match arguments.command.unwrap_or(Command::Serve) {
+        Command::Serve => serve::serve(&setup),
+        Command::Run(arguments) => run::run(&setup, &arguments),
+        Command::Jobs(format) => jobs::jobs(&setup, &format),
+        Command::Next(arguments) => next::next(&setup, &arguments),
+        Command::Check(format) => check::check(&setup, &format),
+        Command::History(arguments) => history::history(&setup, &arguments),
+        Command::Status(format) => status::status(&setup, &format),
+        Command::Pause => pause::pause(&setup),
+        Command::Resume => pause::resume(&setup),
+        Command::Blocks(arguments) => blocks::blocks(&arguments),
+    }
+}

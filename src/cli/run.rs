@@ -1,0 +1,218 @@
+//! `run JOB`: one run now, in this process, and its result on standard output.
+
+use std::io::Write;
+use std::sync::Arc;
+
+use serde_json::{Map, Value};
+
+use super::arguments::Run;
+use super::exit::{Exit, Failure};
+use super::out::{Cell, Out, say, seconds, written};
+use super::progress::Bar;
+use super::setup::{Setup, find_job};
+use crate::clock::SystemClock;
+use crate::config::{Config, JobSpec};
+use crate::daemon::signals::{self, Asked};
+use crate::daemon::{self, Unbuildable};
+use crate::job::{
+    CancelToken, JobError, JobErrorKind, NoProgress, Progress, RunOptions, RunReport, Trigger,
+};
+use crate::logging::{LogFormat, log_run};
+use crate::scheduler::ConfiguredJob;
+use crate::scheduler::manual::{ManualError, ManualOutcome, ManualRun, run_now};
+
+/// How many lines of faults a person is shown; `--json` has all of them.
+const FAULTS_SHOWN: usize = 20;
+
+pub(super) fn run(setup: &Setup<'_>, arguments: &Run) -> Result<Exit, Failure> {
+    let config = setup.config()?;
+    let spec = find_job(&config, &arguments.job)?;
+    let clock = Arc::new(SystemClock);
+    let registry = daemon::registry(&config, clock.clone(), setup.register)
+        .map_err(|error| Failure::usage(error.to_string()))?;
+    let job = daemon::build(&registry, &config, spec).map_err(|error| match error {
+        Unbuildable::NotRunnable(why) => Failure::usage(format!("{}: {why}", spec.name)),
+        Unbuildable::Fault(fault) => Failure::usage(fault.to_string()),
+    })?;
+    let log = setup.log(&config)?;
+    for warning in &config.warnings {
+        log::warn!(target: "run.run", "{warning}");
+    }
+    say_what_is_overridden(setup, &config, spec)?;
+
+    let cancel = CancelToken::new();
+    let token = cancel.clone();
+    signals::listen(move |asked| match asked {
+        Asked::Stop | Asked::Reload => token.cancel(),
+        Asked::StopNow => std::process::exit(Exit::Interrupted as i32),
+    })
+    .map_err(|error| Failure::unavailable(format!("cannot listen for signals: {error}")))?;
+
+    let bar = Bar::on_terminal();
+    let shared = bar.as_ref().map(|bar| log.logging.share_with_bar(bar.suspender()));
+    let progress: &dyn Progress = bar.as_ref().map_or(&NoProgress, |bar| bar);
+    let outcome = run_now(ManualRun {
+        clock: &*clock,
+        state_dir: &config.state_dir,
+        job: &job,
+        options: RunOptions {
+            full: arguments.full,
+            dry_run: arguments.dry_run,
+            explain: arguments.explain,
+            allow_archive: arguments.allow_archive,
+        },
+        progress,
+        cancel,
+    });
+    drop(shared);
+    drop(bar);
+    let outcome = match outcome {
+        Ok(outcome) => outcome,
+        Err(error) => return refused(&job, &error, arguments.format.json),
+    };
+    if log.format == LogFormat::Json {
+        log_run(&outcome.record);
+    }
+    let result = if arguments.format.json { show_json(&outcome) } else { show_text(&outcome) };
+    let exit = written(result, Exit::Done)?;
+    judge(&outcome).map_or(Ok(exit), Err)
+}
+
+/// A run by hand goes ahead whatever holds the schedule back; the person is told what that was.
+fn say_what_is_overridden(
+    setup: &Setup<'_>,
+    config: &Config,
+    spec: &JobSpec,
+) -> Result<(), Failure> {
+    let mut overridden = Vec::new();
+    if !spec.enabled {
+        overridden.push("enabled is false".to_owned());
+    }
+    if spec.manual_only {
+        overridden.push("manual_only is true".to_owned());
+    }
+    overridden.extend(setup.pause(config)?.is_paused().map(|why| format!("paused by {why}")));
+    if !overridden.is_empty() {
+        let (job_name, overridden) = (spec.name.as_str(), overridden.join(", "));
+        log::warn!(
+            target: "run.run", job_name, overridden = overridden.as_str();
+            "run by hand, although its schedule would not start it"
+        );
+    }
+    Ok(())
+}
+
+/// The run did not begin.
+fn refused(job: &ConfiguredJob, error: &ManualError, json: bool) -> Result<Exit, Failure> {
+    if json {
+        let mut shown = Map::new();
+        shown.insert("job_name".to_owned(), job.spec.name.as_str().into());
+        shown.insert("job_id".to_owned(), Value::Null);
+        shown.insert("trigger".to_owned(), Trigger::Manual.as_str().into());
+        shown.insert("success".to_owned(), false.into());
+        shown.insert("error".to_owned(), error.to_string().into());
+        let mut out = Out::stdout();
+        written(out.json(&shown).and_then(|()| out.flush()), Exit::Unavailable)?;
+    }
+    Err(Failure::unavailable(error.to_string()))
+}
+
+/// The statistics, also those gathered before a failure.
+fn report(outcome: &ManualOutcome) -> Option<&RunReport> {
+    match &outcome.result {
+        Ok(report) => Some(report),
+        Err(error) => error.report.as_deref(),
+    }
+}
+
+fn show_json(outcome: &ManualOutcome) -> std::io::Result<()> {
+    let record = &outcome.record;
+    let mut shown = Map::new();
+    let mut set = |name: &str, value: Value| {
+        // What the scheduler says of a run outranks what the run says of itself.
+        shown.entry(name).or_insert(value);
+    };
+    set("job_name", record.job.as_str().into());
+    set("job_id", record.run_id.as_str().into());
+    set("trigger", record.trigger.as_str().into());
+    set("success", outcome.result.is_ok().into());
+    if let Some(duration) = record.duration_s {
+        set("duration", duration.into());
+    }
+    if let Err(error) = &outcome.result {
+        set("error", error.message.as_str().into());
+    }
+    if let Some(report) = report(outcome) {
+        for (name, value) in &report.stats {
+            set(name, value.clone());
+        }
+        for (name, lines) in [("faults", &report.faults), ("explained", &report.explained)] {
+            if !lines.is_empty() {
+                set(name, lines.clone().into());
+            }
+        }
+    }
+    let mut out = Out::stdout();
+    out.json(&shown)?;
+    out.flush()
+}
+
+fn show_text(outcome: &ManualOutcome) -> std::io::Result<()> {
+    let record = &outcome.record;
+    let mut out = Out::stdout();
+    if let Some(report) = report(outcome) {
+        for line in &report.explained {
+            writeln!(out, "{line}")?;
+        }
+        for fault in report.faults.iter().take(FAULTS_SHOWN) {
+            say(fault);
+        }
+        if let Some(more @ 1..) = report.faults.len().checked_sub(FAULTS_SHOWN) {
+            say(&format!("and {more} more: --json shows all"));
+        }
+    }
+    let duration = seconds(record.duration_s.unwrap_or_default());
+    writeln!(out, "{}: {} after {duration}", record.job, record.state.as_str())?;
+    let stats = report(outcome).into_iter().flat_map(|report| &report.stats);
+    let rows: Vec<Vec<Cell>> = stats
+        // A row of zeros hides the figure that matters.
+        .filter(|(_, value)| !matches!(value.as_u64(), Some(0)) && **value != Value::Bool(false))
+        .map(|(name, value)| vec![format!("  {name}").into(), shown(value).into()])
+        .collect();
+    out.table(&rows)?;
+    out.flush()
+}
+
+/// A statistic for a person.
+pub(super) fn shown(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    }
+}
+
+fn judge(outcome: &ManualOutcome) -> Option<Failure> {
+    let job = &outcome.record.job;
+    match &outcome.result {
+        Ok(report) if report.needs_attention() => {
+            let count = |name| report.stats.get(name).and_then(Value::as_u64).unwrap_or(0);
+            let why = match count("errors") {
+                0 => "it needs attention: see its result".to_owned(),
+                1 => "1 error".to_owned(),
+                errors => format!("{errors} errors"),
+            };
+            Some(Failure::new(Exit::Attention, format!("{job}: done, but {why}")))
+        }
+        Ok(_) => None,
+        Err(JobError { kind, message, .. }) => {
+            let exit = match kind {
+                JobErrorKind::Cancelled => Exit::Interrupted,
+                JobErrorKind::Unavailable => Exit::Unavailable,
+                JobErrorKind::TimedOut | JobErrorKind::Transient | JobErrorKind::Permanent => {
+                    Exit::JobFailed
+                }
+            };
+            Some(Failure::new(exit, format!("{job}: {message}")))
+        }
+    }
+}

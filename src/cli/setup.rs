@@ -1,0 +1,90 @@
+//! What commands share: the configuration as the command line, the environment and the file say, read when a command
+//! needs it and not before.
+
+use std::sync::Arc;
+
+use super::arguments::{self, Global};
+use super::exit::Failure;
+use crate::clock::SystemClock;
+use crate::config::{self, Config, ConfigErrors, Env, JobName, JobSpec, Overrides, suggestion};
+use crate::daemon::Register;
+use crate::logging::{self, LogFormat, Logging};
+use crate::pause::PauseSwitch;
+use crate::state::StateError;
+
+/// Where a command finds what it needs.
+pub(super) struct Setup<'r> {
+    pub(super) global: Global,
+    pub(super) register: Register<'r>,
+}
+
+impl<'r> Setup<'r> {
+    pub(super) fn new(global: Global, register: Register<'r>) -> Setup<'r> {
+        Setup { global, register }
+    }
+
+    /// What the command line says of the configuration.
+    pub(super) fn overrides(&self) -> Overrides {
+        let Global { config, vault, state_dir, log_level, .. } = self.global.clone();
+        Overrides { config, vault, state_dir, log_level }
+    }
+
+    /// The environment of the process.
+    pub(super) fn env(&self) -> Result<Env, Failure> {
+        Ok(Env::of_process()?)
+    }
+
+    /// Reads the configuration.
+    pub(super) fn config(&self) -> Result<Config, Failure> {
+        Ok(config::load(&self.overrides(), &self.env()?)?)
+    }
+
+    /// What pauses everything scheduled.
+    pub(super) fn pause(&self, config: &Config) -> Result<PauseSwitch, Failure> {
+        Ok(PauseSwitch::new(&config.vault.root, self.env()?))
+    }
+
+    /// Opens the log on standard error.
+    pub(super) fn log(&self, config: &Config) -> Result<Log, Failure> {
+        let format = match self.global.log_format {
+            Some(arguments::LogFormat::Text) => LogFormat::Text,
+            Some(arguments::LogFormat::Json) => LogFormat::Json,
+            None => LogFormat::of_stderr(),
+        };
+        let logging = logging::init(format, config.log_level, Arc::new(SystemClock))
+            .map_err(|error| Failure::usage(error.to_string()))?;
+        Ok(Log { logging, format })
+    }
+}
+
+/// The open log.
+pub(super) struct Log {
+    pub(super) logging: Logging,
+    pub(super) format: LogFormat,
+}
+
+impl From<StateError> for Failure {
+    fn from(error: StateError) -> Failure {
+        Failure::unavailable(error.to_string())
+    }
+}
+
+/// The configured job of that name.
+pub(super) fn find_job<'c>(config: &'c Config, name: &str) -> Result<&'c JobSpec, Failure> {
+    let jobs = &config.scheduler.jobs;
+    if let Some(spec) = jobs.get(&JobName::new(name)) {
+        return Ok(spec);
+    }
+    let known: Vec<&str> = jobs.keys().map(JobName::as_str).collect();
+    Err(Failure::usage(match suggestion(name, known.iter().copied()) {
+        Some(meant) => format!("no job is named {name:?}: did you mean {meant}?"),
+        None if known.is_empty() => format!("no job is named {name:?}: none is configured"),
+        None => format!("no job is named {name:?}: there are {}", known.join(", ")),
+    }))
+}
+
+impl From<ConfigErrors> for Failure {
+    fn from(errors: ConfigErrors) -> Failure {
+        Failure::usage(errors.to_string())
+    }
+}

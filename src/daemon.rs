@@ -1,0 +1,321 @@
+//! `serve`: the rooms wired together, from the configuration to the running scheduler, and taken apart again in order.
+//!
+//! ```text
+//! configuration -> registry -> every job built -> scheduler started -> READY=1
+//!   SIGHUP: the same again; what is faulty leaves everything as it was
+//!   SIGTERM, SIGINT: no new runs, running ones get their grace, STOPPING=1; a second one: at once
+//! ```
+//! Nothing is decided here: when a job runs is the scheduler's business, what it does the job's.
+
+mod notify;
+pub mod signals;
+
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+
+use chrono::SecondsFormat;
+use crossbeam_channel::{bounded, select};
+
+use self::notify::Notifier;
+use self::signals::Asked;
+use crate::clock::{Clock, SystemClock};
+use crate::config::{self, Config, ConfigErrors, Env, Fault, JobSpec, Overrides};
+use crate::job::{BuildError, DuplicateKind, JobRegistry};
+use crate::jobs::{self, Deps, supervisor};
+use crate::logging::{Logging, log_run};
+use crate::pause::PauseSwitch;
+use crate::schedule::zone_data_version;
+use crate::scheduler::{
+    ConfiguredJob, Ending, Event, Scheduler, Settings, Setup, StartError, Status,
+};
+
+/// Adds kinds of job to the built-in ones.
+pub type Register<'r> = &'r dyn Fn(&mut JobRegistry) -> Result<(), DuplicateKind>;
+
+/// The kinds of job there are under this configuration: the built-in ones and what `register` adds.
+pub fn registry(
+    config: &Config,
+    clock: Arc<dyn Clock>,
+    register: Register<'_>,
+) -> Result<JobRegistry, DuplicateKind> {
+    let mut registry = JobRegistry::new();
+    let deps = Deps {
+        vault: config.vault.clone(),
+        graph: config.graph.clone(),
+        retries: config.retries,
+        state_dir: config.state_dir.clone(),
+        clock,
+        supervisor: supervisor::SELF.into(),
+    };
+    jobs::register_builtins(&mut registry, deps)?;
+    register(&mut registry)?;
+    Ok(registry)
+}
+
+/// Why a configured job cannot be built.
+#[derive(Debug)]
+pub enum Unbuildable {
+    /// No code here runs it; what to do about that. No fault of the configuration.
+    NotRunnable(String),
+    /// One of its parameters is wrong.
+    Fault(Box<Fault>),
+}
+
+/// Builds one configured job.
+pub fn build(
+    registry: &JobRegistry,
+    config: &Config,
+    spec: &JobSpec,
+) -> Result<ConfiguredJob, Unbuildable> {
+    match registry.build(spec) {
+        Ok(job) => Ok(ConfiguredJob { spec: Arc::new(spec.clone()), job: job.into() }),
+        Err(error @ BuildError::NotRunnable) => Err(Unbuildable::NotRunnable(error.to_string())),
+        Err(BuildError::BadParameter { key, message }) => {
+            Err(Unbuildable::Fault(Box::new(config.job_fault(&spec.name, &key, &message))))
+        }
+    }
+}
+
+/// What `serve` was told.
+pub struct Serve<'r> {
+    /// What outranks the environment and the file.
+    pub overrides: Overrides,
+    /// The environment.
+    pub env: Env,
+    /// The kinds of job beyond the built-in ones.
+    pub register: Register<'r>,
+    /// The log; its level follows the configuration.
+    pub logging: Logging,
+}
+
+/// Why a daemon does not start, or ends before it was told to.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// The configuration is wrong.
+    #[error(transparent)]
+    Config(#[from] ConfigErrors),
+    /// Two kinds of job have the same name: a fault of the program.
+    #[error(transparent)]
+    Kinds(#[from] DuplicateKind),
+    /// The state folder does not serve, or another daemon has it.
+    #[error(transparent)]
+    Start(#[from] StartError),
+    /// The system gives no signal handlers.
+    #[error("cannot listen for signals: {0}")]
+    Signals(io::Error),
+    /// The tick thread panicked.
+    #[error("the scheduler ended by a fault of its own: see the log, and start it again")]
+    Crashed,
+}
+
+/// Runs the daemon until it is told to stop. Returns whether it was told twice.
+pub fn serve(start: &Serve<'_>, config: Config) -> Result<bool, ServeError> {
+    let clock = Arc::new(SystemClock);
+    let settings = settings(start, &config, clock.clone())?;
+    // Room for whoever leans on Ctrl-C; more than that say nothing new.
+    let (sender, asked) = bounded(16);
+    signals::listen(move |what| {
+        let _ = sender.try_send(what);
+    })
+    .map_err(ServeError::Signals)?;
+    let notifier = Notifier::of_process();
+    for warning in &config.warnings {
+        log::warn!(target: "daemon.serve", "{warning}");
+    }
+    for note in &config.notes {
+        log::info!(target: "daemon.serve", "{note}");
+    }
+    let (jobs, scheduled) = count(&settings);
+    let mut scheduler = Scheduler::start(Setup {
+        clock: clock.clone(),
+        state_dir: config.state_dir.clone(),
+        settings,
+        observers: vec![Box::new(log_event)],
+        heartbeat: heartbeat(notifier.clone()),
+    })?;
+    log::info!(
+        target: "daemon.serve",
+        version = env!("CARGO_PKG_VERSION"),
+        zone_data = zone_data_version(),
+        config = config.source.as_deref().map(path_text).unwrap_or_default().as_str(),
+        vault = path_text(&config.vault.root).as_str(),
+        state_dir = path_text(&config.state_dir).as_str(),
+        jobs,
+        scheduled;
+        "started"
+    );
+    notifier.tell("READY=1");
+    let mut hurried = false;
+    let mut current = config;
+    loop {
+        select! {
+            recv(asked) -> what => match what {
+                Ok(Asked::Reload) => {
+                    notifier.reloading(&*clock);
+                    reload(start, &mut current, &scheduler, clock.clone());
+                    notifier.tell("READY=1");
+                }
+                Ok(what) => {
+                    // It may be a while until the last run has ended, and the manager shall wait.
+                    notifier.tell("STOPPING=1");
+                    log::info!(target: "daemon.serve", at_once = what == Asked::StopNow; "stopping");
+                    hurried = what == Asked::StopNow;
+                    scheduler.request_stop();
+                }
+                Err(_) => unreachable!("the signal thread lives as long as the process"),
+            },
+            recv(scheduler.ended()) -> _ => break,
+        }
+    }
+    let Ending { interrupted, taken_back, crashed } = scheduler.stop();
+    log::info!(target: "daemon.serve", interrupted, taken_back; "stopped");
+    if crashed { Err(ServeError::Crashed) } else { Ok(hurried) }
+}
+
+/// Everything the scheduler is to do under this configuration.
+fn settings(
+    start: &Serve<'_>,
+    config: &Config,
+    clock: Arc<dyn Clock>,
+) -> Result<Settings, ServeError> {
+    let registry = registry(config, clock, start.register)?;
+    let mut jobs = Vec::new();
+    let mut faults = Vec::new();
+    for spec in config.scheduler.jobs.values() {
+        match build(&registry, config, spec) {
+            Ok(job) => jobs.push(job),
+            Err(Unbuildable::Fault(fault)) => faults.push(*fault),
+            Err(Unbuildable::NotRunnable(remedy)) => log::warn!(
+                target: "daemon.settings", job_name = spec.name.as_str(), remedy = remedy.as_str();
+                "job is not runnable"
+            ),
+        }
+    }
+    ConfigErrors::check(faults)?;
+    let switch = PauseSwitch::new(&config.vault.root, start.env.clone());
+    Ok(Settings {
+        jobs,
+        workers: config.scheduler.workers,
+        shutdown_grace_time: config.scheduler.shutdown_grace_time,
+        history_days: config.scheduler.history_days,
+        is_paused: Box::new(move || switch.is_paused()),
+    })
+}
+
+/// How many jobs there are, and how many of them start by their schedule.
+fn count(settings: &Settings) -> (usize, usize) {
+    (settings.jobs.len(), settings.jobs.iter().filter(|job| job.spec.is_scheduled()).count())
+}
+
+fn path_text(path: &Path) -> String {
+    path.display().to_string()
+}
+
+fn reload(start: &Serve<'_>, current: &mut Config, scheduler: &Scheduler, clock: Arc<dyn Clock>) {
+    let renewed = config::load(&start.overrides, &start.env)
+        .map_err(ServeError::from)
+        .and_then(|config| settings(start, &config, clock).map(|settings| (config, settings)));
+    let (config, settings) = match renewed {
+        Ok(renewed) => renewed,
+        Err(error) => {
+            // One line, however many faults: `check` shows them one by one.
+            let error = error.to_string().replace('\n', "; ");
+            log::error!(
+                target: "daemon.reload", error = error.as_str();
+                "configuration not reloaded, the old one stays in force"
+            );
+            return;
+        }
+    };
+    for warning in &config.warnings {
+        log::warn!(target: "daemon.reload", "{warning}");
+    }
+    if config.state_dir != current.state_dir {
+        log::warn!(
+            target: "daemon.reload",
+            state_dir = path_text(&current.state_dir).as_str();
+            "the state folder changes at the next start, not by a reload"
+        );
+    }
+    start.logging.set_level(config.log_level);
+    let (jobs, scheduled) = count(&settings);
+    scheduler.reload(settings);
+    *current = config;
+    log::info!(target: "daemon.reload", jobs, scheduled; "configuration reloaded");
+}
+
+fn log_event(event: &Event<'_>) {
+    if !event.repeated {
+        log_run(event.record);
+    }
+}
+
+/// Feeds the watchdog: called by the tick thread and by nobody else, so that it starves when that thread hangs.
+fn heartbeat(notifier: Notifier) -> Box<dyn FnMut(&Status) + Send> {
+    let mut shown = String::new();
+    Box::new(move |status| {
+        let line = status_line(status);
+        if line == shown {
+            notifier.tell("WATCHDOG=1");
+        } else {
+            notifier.tell(&format!("WATCHDOG=1\nSTATUS={line}"));
+            shown = line;
+        }
+    })
+}
+
+/// What `systemctl status` shows.
+fn status_line(status: &Status) -> String {
+    if let Some(fault) = &status.fault {
+        return format!("starting nothing: {}", fault.replace('\n', " "));
+    }
+    let mut parts = Vec::new();
+    if status.stopping {
+        parts.push("stopping".to_owned());
+    }
+    if let Some(why) = &status.paused {
+        parts.push(format!("paused by {why}"));
+    }
+    if !status.running.is_empty() {
+        let names: Vec<&str> = status.running.iter().map(|run| run.job.as_str()).collect();
+        parts.push(format!("running {}", names.join(", ")));
+    }
+    if status.queued > 0 {
+        parts.push(format!("{} waiting", status.queued));
+    }
+    match &status.next {
+        Some((at, job)) => {
+            parts.push(format!("next {job} at {}", at.to_rfc3339_opts(SecondsFormat::Secs, true)));
+        }
+        None => parts.push("nothing is scheduled".to_owned()),
+    }
+    parts.join("; ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::JobName;
+    use crate::job::RunId;
+    use crate::scheduler::Running;
+
+    #[test]
+    fn the_status_line_tells_the_worst_first() {
+        let at = "2026-08-24T12:00:00Z".parse().unwrap();
+        let job = JobName::new("vault_sync");
+        let mut status = Status::default();
+        assert_eq!(status_line(&status), "nothing is scheduled");
+        status.next = Some((at, job.clone()));
+        assert_eq!(status_line(&status), "next vault_sync at 2026-08-24T12:00:00Z");
+        status.paused = Some("AUTOMATION_PAUSE".to_owned());
+        status.running = vec![Running { run_id: RunId::new(&job, at), job, since: at }];
+        status.queued = 2;
+        assert_eq!(
+            status_line(&status),
+            "paused by AUTOMATION_PAUSE; running vault_sync; 2 waiting; next vault_sync at 2026-08-24T12:00:00Z"
+        );
+        status.fault = Some("state.db: read-only".to_owned());
+        assert_eq!(status_line(&status), "starting nothing: state.db: read-only");
+    }
+}
