@@ -19,8 +19,8 @@ use super::given::{Findings, Given, Origin, Shown, shown_path};
 use super::raw::{self, Maybe, Raw};
 use super::value::flag_word;
 use super::{
-    CommandSpec, Config, JobName, JobSpec, Overrides, RetryPolicy, RunPolicy, SchedulerConfig,
-    VaultConfig, file, lines,
+    CommandSpec, Config, JobName, JobSpec, Lines, Overrides, RetryPolicy, RunPolicy,
+    SchedulerConfig, VaultConfig, file,
 };
 use crate::schedule::{Schedule, parse_zone};
 
@@ -41,14 +41,14 @@ pub(super) fn checked(
     env: &Env,
     (variables, dotenv_faults): (Variables<'_>, Vec<usize>),
 ) -> Result<Config, ConfigErrors> {
-    let (lines, duplicates) = lines::read(yaml.unwrap_or_default());
+    let lines = Lines::of(yaml.unwrap_or_default());
     let mut findings = Findings::of(source.as_deref().map(shown_path), lines);
     for line in dotenv_faults {
         let at = Origin::Variable { name: ".env".to_owned(), dotenv_line: Some(line) };
         findings.warn(&at, None, "a line that is no setting is passed over: write NAME=value");
     }
     let raw = match yaml {
-        Some(yaml) => raw::read(yaml, duplicates, &mut findings)?,
+        Some(yaml) => raw::read(yaml, &mut findings)?,
         None => Raw::default(),
     };
 

@@ -165,6 +165,18 @@ mod tests {
         case("A=1\r", Some("1"));
     }
 
+    proptest::proptest! {
+        #[test]
+        fn no_text_makes_it_panic(text in "([A-C]|=|'|\"|\\\\|\\$\\{|:-|\\}|#| |\n|\r|export |é){0,40}") {
+            let (found, not_understood) = read(&text, &BTreeMap::new());
+            let lines = text.lines().count();
+            let named = found.values().map(|(_, line)| line).chain(&not_understood);
+            for line in named {
+                proptest::prop_assert!((1..=lines).contains(line));
+            }
+        }
+    }
+
     #[test]
     fn lines_are_named() {
         let (found, not_understood) = read("\n# c\nA=\"x\ny\"\nnonsense\nB=1\n", &BTreeMap::new());

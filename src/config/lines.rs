@@ -1,30 +1,77 @@
 //! Where each key stands in the YAML text. The only file that names `saphyr_parser`.
 //!
-//! `serde_yaml` gives values without positions, so the text is read a second time, event by event, and the line of each
-//! key is noted under its path. Aliases are noted and not followed: a value that came by `*alias` or `<<` is found
-//! where it was really written, and a text whose aliases multiply costs nothing here.
+//! `serde_yaml` gives values without positions. So when a person must be led to something, the text is read a second
+//! time, event by event, and the line of each key noted under its path; a good file is read once. Aliases are noted and
+//! not followed: a value that came by `*alias` or `<<` is found where it was really written, and a text whose aliases
+//! multiply costs nothing here.
 //!
 //! This reading judges nothing. Where it stops early the paths behind that point have no line, and what is wrong with
-//! the text is for `raw` to say.
+//! the text is for `yaml` to say.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
+use std::fmt;
+use std::sync::OnceLock;
 
 use saphyr_parser::{Event, Parser};
 
 /// Where each key stands in the YAML file: `scheduler.jobs.vault_sync.cron` on line 14, `command[0]` on line 20.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Default)]
 pub struct Lines {
+    yaml: String,
+    read: OnceLock<Reading>,
+}
+
+impl fmt::Debug for Lines {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // The text may hold a password.
+        f.debug_struct("Lines").finish_non_exhaustive()
+    }
+}
+
+impl Lines {
+    /// The lines of a text, which is kept to be read when a line is asked for.
+    pub(super) fn of(yaml: &str) -> Lines {
+        Lines { yaml: yaml.to_owned(), read: OnceLock::new() }
+    }
+
+    /// The line on which `path` is written; where it is not in the file itself, the line of the nearest thing around
+    /// it that is. `None` only when nothing around it is in the file either.
+    pub fn line_of(&self, path: &str) -> Option<usize> {
+        self.reading().line_of(path)
+    }
+
+    /// The keys that are given twice.
+    pub(super) fn duplicates(&self) -> &[Duplicate] {
+        &self.reading().duplicates
+    }
+
+    fn reading(&self) -> &Reading {
+        self.read.get_or_init(|| Reading::of(&self.yaml))
+    }
+}
+
+#[derive(Clone, Default)]
+struct Reading {
     /// Path to line, counted from 1.
     at: BTreeMap<String, usize>,
     /// Path of an alias (`*name`) to the path of its anchor (`&name`).
     aliases: BTreeMap<String, String>,
+    duplicates: Vec<Duplicate>,
 }
 
-impl Lines {
-    /// The line on which `path` is written; where it is not in the file itself, the line of the nearest thing around
-    /// it that is. `None` only when nothing around it is in the file either.
-    pub fn line_of(&self, path: &str) -> Option<usize> {
+impl Reading {
+    fn of(yaml: &str) -> Reading {
+        let mut reader = Reader::default();
+        let mut parser = Parser::new_from_str(yaml);
+        while let Some(Ok((event, span))) = parser.next_event() {
+            reader.event(&event, span.start.line());
+        }
+        reader.found
+    }
+
+    /// See [`Lines::line_of`].
+    fn line_of(&self, path: &str) -> Option<usize> {
         let mut path = Cow::Borrowed(path);
         let mut around_it = None;
         // Each turn follows one alias. Anchors cannot contain themselves, so the bound only guards against paths
@@ -73,20 +120,9 @@ pub(super) struct Duplicate {
     pub(super) second: usize,
 }
 
-/// Reads the lines of all keys, and the keys that are given twice.
-pub(super) fn read(yaml: &str) -> (Lines, Vec<Duplicate>) {
-    let mut reader = Reader::default();
-    let mut parser = Parser::new_from_str(yaml);
-    while let Some(Ok((event, span))) = parser.next_event() {
-        reader.event(&event, span.start.line());
-    }
-    (reader.lines, reader.duplicates)
-}
-
 #[derive(Default)]
 struct Reader {
-    lines: Lines,
-    duplicates: Vec<Duplicate>,
+    found: Reading,
     open: Vec<Open>,
     anchors: HashMap<usize, String>,
 }
@@ -116,7 +152,7 @@ impl Reader {
                 if let Some(path) = self.node(None, line)
                     && let Some(target) = self.anchors.get(anchor)
                 {
-                    self.lines.aliases.insert(path, target.clone());
+                    self.found.aliases.insert(path, target.clone());
                 }
             }
             Event::MappingStart(anchor, _) => {
@@ -149,7 +185,7 @@ impl Reader {
             Inside::List { next } => {
                 let item = format!("{path}[{next}]");
                 *next += 1;
-                self.lines.at.insert(item.clone(), line);
+                self.found.at.insert(item.clone(), line);
                 Some(item)
             }
             Inside::Mapping { seen, key } => {
@@ -161,12 +197,16 @@ impl Reader {
                 let path = if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") };
                 *key = Some(path.clone());
                 if let Some(&first) = seen.get(name).filter(|_| text.is_some()) {
-                    self.duplicates.push(Duplicate { path: path.clone(), first, second: line });
+                    self.found.duplicates.push(Duplicate {
+                        path: path.clone(),
+                        first,
+                        second: line,
+                    });
                 } else {
                     seen.insert(name.to_owned(), line);
                 }
                 // Of two, the later: that is the one whose value is read.
-                self.lines.at.insert(path, line);
+                self.found.at.insert(path, line);
                 None
             }
         }
@@ -186,7 +226,7 @@ mod tests {
 
     #[track_caller]
     fn case(yaml: &str, path: &str, line: Option<usize>) {
-        assert_eq!(read(yaml).0.line_of(path), line, "{path} in\n{yaml}");
+        assert_eq!(Lines::of(yaml).line_of(path), line, "{path} in\n{yaml}");
     }
 
     #[test]
@@ -228,7 +268,8 @@ mod tests {
     #[test]
     fn a_key_given_twice_is_named_with_both_lines() {
         let twice = |yaml| {
-            let found = read(yaml).1.into_iter();
+            let lines = Lines::of(yaml);
+            let found = lines.duplicates().iter().cloned();
             found.map(|twin| (twin.path, twin.first, twin.second)).collect::<Vec<_>>()
         };
         assert_eq!(twice("a:\n  b: 1\n  c: 2\n  b: 3\n"), [("a.b".to_owned(), 2, 4)]);
@@ -238,7 +279,7 @@ mod tests {
 
     #[test]
     fn a_key_with_a_dot_that_names_its_own_alias_is_no_endless_loop() {
-        let (lines, _) = read("a.b: &a 1\na: {b: *a}\n");
+        let lines = Lines::of("a.b: &a 1\na: {b: *a}\n");
         assert!(lines.line_of("a.b.c.d").is_some());
     }
 }

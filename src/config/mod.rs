@@ -3,10 +3,13 @@
 //! A [`Config`] can only be made by checking, and nothing behind this room doubts it. Data moves one way:
 //!
 //! ```text
-//! text -- lines        where each key stands      \
-//!      \- yaml -- raw  every value as written      > check -> Config, or every fault at once
-//! env, flags           what outranks the file     /
+//! file -- yaml -- raw  every value as written, and what is wrong with its form    \
+//!                                                                                  > check -> Config
+//! flags, env (dotenv)  what outranks the file                                     /
 //! ```
+//! What is found wrong on the way does not end it: all of it comes back as [`ConfigErrors`], each fault with its path,
+//! its line (`lines`) and the remedy.
+//!
 //! Which code runs a job, and whether its own parameters are right, is not known here: see
 //! [`JobRegistry`](crate::job::JobRegistry) and [`Config::job_fault`].
 

@@ -14,7 +14,7 @@ use super::error::ConfigErrors;
 use super::given::{Findings, Given, Origin};
 use super::lines::Duplicate;
 use super::value::{self, shown, shown_key, shown_shape, suggestion};
-use super::yaml::{fault_of_file, merged, parse};
+use super::yaml::{Parsed, fault_of_file, merged, parse};
 
 /// A value that may be given; `null` is the same as not given.
 pub(super) type Maybe<T> = Option<Given<T>>;
@@ -150,12 +150,9 @@ pub(super) struct Job {
 }
 
 /// Reads the text. What is wrong with a value goes to `findings`; only a text that is no YAML at all is an `Err`.
-pub(super) fn read(
-    yaml: &str,
-    duplicates: Vec<Duplicate>,
-    findings: &mut Findings,
-) -> Result<Raw, ConfigErrors> {
-    let tree = parse(yaml, findings.file.as_deref())?;
+pub(super) fn read(yaml: &str, findings: &mut Findings) -> Result<Raw, ConfigErrors> {
+    let Parsed { tree, has_duplicates } = parse(yaml, findings.file.as_deref())?;
+    let duplicates = if has_duplicates { findings.lines.duplicates().to_vec() } else { Vec::new() };
     for Duplicate { path, first, second } in
         duplicates.into_iter().filter(|twin| is_ours(&twin.path))
     {

@@ -1,20 +1,31 @@
 //! From text to a tree of values, and what is said when there is none. With `value` and `raw` the only files besides a
 //! job's own parameters that know the YAML is read by `serde_yaml`.
 
+use std::cell::Cell;
 use std::fmt;
 
-use serde::Deserialize;
-use serde::de::{Deserializer, EnumAccess, MapAccess, SeqAccess, VariantAccess, Visitor};
+use serde::de::{
+    DeserializeSeed, Deserializer, EnumAccess, MapAccess, SeqAccess, VariantAccess, Visitor,
+};
 use serde_yaml::value::{Tag, TaggedValue};
 use serde_yaml::{Mapping, Value};
 
 use super::error::{ConfigErrors, Fault, Place};
 use super::value::shown_key;
 
+/// A text as a tree.
+pub(super) struct Parsed {
+    pub(super) tree: Value,
+    /// Whether any mapping has a key twice.
+    pub(super) has_duplicates: bool,
+}
+
 /// Reads the text.
-pub(super) fn parse(yaml: &str, file: Option<&str>) -> Result<Value, ConfigErrors> {
-    match serde_yaml::from_str(yaml) {
-        Ok(Tree(value)) => Ok(value),
+pub(super) fn parse(yaml: &str, file: Option<&str>) -> Result<Parsed, ConfigErrors> {
+    let has_duplicates = Cell::new(false);
+    let text = serde_yaml::Deserializer::from_str(yaml);
+    match (Tree { has_duplicates: &has_duplicates }).deserialize(text) {
+        Ok(tree) => Ok(Parsed { tree, has_duplicates: has_duplicates.get() }),
         Err(error) => Err(broken(yaml, &error, file).into()),
     }
 }
@@ -103,17 +114,20 @@ fn broken(yaml: &str, error: &serde_yaml::Error, file: Option<&str>) -> Fault {
 
 /// Any YAML value. Unlike `serde_yaml`'s own reading it goes on at a key that is given twice (the later counts) and at
 /// a whole number of any size, so that these are faults among others where they matter, and none where they do not.
-struct Tree(Value);
+#[derive(Clone, Copy)]
+struct Tree<'f> {
+    has_duplicates: &'f Cell<bool>,
+}
 
-impl<'de> Deserialize<'de> for Tree {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Tree, D::Error> {
-        deserializer.deserialize_any(TreeVisitor).map(Tree)
+impl<'de> DeserializeSeed<'de> for Tree<'_> {
+    type Value = Value;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
+        deserializer.deserialize_any(self)
     }
 }
 
-struct TreeVisitor;
-
-impl<'de> Visitor<'de> for TreeVisitor {
+impl<'de> Visitor<'de> for Tree<'_> {
     type Value = Value;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -158,7 +172,7 @@ impl<'de> Visitor<'de> for TreeVisitor {
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Value, A::Error> {
         let mut sequence = Vec::new();
-        while let Some(Tree(item)) = items.next_element()? {
+        while let Some(item) = items.next_element_seed(self)? {
             sequence.push(item);
         }
         Ok(Value::Sequence(sequence))
@@ -166,15 +180,17 @@ impl<'de> Visitor<'de> for TreeVisitor {
 
     fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Value, A::Error> {
         let mut mapping = Mapping::new();
-        while let Some((Tree(key), Tree(value))) = entries.next_entry()? {
-            mapping.insert(key, value);
+        while let Some((key, value)) = entries.next_entry_seed(self, self)? {
+            if mapping.insert(key, value).is_some() {
+                self.has_duplicates.set(true);
+            }
         }
         Ok(Value::Mapping(mapping))
     }
 
     fn visit_enum<A: EnumAccess<'de>>(self, tagged: A) -> Result<Value, A::Error> {
         let (tag, contents) = tagged.variant::<String>()?;
-        let Tree(value) = contents.newtype_variant()?;
+        let value = contents.newtype_variant_seed(self)?;
         let tag = Tag::new(tag);
         Ok(Value::Tagged(Box::new(TaggedValue { tag, value })))
     }
