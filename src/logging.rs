@@ -14,13 +14,16 @@
 
 use std::fmt;
 use std::io::{self, IsTerminal, Write};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use env_logger::fmt::style::{AnsiColor, Style};
 use env_logger::{Target, WriteStyle};
 use log::kv::{self, VisitSource, VisitValue};
 use log::{Level, LevelFilter, Record};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use serde_json::{Map, Value};
 
 use crate::clock::Clock;
@@ -67,12 +70,14 @@ pub fn init(
         // What these say below a warning holds queries with their parameters: text of blocks, and secrets.
         .filter_module("neo4rs", LevelFilter::Warn)
         .filter_module("rustls", LevelFilter::Warn)
-        .target(Target::Pipe(Box::new(Stderr)))
+        .target(Target::Pipe(Box::new(Stderr {
+            format,
+            clock: Arc::clone(&clock),
+            lost: 0,
+            torn: false,
+        })))
         .write_style(if colours { WriteStyle::Always } else { WriteStyle::Never })
-        .format(move |line, record| match format {
-            LogFormat::Text => write_text(line, record, clock.now()),
-            LogFormat::Json => write_json(line, record, clock.now()),
-        })
+        .format(move |line, record| write_line(line, format, record, clock.now()))
         .try_init()
         .map_err(|_| AlreadySet)?;
     let logging = Logging(());
@@ -84,6 +89,12 @@ impl Logging {
     /// Shows lines of `level` and worse from now on.
     pub fn set_level(&self, level: LevelFilter) {
         log::set_max_level(level);
+    }
+
+    /// From now on no thread waits for whoever reads the log: with a reader that has stopped reading, lines are lost,
+    /// and counted in a line of their own once it reads again. For a daemon, whose runs matter more than its words.
+    pub fn never_block(&self) {
+        NEVER_BLOCKS.store(true, Ordering::Relaxed);
     }
 
     /// Lets a progress bar share the terminal: until the answer is dropped, each line is written inside `suspend`,
@@ -115,18 +126,31 @@ fn bar() -> std::sync::MutexGuard<'static, Option<Suspend>> {
     BAR.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// Set by [`Logging::never_block`].
+static NEVER_BLOCKS: AtomicBool = AtomicBool::new(false);
+
+/// How long a reader that does not keep up is waited for, once.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// As much as fits into a pipe that says it can be written to.
+const PIPE_BUF: usize = 4_096;
+
 /// Standard error, whatever its state: a line that cannot be written is lost, and nothing else happens.
-struct Stderr;
+struct Stderr {
+    format: LogFormat,
+    clock: Arc<dyn Clock>,
+    /// Lines that were lost since the reader stopped reading.
+    lost: u64,
+    /// Whether the last of them was written in part.
+    torn: bool,
+}
 
 impl Write for Stderr {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        let mut write = || {
-            let _ = io::stderr().lock().write_all(line);
-        };
         let suspend = bar().clone();
         match suspend {
-            Some(suspend) => suspend(&mut write),
-            None => write(),
+            Some(suspend) => suspend(&mut || self.put(line)),
+            None => self.put(line),
         }
         Ok(line.len())
     }
@@ -134,6 +158,61 @@ impl Write for Stderr {
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }
+}
+
+impl Stderr {
+    fn put(&mut self, line: &[u8]) {
+        if !NEVER_BLOCKS.load(Ordering::Relaxed) {
+            let _ = io::stderr().lock().write_all(line);
+            return;
+        }
+        let waited_before = self.lost > 0;
+        if waited_before && self.offer(&self.loss(), Duration::ZERO) {
+            self.lost = 0;
+        }
+        let patience = if waited_before { Duration::ZERO } else { PATIENCE };
+        if self.lost > 0 || !self.offer(line, patience) {
+            self.lost += 1;
+        }
+    }
+
+    /// Writes as long as that takes no more than `patience`; false if something was left.
+    fn offer(&mut self, line: &[u8], patience: Duration) -> bool {
+        for (n, chunk) in line.chunks(PIPE_BUF).enumerate() {
+            if !can_be_written(patience) {
+                self.torn |= n > 0;
+                return false;
+            }
+            // An error is no reason to wait: the reader is gone, or the disk is full.
+            let _ = io::stderr().lock().write_all(chunk);
+        }
+        self.torn = false;
+        true
+    }
+
+    /// The line that tells of the lost ones.
+    fn loss(&self) -> Vec<u8> {
+        let mut line = if self.torn { b"\n".to_vec() } else { Vec::new() };
+        let lost = [("lines", self.lost)];
+        let message = format_args!("log lines were lost: nobody read them");
+        let record = Record::builder()
+            .level(Level::Warn)
+            .target("logging.put")
+            .args(message)
+            .key_values(&lost)
+            .build();
+        write_line(&mut line, self.format, &record, self.clock.now()).expect("memory takes a line");
+        line
+    }
+}
+
+/// Whether standard error takes [`PIPE_BUF`] bytes at once, now or within `patience`.
+fn can_be_written(patience: Duration) -> bool {
+    let stderr = io::stderr();
+    let patience = Timespec::try_from(patience).expect("a second fits");
+    let ready = poll(&mut [PollFd::new(&stderr, PollFlags::OUT)], Some(&patience));
+    // What cannot be waited for is tried.
+    ready.map_or(true, |ready| ready > 0)
 }
 
 fn wants_colours() -> bool {
@@ -252,6 +331,18 @@ fn rfc3339(time: DateTime<Utc>) -> String {
 
 /// The fields every line begins with.
 const RESERVED: [&str; 5] = ["timestamp", "level", "service", "filename.function_name", "message"];
+
+fn write_line(
+    out: &mut impl Write,
+    format: LogFormat,
+    record: &Record<'_>,
+    now: DateTime<Utc>,
+) -> io::Result<()> {
+    match format {
+        LogFormat::Text => write_text(out, record, now),
+        LogFormat::Json => write_json(out, record, now),
+    }
+}
 
 fn write_json(out: &mut impl Write, record: &Record<'_>, now: DateTime<Utc>) -> io::Result<()> {
     let mut line = Map::new();

@@ -1,4 +1,5 @@
-use std::process::{Command, Stdio};
+use std::io::{BufRead, BufReader, Read};
+use std::process::{Child, Command, Stdio};
 
 use super::*;
 use crate::clock::ManualClock;
@@ -180,7 +181,9 @@ fn facts_come_out_of_the_log_crate_as_they_went_in() {
 
 #[test]
 fn a_bar_makes_room_for_each_line_and_only_while_it_is_there() {
-    let write = || assert_eq!(Stderr.write(b"").unwrap(), 0);
+    let clock = Arc::new(ManualClock::at(noon()));
+    let mut stderr = Stderr { format: LogFormat::Text, clock, lost: 0, torn: false };
+    let mut write = || assert_eq!(stderr.write(b"").unwrap(), 0);
     let suspended = Arc::new(Mutex::new(0));
     let count = Arc::clone(&suspended);
     let shared = Logging(()).share_with_bar(move |write| {
@@ -238,11 +241,27 @@ fn untargeted<'a>(file: &str, code: &'a str) -> Vec<&'a str> {
     wrong
 }
 
-/// Runs itself as a process, since a process has one logger: with standard error read, closed, and full.
+const CHILD: &str = "ACLARAI_TEST_LOGGING_CHILD";
+
+/// Runs a test of this file as a process of its own, since a process has one logger. That process finds [`CHILD`] set.
+fn as_child(test: &str, stderr: Stdio) -> Child {
+    Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", &format!("logging::tests::{test}"), "--nocapture"])
+        .env(CHILD, "1")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(stderr)
+        .spawn()
+        .unwrap()
+}
+
+fn is_child() -> bool {
+    std::env::var_os(CHILD).is_some()
+}
+
 #[test]
 fn a_process_goes_on_whatever_becomes_of_its_log() {
-    const CHILD: &str = "ACLARAI_TEST_LOGGING_CHILD";
-    if std::env::var_os(CHILD).is_some() {
+    if is_child() {
         let clock = Arc::new(ManualClock::at(noon()));
         let logging = init(LogFormat::Json, LevelFilter::Info, clock.clone()).unwrap();
         assert!(init(LogFormat::Text, LevelFilter::Info, clock).is_err());
@@ -254,31 +273,22 @@ fn a_process_goes_on_whatever_becomes_of_its_log() {
         println!("went on");
         return;
     }
-    let run = |stderr: Stdio| {
-        Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", "logging::tests::a_process_goes_on_whatever_becomes_of_its_log"])
-            .arg("--nocapture")
-            .env(CHILD, "1")
-            .stdout(Stdio::piped())
-            .stderr(stderr)
-            .spawn()
-            .unwrap()
-    };
-    let lines = |head: &str, tail: &str| {
+    let run = |stderr| as_child("a_process_goes_on_whatever_becomes_of_its_log", stderr);
+    let line = |level: &str, rest: &str| {
         format!(
-            "{{\"timestamp\":\"2026-11-23T12:00:00.250Z\",\"level\":\"{head}\",\"service\":\"aclarai-scheduler\",{tail}\n"
-        )
+            r#"{{"timestamp":"2026-11-23T12:00:00.250Z","level":"{level}","service":"aclarai-scheduler",{rest}}}"#
+        ) + "\n"
     };
     let read = run(Stdio::piped()).wait_with_output().unwrap();
     assert!(read.status.success());
     assert_eq!(
         String::from_utf8(read.stderr).unwrap(),
-        lines(
+        line(
             "INFO",
-            r#""filename.function_name":"scheduler.run_job","message":"run finished","job_id":"vault_sync_1734259200","job_name":"vault_sync","duration":2.1,"success":true}"#
-        ) + &lines(
+            r#""filename.function_name":"scheduler.run_job","message":"run finished","job_id":"vault_sync_1734259200","job_name":"vault_sync","duration":2.1,"success":true"#
+        ) + &line(
             "DEBUG",
-            r#""filename.function_name":"tests.child","message":"fine enough","count":1}"#
+            r#""filename.function_name":"tests.child","message":"fine enough","count":1"#
         )
     );
     let mut closed = run(Stdio::piped());
@@ -289,4 +299,38 @@ fn a_process_goes_on_whatever_becomes_of_its_log() {
         assert!(output.status.success());
         assert!(String::from_utf8_lossy(&output.stdout).contains("went on"));
     }
+}
+
+#[test]
+fn a_reader_that_stops_reading_costs_lines_which_are_counted() {
+    const LINES: u64 = 3_000;
+    if is_child() {
+        let clock = Arc::new(ManualClock::at(noon()));
+        let logging = init(LogFormat::Json, LevelFilter::Info, clock).unwrap();
+        logging.never_block();
+        for n in 0..LINES {
+            log::info!(target: "tests.child", n; "{}", "long ".repeat(1_000));
+        }
+        println!("went on");
+        io::stdin().read_line(&mut String::new()).unwrap();
+        log::info!(target: "tests.child", "read again");
+        return;
+    }
+    let mut child =
+        as_child("a_reader_that_stops_reading_costs_lines_which_are_counted", Stdio::piped());
+    let mut stdout = BufReader::new(child.stdout.take().unwrap()).lines();
+    assert!(stdout.any(|line| line.unwrap().contains("went on")), "blocked by its log");
+    let mut stderr = child.stderr.take().unwrap();
+    let mut read = vec![0; 20_000];
+    stderr.read_exact(&mut read).unwrap();
+    child.stdin.take().unwrap().write_all(b"\n").unwrap();
+    stderr.read_to_end(&mut read).unwrap();
+    assert!(child.wait().unwrap().success());
+
+    let lines = String::from_utf8(read).unwrap();
+    let whole: Vec<Value> = lines.lines().flat_map(serde_json::from_str).collect();
+    let [.., loss, last] = &whole[..] else { panic!("too few lines: {lines}") };
+    assert_eq!(last["message"], "read again");
+    assert_eq!(loss["filename.function_name"], "logging.put");
+    assert_eq!(loss["lines"].as_u64().unwrap(), LINES + 2 - whole.len() as u64);
 }
