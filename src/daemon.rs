@@ -111,6 +111,7 @@ pub enum ServeError {
 
 /// Runs the daemon until it is told to stop. Returns whether it was told twice.
 pub fn serve(start: &Serve<'_>, config: Config) -> Result<bool, ServeError> {
+    start.logging.never_block();
     let clock = Arc::new(SystemClock);
     let settings = settings(start, &config, clock.clone())?;
     // Room for whoever leans on Ctrl-C; more than that say nothing new.

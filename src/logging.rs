@@ -50,22 +50,16 @@ impl LogFormat {
 
 /// The log of this process, set up by [`init`].
 #[derive(Debug)]
-pub struct Logging(());
+pub struct Logging {
+    /// False for a process that had a logger before.
+    in_charge: bool,
+}
 
-/// The process has a logger already; it stays in charge.
-#[derive(Debug, thiserror::Error)]
-#[error("a logger is set up already")]
-pub struct AlreadySet;
-
-/// Sends what is logged from now on to standard error. An error if the process has a logger, this one or another: a
-/// program that uses this crate as a library may keep its own.
-pub fn init(
-    format: LogFormat,
-    level: LevelFilter,
-    clock: Arc<dyn Clock>,
-) -> Result<Logging, AlreadySet> {
+/// Sends what is logged from now on to standard error. A process that has a logger already keeps it, as a program that
+/// uses this crate as a library may: the answer then changes nothing.
+pub fn init(format: LogFormat, level: LevelFilter, clock: Arc<dyn Clock>) -> Logging {
     let colours = format == LogFormat::Text && wants_colours();
-    env_logger::Builder::new()
+    let in_charge = env_logger::Builder::new()
         .filter_level(LevelFilter::Trace)
         // What these say below a warning holds queries with their parameters: text of blocks, and secrets.
         .filter_module("neo4rs", LevelFilter::Warn)
@@ -79,16 +73,18 @@ pub fn init(
         .write_style(if colours { WriteStyle::Always } else { WriteStyle::Never })
         .format(move |line, record| write_line(line, format, record, clock.now()))
         .try_init()
-        .map_err(|_| AlreadySet)?;
-    let logging = Logging(());
+        .is_ok();
+    let logging = Logging { in_charge };
     logging.set_level(level);
-    Ok(logging)
+    logging
 }
 
 impl Logging {
     /// Shows lines of `level` and worse from now on.
     pub fn set_level(&self, level: LevelFilter) {
-        log::set_max_level(level);
+        if self.in_charge {
+            log::set_max_level(level);
+        }
     }
 
     /// From now on no thread waits for whoever reads the log: with a reader that has stopped reading, lines are lost,

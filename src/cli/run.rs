@@ -34,7 +34,7 @@ pub(super) fn run(setup: &Setup<'_>, arguments: &Run) -> Result<Exit, Failure> {
         Unbuildable::NotRunnable(why) => Failure::usage(format!("{}: {why}", spec.name)),
         Unbuildable::Fault(fault) => Failure::usage(fault.to_string()),
     })?;
-    let log = setup.log(&config)?;
+    let log = setup.log(&config);
     for warning in &config.warnings {
         log::warn!(target: "run.run", "{warning}");
     }

@@ -6,7 +6,7 @@ use crate::daemon::{Serve, ServeError, serve as run_daemon};
 
 pub(super) fn serve(setup: &Setup<'_>) -> Result<Exit, Failure> {
     let config = setup.config()?;
-    let log = setup.log(&config)?;
+    let log = setup.log(&config);
     let start = Serve {
         overrides: setup.overrides(),
         env: setup.env()?,

@@ -45,15 +45,14 @@ impl<'r> Setup<'r> {
     }
 
     /// Opens the log on standard error.
-    pub(super) fn log(&self, config: &Config) -> Result<Log, Failure> {
+    pub(super) fn log(&self, config: &Config) -> Log {
         let format = match self.global.log_format {
             Some(arguments::LogFormat::Text) => LogFormat::Text,
             Some(arguments::LogFormat::Json) => LogFormat::Json,
             None => LogFormat::of_stderr(),
         };
-        let logging = logging::init(format, config.log_level, Arc::new(SystemClock))
-            .map_err(|error| Failure::usage(error.to_string()))?;
-        Ok(Log { logging, format })
+        let logging = logging::init(format, config.log_level, Arc::new(SystemClock));
+        Log { logging, format }
     }
 }
 

@@ -186,7 +186,7 @@ fn a_bar_makes_room_for_each_line_and_only_while_it_is_there() {
     let mut write = || assert_eq!(stderr.write(b"").unwrap(), 0);
     let suspended = Arc::new(Mutex::new(0));
     let count = Arc::clone(&suspended);
-    let shared = Logging(()).share_with_bar(move |write| {
+    let shared = Logging { in_charge: true }.share_with_bar(move |write| {
         *count.lock().unwrap() += 1;
         write();
     });
@@ -263,8 +263,9 @@ fn is_child() -> bool {
 fn a_process_goes_on_whatever_becomes_of_its_log() {
     if is_child() {
         let clock = Arc::new(ManualClock::at(noon()));
-        let logging = init(LogFormat::Json, LevelFilter::Info, clock.clone()).unwrap();
-        assert!(init(LogFormat::Text, LevelFilter::Info, clock).is_err());
+        let logging = init(LogFormat::Json, LevelFilter::Info, clock.clone());
+        let second = init(LogFormat::Text, LevelFilter::Trace, clock);
+        second.set_level(LevelFilter::Trace);
         log::debug!(target: "tests.child", "too fine");
         log_run(&record(RunState::Succeeded));
         logging.set_level(LevelFilter::Debug);
@@ -306,7 +307,7 @@ fn a_reader_that_stops_reading_costs_lines_which_are_counted() {
     const LINES: u64 = 3_000;
     if is_child() {
         let clock = Arc::new(ManualClock::at(noon()));
-        let logging = init(LogFormat::Json, LevelFilter::Info, clock).unwrap();
+        let logging = init(LogFormat::Json, LevelFilter::Info, clock);
         logging.never_block();
         for n in 0..LINES {
             log::info!(target: "tests.child", n; "{}", "long ".repeat(1_000));

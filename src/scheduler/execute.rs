@@ -64,6 +64,7 @@ pub(super) fn carry_out(run: &Assignment<'_>) -> Outcome {
             {
                 let wait = policy.retries.wait_after(attempt);
                 log::warn!(
+                    target: "execute.carry_out",
                     job_id = run.run_id.as_str(), job_name = run.job.spec.name.as_str(), attempt,
                     error = error.message.as_str(), wait_s = wait.as_secs_f64();
                     "run failed, trying again"

@@ -123,7 +123,11 @@ pub fn run_now(run: ManualRun<'_>) -> Result<ManualOutcome, ManualError> {
         let recorded = recorder.write(Durability::Process, |writer| writer.finish(row, &record));
         if let Err(error) = recorded {
             // The work is done: that it is missing from the history is not a failure of the run.
-            log::error!(job_id = record.run_id.as_str(), error = error.to_string().as_str(); "run not recorded");
+            log::error!(
+                target: "manual.run_now",
+                job_id = record.run_id.as_str(), error = error.to_string().as_str();
+                "run not recorded"
+            );
         }
     }
     Ok(ManualOutcome { record, result })

@@ -10,7 +10,7 @@ pub(super) fn on_threads(name: &str, threads: usize, work: &(dyn Fn() + Sync)) {
             let started =
                 thread::Builder::new().name(format!("{name}-{n}")).spawn_scoped(scope, work);
             if let Err(error) = started {
-                log::debug!("thread {name}-{n} was refused: {error}");
+                log::debug!(target: "threads.on_threads", "thread {name}-{n} was refused: {error}");
                 break;
             }
         }
