@@ -216,6 +216,11 @@ impl State {
         self.file.is_some() && self.file == identity(&self.dir.join(FILE))
     }
 
+    /// Whether both have the same file open.
+    pub fn is_same_file(&self, other: &State) -> bool {
+        self.file.is_some() && self.file == other.file
+    }
+
     /// Sets what the commits from now on survive. Not inside a transaction.
     pub fn set_durability(&self, durability: Durability) -> Result<(), StateError> {
         set_durability(&self.connection, durability).map_err(|error| self.error(error))

@@ -76,18 +76,11 @@ impl History {
 
     /// Every run that is queued or running now, in whichever process, in the order of their decisions.
     pub fn open_runs(&self) -> Result<Vec<OpenRun>, StateError> {
-        open_runs(&self.state)
+        let mut seen = Seen::new(self.state.dir());
+        let sql = select("WHERE owner IS NOT NULL AND state IN ('queued', 'running') ORDER BY seq");
+        let runs = rows(self.state.connection(), &sql, (), |row| seen.open_run(row));
+        Ok(runs.map_err(|error| self.state.error(error))?.into_iter().flatten().collect())
     }
-}
-
-fn open_runs(state: &State) -> Result<Vec<OpenRun>, StateError> {
-    let sql = select("WHERE owner IS NOT NULL AND state IN ('queued', 'running') ORDER BY seq");
-    let mut seen = Seen::new(state.dir());
-    let runs = rows(state.connection(), &sql, (), |row| {
-        let holder = seen.holder(&row.get::<_, String>("owner")?);
-        holder.map(|holder| Ok(OpenRun { record: row_to_record(row)?, holder })).transpose()
-    });
-    Ok(runs.map_err(|error| state.error(error))?.into_iter().flatten().collect())
 }
 
 /// Asks once per process whether it lives, however many rows name it.
@@ -104,6 +97,12 @@ impl<'a> Seen<'a> {
     fn holder(&mut self, owner: &str) -> Option<Holder> {
         let look = || Owner::holder(self.dir, owner);
         self.holders.entry(owner.to_owned()).or_insert_with(look).clone()
+    }
+
+    /// A row of a run that is not over; `None` if its process is gone.
+    fn open_run(&mut self, row: &Row<'_>) -> rusqlite::Result<Option<OpenRun>> {
+        let holder = self.holder(&row.get::<_, String>("owner")?);
+        holder.map(|holder| Ok(OpenRun { record: row_to_record(row)?, holder })).transpose()
     }
 
     /// The record of a row; a run whose process died without a word is shown as what it is.

@@ -6,7 +6,7 @@ use std::path::Path;
 use chrono::{DateTime, Utc};
 use rusqlite::{Transaction, TransactionBehavior, params};
 
-use super::{CUT_OFF, Seen, from_micros, micros, open_runs, row_to_record, rows, select};
+use super::{CUT_OFF, Seen, from_micros, micros, row_to_record, rows, select};
 use crate::config::JobName;
 use crate::history::OpenRun;
 use crate::job::{RunRecord, RunState, Trigger};
@@ -72,9 +72,11 @@ impl Recorder {
     }
 
     /// Opens the file anew, still the same owner of its runs: after it could not be written, or when it was removed.
-    pub fn reopen(&mut self) -> Result<(), StateError> {
-        let state = State::open(self.state.dir())?;
+    /// A damaged file is moved aside. True if what was recorded is gone: it is another file now.
+    pub fn reopen(&mut self) -> Result<bool, StateError> {
+        let state = State::open(self.state.dir())?.verify()?;
         state.connection().set_prepared_statement_cache_capacity(24);
+        let is_another = !state.is_same_file(&self.state);
         self.state = state;
         if !self.owner.is_in_place() {
             let owner = Owner::sign_on(self.state.dir())?;
@@ -85,17 +87,17 @@ impl Recorder {
             })?;
             self.owner = owner;
         }
-        Ok(())
+        Ok(is_another)
+    }
+
+    /// The state folder.
+    pub fn dir(&self) -> &Path {
+        self.state.dir()
     }
 
     /// Whether the open file is still the one in the folder. Writing to a removed file succeeds, and is lost.
     pub fn is_in_place(&self) -> bool {
         self.state.is_in_place() && self.owner.is_in_place()
-    }
-
-    /// The name written into this process's runs.
-    pub fn owner(&self) -> &Owner {
-        &self.owner
     }
 
     /// Puts the runs of processes that died to rest as `interrupted`, and forgets those processes. Returns the
@@ -163,11 +165,6 @@ impl Recorder {
             }
         }
         Ok(jobs)
-    }
-
-    /// Every run that is queued or running now, in whichever process.
-    pub fn open_runs(&self) -> Result<Vec<OpenRun>, StateError> {
-        open_runs(&self.state)
     }
 
     /// Deletes what was decided before `before`, except runs that are not over and the last run of each job; at most
@@ -244,10 +241,7 @@ impl Writer<'_> {
             "WHERE owner IS NOT NULL AND job = ?1 AND state IN ('queued', 'running') ORDER BY seq",
         );
         let mut seen = Seen::new(self.dir);
-        let runs = rows(&self.transaction, &sql, (job.as_str(),), |row| {
-            let holder = seen.holder(&row.get::<_, String>("owner")?);
-            holder.map(|holder| Ok(OpenRun { record: row_to_record(row)?, holder })).transpose()
-        })?;
+        let runs = rows(&self.transaction, &sql, (job.as_str(),), |row| seen.open_run(row))?;
         Ok(runs.into_iter().flatten().collect())
     }
 

@@ -16,6 +16,8 @@
 
 mod execute;
 pub mod manual;
+pub mod plan;
+mod pool;
 #[cfg(test)]
 mod testing;
 mod tick;

@@ -7,7 +7,7 @@ use chrono_tz::Tz;
 
 use super::ConfiguredJob;
 use crate::config::{JobName, JobSpec, RunPolicy};
-use crate::job::{Job, JobError, RunContext, RunReport};
+use crate::job::{Job, JobError, RunContext, RunId, RunRecord, RunReport, RunState, Trigger};
 use crate::schedule::Schedule;
 
 pub(crate) fn noon() -> DateTime<Utc> {
@@ -26,6 +26,31 @@ pub(crate) fn spec(name: &str, cron: &str, zone: Tz) -> JobSpec {
         policy: RunPolicy::default(),
         command: None,
         params: serde_yaml::Mapping::new(),
+    }
+}
+
+/// The row of a queued run.
+pub(crate) fn record(job: &str, instant: DateTime<Utc>) -> RunRecord {
+    let job = JobName::new(job);
+    RunRecord {
+        run_id: RunId::new(&job, instant),
+        job,
+        trigger: Trigger::Schedule,
+        state: RunState::Queued,
+        reason: None,
+        scheduled_for: instant,
+        last_scheduled_for: instant,
+        count: 1,
+        coalesced: 0,
+        decided_at: instant,
+        started_at: None,
+        finished_at: None,
+        lateness_s: 0.0,
+        queue_wait_s: None,
+        duration_s: None,
+        attempt: 1,
+        error: None,
+        stats: serde_json::Map::new(),
     }
 }
 

@@ -1,41 +1,690 @@
-//! The tick thread.
+//! The tick thread: sleeps until something is due or said, decides, records, and only then hands over.
+//!
+//! Each round makes at most one commit, whatever happened: what workers reported since the last one and what is
+//! decided now. What could not be recorded stays in the outbox, nothing new is decided, and the round is tried again.
 
-use crossbeam_channel::{Receiver, Sender};
+mod entry;
 
-use super::{Ending, Settings, Setup, StartError};
-use crate::history::Recorder;
-use crate::state::DaemonLock;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
 
+use chrono::{DateTime, SubsecRound, TimeDelta, Utc};
+use crossbeam_channel::{Receiver, Sender, select};
+
+use self::entry::{Entry, Overdue, Row, Run, record_again, to_record, write_plan};
+use super::execute::conclude;
+use super::plan::{Fate, Moment, Notice, Plan, Planner, Surroundings};
+use super::pool::{Order, Pool, Report};
+use super::{ConfiguredJob, Ending, Event, Running, Settings, Setup, StartError, Status};
+use crate::clock::{Clock, LONGEST_WAIT};
+use crate::config::JobName;
+use crate::history::{CutOff, Recorder, RowId, Skipped};
+use crate::job::{CancelToken, RunRecord, RunState, SkipReason};
+use crate::state::{DaemonLock, Durability, StateError};
+
+/// How long after a fault of the state file it is tried again.
+const RETRY: TimeDelta = TimeDelta::seconds(5);
+
+/// How long after the end of its time a run may take to notice: a command has 10 s between SIGTERM and SIGKILL.
+const OVERDUE_AFTER: Duration = Duration::from_secs(15);
+
+/// How long runs may take to notice that they were told to stop, before the stop goes on without them.
+const CANCEL_WAIT: Duration = Duration::from_secs(12);
+
+/// How often a run that was cut off is begun again: one that takes the daemon down each time must not do so for ever.
+const RERUNS_MAX: u32 = 3;
+
+/// How often old history is pruned.
+const PRUNE_EVERY: Duration = Duration::from_secs(24 * 3600);
+
+/// Rows pruned in one go: some milliseconds.
+const PRUNE_ROWS: u32 = 500;
+
+/// What the tick thread can be told.
 pub(super) enum Command {
+    /// New settings; hung up when they are in force.
     Reload(Box<Settings>, Sender<()>),
+    /// End; said twice, end at once.
     Stop,
+    /// End, unless that was said already.
     EnsureStop,
 }
 
+struct Stop {
+    /// When patience ends, by monotonic time.
+    until: Duration,
+    /// Whether the runs were told.
+    told: bool,
+}
+
 pub(super) struct Tick {
-    setup: Setup,
+    clock: Arc<dyn Clock>,
+    lock: DaemonLock,
+    recorder: Recorder,
+    planner: Planner,
+    pool: Option<Pool>,
+    settings: Settings,
+    jobs: BTreeMap<JobName, ConfiguredJob>,
+    observers: Vec<super::Observer>,
+    heartbeat: Box<dyn FnMut(&Status) + Send>,
     inbox: Receiver<Command>,
-    _recorder: Recorder,
-    _lock: DaemonLock,
+    runs: BTreeMap<u64, Run>,
+    next_number: u64,
+    /// Handed over as the queue has room, the oldest first.
+    backlog: VecDeque<Box<Order>>,
+    outbox: Vec<Entry>,
+    /// Why the state file cannot be written, and the boot time at which it is tried again.
+    fault: Option<(String, Duration)>,
+    /// The state file is another one, which knows nothing of the runs and watermarks held here.
+    has_lost_file: bool,
+    /// The runs that workers have.
+    running: BTreeSet<u64>,
+    /// Workers hired in the place of those that overdue runs hold.
+    spares: usize,
+    /// Why automation is paused, and which jobs' skips were told in this pause.
+    paused: Option<String>,
+    told_paused: BTreeSet<JobName>,
+    /// When to prune, by boot time.
+    prune_at: Duration,
+    stop: Option<Stop>,
+    ending: Ending,
 }
 
 impl Tick {
     pub(super) fn new(setup: Setup, inbox: Receiver<Command>) -> Result<Tick, StartError> {
-        let lock = DaemonLock::take(&setup.state_dir)?;
-        let recorder = Recorder::open_verified(&setup.state_dir)?;
-        Ok(Tick { setup, inbox, _recorder: recorder, _lock: lock })
+        let Setup { clock, state_dir, settings, observers, heartbeat } = setup;
+        let lock = DaemonLock::take(&state_dir)?;
+        let mut recorder = Recorder::open_verified(&state_dir)?;
+        let moment = moment(&*clock);
+        let cut_off = recorder.take_over(moment.wall.trunc_subsecs(6))?;
+        let planner = Planner::new(moment, recorder.remembered()?);
+        let pool = Pool::start(Arc::clone(&clock), settings.workers).map_err(StartError::Thread)?;
+        let paused = (settings.is_paused)();
+        let mut tick = Tick {
+            lock,
+            recorder,
+            planner,
+            pool: Some(pool),
+            jobs: by_name(&settings.jobs),
+            settings,
+            observers,
+            heartbeat,
+            inbox,
+            runs: BTreeMap::new(),
+            next_number: 0,
+            backlog: VecDeque::new(),
+            outbox: Vec::new(),
+            fault: None,
+            has_lost_file: false,
+            running: BTreeSet::new(),
+            spares: 0,
+            paused,
+            told_paused: BTreeSet::new(),
+            prune_at: moment.boottime,
+            stop: None,
+            ending: Ending::default(),
+            clock,
+        };
+        tick.schedule(moment.wall);
+        tick.commit(moment, false)?;
+        tick.begin_again(cut_off, moment)?;
+        Ok(tick)
     }
 
     pub(super) fn run(&mut self) -> Ending {
-        while let Ok(command) = self.inbox.recv() {
-            match command {
-                Command::Reload(settings, done) => {
-                    self.setup.settings = *settings;
-                    drop(done);
-                }
-                Command::Stop | Command::EnsureStop => break,
+        loop {
+            self.round();
+            if self.is_over() {
+                break;
+            }
+            let alarm = self.clock.alarm(self.next_wake());
+            let pool = self.pool.as_ref().expect("the pool is there until the end");
+            let mut command = None;
+            let mut report = None;
+            select! {
+                // A hung-up inbox means that nobody can stop this thread any more.
+                recv(self.inbox) -> message => command = Some(message.unwrap_or(Command::EnsureStop)),
+                recv(pool.reports()) -> message => report = message.ok(),
+                recv(alarm) -> _ => {}
+            }
+            if let Some(report) = report {
+                self.hear(*report);
+            }
+            while let Some(report) =
+                self.pool.as_ref().and_then(|pool| pool.reports().try_recv().ok())
+            {
+                self.hear(*report);
+            }
+            while let Some(next) = command.take().or_else(|| self.inbox.try_recv().ok()) {
+                self.obey(next);
             }
         }
-        Ending::default()
+        self.end()
+    }
+
+    /// Does whatever there is to do now.
+    fn round(&mut self) {
+        let moment = moment(&*self.clock);
+        self.paused = (self.settings.is_paused)();
+        if self.paused.is_none() {
+            self.told_paused.clear();
+        }
+        self.record(moment);
+        self.hand_over();
+        self.watch_overdue(moment.monotonic);
+        self.prune(moment);
+        self.press_stop(moment.monotonic);
+        let status = self.status();
+        (self.heartbeat)(&status);
+    }
+
+    fn next_wake(&self) -> DateTime<Utc> {
+        let moment = moment(&*self.clock);
+        let now = moment.wall;
+        let mut wake = now + LONGEST_WAIT;
+        if self.fault.is_some() {
+            wake = now + RETRY;
+        } else if self.stop.is_none() {
+            wake = self.planner.next_wake(now).map_or(wake, |due| due.min(wake));
+            if self.prune_at <= moment.boottime {
+                wake = wake.min(now + TimeDelta::seconds(1));
+            }
+        }
+        if let Some(stop) = &self.stop {
+            wake = wake.min(now + stop.until.saturating_sub(moment.monotonic));
+        }
+        wake
+    }
+
+    fn status(&self) -> Status {
+        let running = self.running.iter().filter_map(|number| {
+            let record = &self.runs.get(number)?.record;
+            let since = record.started_at?;
+            Some(Running { job: record.job.clone(), run_id: record.run_id.clone(), since })
+        });
+        Status {
+            paused: self.paused.clone(),
+            running: running.collect(),
+            queued: self.runs.len() - self.running.len(),
+            next: self.planner.next_due().cloned(),
+            fault: self.fault.as_ref().map(|(fault, _)| fault.clone()),
+            stopping: self.stop.is_some(),
+        }
+    }
+
+    // Recording.
+
+    /// Decides what is due and records it with all that happened, in one commit; says so where that fails.
+    fn record(&mut self, moment: Moment) {
+        let decides = self.stop.is_none() && self.planner.has_work(moment);
+        if !decides {
+            self.planner.observe(moment);
+            if self.outbox.is_empty() {
+                return;
+            }
+        }
+        if self.fault.as_ref().is_some_and(|(_, retry)| moment.boottime < *retry) {
+            return;
+        }
+        let recorded = self.reopen_if_needed().and_then(|()| self.commit(moment, decides));
+        match recorded {
+            Ok(()) => {
+                if self.fault.take().is_some() {
+                    log::info!("state file can be written again");
+                }
+            }
+            Err(error) => self.fail(&error.to_string(), moment),
+        }
+    }
+
+    fn fail(&mut self, error: &str, moment: Moment) {
+        let retry = moment.boottime + RETRY.to_std().unwrap_or_default();
+        if self.fault.as_ref().is_none_or(|(known, _)| known != error) {
+            log::error!(error; "state file cannot be written: nothing is started until it can");
+        }
+        self.fault = Some((error.to_owned(), retry));
+    }
+
+    /// After a fault, or when somebody removed a file from under the program.
+    fn reopen_if_needed(&mut self) -> Result<(), StateError> {
+        if !self.lock.is_in_place() {
+            let dir = self.recorder.dir().to_owned();
+            self.lock = DaemonLock::take(&dir)?;
+        }
+        if self.fault.is_some() || !self.recorder.is_in_place() {
+            let is_another = self.recorder.reopen()?;
+            if is_another && !self.has_lost_file {
+                self.has_lost_file = true;
+                log::error!(
+                    "state file was removed or replaced: beginning a new one; history is lost"
+                );
+            }
+        }
+        Ok(())
+    }
+
+    /// One transaction: the outbox and, if `decides`, what the planner makes of this moment. Only when it is on disk
+    /// does anybody hear of it.
+    fn commit(&mut self, moment: Moment, decides: bool) -> Result<(), StateError> {
+        let now = moment.wall.trunc_subsecs(6);
+        // That a run has begun may be forgotten in a power cut, which ends the run as well.
+        let is_lasting = |entry: &Entry| !matches!(entry, Entry::Started(..));
+        let must_last = decides || self.has_lost_file || self.outbox.iter().any(is_lasting);
+        let durability = if must_last { Durability::Full } else { Durability::Process };
+
+        let Tick { recorder, planner, runs, outbox, paused, has_lost_file, .. } = self;
+        let decided = recorder.write(durability, |writer| {
+            if *has_lost_file {
+                record_again(writer, planner, runs, outbox)?;
+            }
+            for entry in outbox.iter() {
+                entry.write(writer, runs)?;
+            }
+            if !decides {
+                return Ok(None);
+            }
+            let elsewhere = writer.runs_elsewhere()?;
+            let plan = planner.plan(moment, &Surroundings { paused: paused.is_some(), elsewhere });
+            let rows = write_plan(writer, &plan, now)?;
+            Ok(Some((plan, rows)))
+        })?;
+        self.has_lost_file = false;
+        let events = std::mem::take(&mut self.outbox);
+        let mut skips = Vec::new();
+        if let Some((plan, rows)) = decided {
+            skips = self.carry_out(plan, rows, moment);
+            // Before anything is told: that takes time, and the workers are waiting.
+            self.hand_over();
+        }
+        for entry in events {
+            match entry {
+                Entry::Started(_, record) | Entry::Skip(record, _) => self.tell(&record, false),
+                Entry::Ended(run) | Entry::CutOff(run) => self.tell(&run.record, false),
+                Entry::TakenBack(_) | Entry::Mark(_) | Entry::Wait(_) => {}
+            }
+        }
+        for (record, skipped) in skips {
+            let repeated = if record.reason == Some(SkipReason::Paused) {
+                !self.told_paused.insert(record.job.clone())
+            } else {
+                skipped == Skipped::Merged
+            };
+            self.tell(&record, repeated);
+        }
+        Ok(())
+    }
+
+    /// Makes orders of what was decided, and returns what was skipped.
+    fn carry_out(
+        &mut self,
+        plan: Plan,
+        rows: Vec<(RunRecord, Row)>,
+        moment: Moment,
+    ) -> Vec<(RunRecord, Skipped)> {
+        let mut skips = Vec::new();
+        let mut twice = Vec::new();
+        let handed_over = self.clock.monotonic();
+        for (decision, (record, row)) in plan.decisions.iter().zip(rows) {
+            match (&decision.fate, row) {
+                (Fate::Start { waiting_since, .. }, Row::Run(Some(row))) => {
+                    // What is handed over at once waits from now on, not from before it was on disk.
+                    let has_waited = *waiting_since < moment.monotonic;
+                    let since = if has_waited { *waiting_since } else { handed_over };
+                    self.order(record, decision.epoch, 0, row, since);
+                }
+                (_, Row::Run(_)) => {
+                    log::error!(
+                        job_id = record.run_id.as_str(), job_name = record.job.as_str();
+                        "occurrence had made a run before: not run again"
+                    );
+                    twice.push(record.job);
+                }
+                (_, Row::Skip(skipped)) => skips.push((record, skipped)),
+            }
+        }
+        plan.notices.iter().for_each(tell_notice);
+        self.planner.accept(plan);
+        for job in &twice {
+            self.planner.ended(job);
+        }
+        skips
+    }
+
+    fn order(&mut self, record: RunRecord, epoch: u32, rerun: u32, row: RowId, since: Duration) {
+        let job = self.jobs.get(&record.job).expect("only configured jobs are planned").clone();
+        let number = self.next_number;
+        self.next_number += 1;
+        let cancel = CancelToken::new();
+        let timeout = job.spec.policy.timeout;
+        self.backlog.push_back(Box::new(Order {
+            number,
+            job,
+            run_id: record.run_id.clone(),
+            scheduled_for: record.scheduled_for,
+            waiting_since: since,
+            cancel: cancel.clone(),
+        }));
+        let run = Run { record, epoch, rerun, row, cancel, timeout, begun: None, overdue: None };
+        self.runs.insert(number, run);
+    }
+
+    fn hand_over(&mut self) {
+        let Some(pool) = &self.pool else { return };
+        while let Some(order) = self.backlog.pop_front() {
+            if let Err(order) = pool.hand_over(order) {
+                self.backlog.push_front(order);
+                break;
+            }
+        }
+    }
+
+    fn tell(&mut self, record: &RunRecord, repeated: bool) {
+        for observer in &mut self.observers {
+            observer(&Event { record, repeated });
+        }
+    }
+
+    fn prune(&mut self, moment: Moment) {
+        if self.fault.is_some() || self.stop.is_some() || moment.boottime < self.prune_at {
+            return;
+        }
+        let before = moment.wall - TimeDelta::days(self.settings.history_days.into());
+        match self.recorder.prune(before, PRUNE_ROWS) {
+            Ok(true) => {}
+            Ok(false) => self.prune_at = moment.boottime + PRUNE_EVERY,
+            Err(error) => self.fail(&error.to_string(), moment),
+        }
+    }
+
+    // What workers say.
+
+    fn hear(&mut self, report: Report) {
+        match report {
+            Report::Started { number, at, begun, queue_wait } => {
+                let Some(run) = self.runs.get_mut(&number) else { return };
+                run.begun = Some(begun);
+                run.record.state = RunState::Running;
+                run.record.started_at = Some(at);
+                run.record.queue_wait_s = Some(queue_wait.as_secs_f64());
+                self.running.insert(number);
+                self.outbox.push(Entry::Started(number, run.record.clone()));
+            }
+            Report::Ended { number, outcome } => {
+                let Some(mut run) = self.runs.remove(&number) else { return };
+                self.running.remove(&number);
+                if run.overdue.is_some_and(|overdue| overdue.has_spare) {
+                    self.spares -= 1;
+                    self.pool.as_mut().expect("the pool is there until the end").retire();
+                }
+                conclude(&mut run.record, outcome);
+                self.planner.ended(&run.record.job);
+                let cut_off = self.stop.is_some() && run.record.state == RunState::Interrupted;
+                self.ending.interrupted += usize::from(cut_off);
+                self.outbox.push(if cut_off { Entry::CutOff(run) } else { Entry::Ended(run) });
+            }
+        }
+    }
+
+    /// A job written in Rust cannot be made to end. It is complained of, ever less often, and another worker takes
+    /// the place of the one it holds.
+    fn watch_overdue(&mut self, now: Duration) {
+        for number in &self.running {
+            let Some(run) = self.runs.get_mut(number) else { continue };
+            let (Some(begun), Some(timeout)) = (run.begun, run.timeout) else { continue };
+            let due = run.overdue.map_or(begun + timeout + OVERDUE_AFTER, |overdue| overdue.next);
+            if now < due {
+                continue;
+            }
+            let mut overdue = run.overdue.unwrap_or(Overdue {
+                next: now,
+                interval: OVERDUE_AFTER,
+                has_spare: false,
+            });
+            overdue.next = now + overdue.interval;
+            overdue.interval *= 2;
+            let pool = self.pool.as_mut().expect("the pool is there until the end");
+            if !overdue.has_spare && self.spares < self.settings.workers && pool.hire().is_ok() {
+                overdue.has_spare = true;
+                self.spares += 1;
+            }
+            log::warn!(
+                job_id = run.record.run_id.as_str(), job_name = run.record.job.as_str(),
+                running_s = now.saturating_sub(begun).as_secs(), timeout_s = timeout.as_secs(),
+                spare_worker = overdue.has_spare;
+                "run does not end although its time is up"
+            );
+            run.overdue = Some(overdue);
+        }
+    }
+
+    // What it is told.
+
+    fn obey(&mut self, command: Command) {
+        match command {
+            Command::Reload(settings, done) => {
+                if self.stop.is_none() {
+                    // What is due by now is decided by the settings under which it fell due.
+                    self.round();
+                    self.reload(*settings);
+                    self.round();
+                }
+                drop(done);
+            }
+            Command::Stop if self.stop.is_some() => {
+                log::warn!(running = self.runs.len(); "stopping at once");
+                self.cancel_all();
+                self.stop = Some(Stop { until: Duration::ZERO, told: true });
+            }
+            Command::Stop => self.begin_stop(),
+            Command::EnsureStop => {
+                if self.stop.is_none() {
+                    self.begin_stop();
+                }
+            }
+        }
+    }
+
+    fn reload(&mut self, settings: Settings) {
+        let pool = self.pool.as_mut().expect("the pool is there until the end");
+        for _ in settings.workers..self.settings.workers {
+            pool.retire();
+        }
+        for _ in self.settings.workers..settings.workers {
+            if let Err(error) = pool.hire() {
+                log::error!(error = error.to_string().as_str(); "cannot start another worker");
+            }
+        }
+        self.jobs = by_name(&settings.jobs);
+        self.settings = settings;
+        self.schedule(self.clock.now());
+    }
+
+    fn schedule(&mut self, now: DateTime<Utc>) {
+        let scheduled = self.jobs.values().map(|job| &job.spec).filter(|spec| spec.is_scheduled());
+        let plan = self.planner.schedule(scheduled.cloned(), now);
+        let now = now.trunc_subsecs(6);
+        let skips = plan.decisions.iter().map(|skip| Entry::Skip(to_record(skip, now), skip.epoch));
+        self.outbox.extend(skips);
+        self.outbox.extend(plan.marks.into_iter().map(Entry::Mark));
+        self.outbox.extend(plan.waits.into_iter().map(Entry::Wait));
+        plan.notices.iter().for_each(tell_notice);
+    }
+
+    /// At the start: tells what was cut off, and begins again what is to be run again.
+    fn begin_again(&mut self, cut_off: Vec<CutOff>, moment: Moment) -> Result<(), StateError> {
+        for CutOff { record, epoch, rerun } in cut_off {
+            self.tell(&record, false);
+            let wanted = self
+                .jobs
+                .get(&record.job)
+                .is_some_and(|job| job.spec.is_scheduled() && job.spec.policy.rerun_interrupted);
+            if !wanted {
+                continue;
+            }
+            let run_id = record.run_id.to_string();
+            let (job_id, job_name) = (run_id.as_str(), record.job.as_str());
+            if rerun >= RERUNS_MAX {
+                log::error!(job_id, job_name, reruns = rerun; "run was cut off again and again: not run again");
+                continue;
+            }
+            if let Some(paused) = &self.paused {
+                log::warn!(job_id, job_name, paused = paused.as_str(); "run that was cut off is not run again");
+                continue;
+            }
+            let job = record.job.clone();
+            let again = RunRecord {
+                state: RunState::Queued,
+                decided_at: moment.wall.trunc_subsecs(6),
+                started_at: None,
+                finished_at: None,
+                queue_wait_s: None,
+                duration_s: None,
+                attempt: 1,
+                error: None,
+                stats: serde_json::Map::new(),
+                ..record
+            };
+            let Tick { recorder, planner, .. } = self;
+            let row = recorder.write(Durability::Full, |writer| {
+                let elsewhere = writer.runs_elsewhere()?.get(&job).copied().unwrap_or(0);
+                if !planner.has_room(&job, elsewhere) {
+                    return Ok(None);
+                }
+                writer.run(&again, epoch, rerun + 1)
+            })?;
+            match row {
+                Some(row) => {
+                    log::info!(job_id, job_name = job.as_str(); "run that was cut off begins again");
+                    self.planner.begun(&job);
+                    self.order(again, epoch, rerun + 1, row, moment.monotonic);
+                }
+                None => {
+                    log::warn!(
+                        job_id, job_name = job.as_str();
+                        "run that was cut off is not run again: max_instances runs are there already"
+                    );
+                }
+            }
+        }
+        Ok(())
+    }
+
+    // Stopping.
+
+    fn begin_stop(&mut self) {
+        let pool = self.pool.as_mut().expect("the pool is there until the end");
+        let mut numbers = pool.take_back();
+        numbers.extend(self.backlog.drain(..).map(|order| order.number));
+        for number in numbers {
+            let Some(mut run) = self.runs.remove(&number) else { continue };
+            self.planner.ended(&run.record.job);
+            self.ending.taken_back += 1;
+            if run.rerun == 0 {
+                self.outbox.push(Entry::TakenBack(run));
+            } else {
+                // Its occurrence made a run before: what is left is a run that was cut off.
+                run.record.state = RunState::Interrupted;
+                run.record.error = Some("stopped before it had begun again".to_owned());
+                self.outbox.push(Entry::CutOff(run));
+            }
+        }
+        let grace = self.settings.shutdown_grace_time;
+        log::info!(
+            running = self.runs.len(), taken_back = self.ending.taken_back, grace_s = grace.as_secs_f64();
+            "stopping"
+        );
+        self.stop = Some(Stop { until: self.clock.monotonic() + grace, told: false });
+    }
+
+    /// Tells the runs to end when the grace is over.
+    fn press_stop(&mut self, now: Duration) {
+        let Some(stop) = &self.stop else { return };
+        if !stop.told && now >= stop.until && !self.runs.is_empty() {
+            log::warn!(running = self.runs.len(); "runs did not end in time: told to stop");
+            self.cancel_all();
+            self.stop = Some(Stop { until: now + CANCEL_WAIT, told: true });
+        }
+    }
+
+    fn cancel_all(&self) {
+        for run in self.runs.values() {
+            run.cancel.cancel();
+        }
+    }
+
+    fn is_over(&self) -> bool {
+        self.stop.as_ref().is_some_and(|stop| {
+            self.runs.is_empty() || (stop.told && self.clock.monotonic() >= stop.until)
+        })
+    }
+
+    fn end(&mut self) -> Ending {
+        let moment = moment(&*self.clock);
+        let left = std::mem::take(&mut self.runs);
+        let pool = self.pool.take();
+        if left.is_empty() {
+            pool.into_iter().for_each(Pool::close);
+        }
+        for mut run in left.into_values() {
+            run.record.state = RunState::Interrupted;
+            run.record.error = Some("did not end when it was told to stop".to_owned());
+            run.record.finished_at = Some(moment.wall.trunc_subsecs(6));
+            run.record.duration_s =
+                run.begun.map(|begun| moment.monotonic.saturating_sub(begun).as_secs_f64());
+            self.ending.interrupted += 1;
+            self.outbox.push(Entry::CutOff(run));
+        }
+        if !self.outbox.is_empty()
+            && let Err(error) = self.reopen_if_needed().and_then(|()| self.commit(moment, false))
+        {
+            log::error!(
+                error = error.to_string().as_str(), entries = self.outbox.len();
+                "state file cannot be written: what is not in it is found as interrupted at the next start"
+            );
+        }
+        self.ending
     }
 }
+
+fn tell_notice(notice: &Notice) {
+    match notice {
+        Notice::Suspended(slept) => {
+            log::info!(suspended_s = slept.as_secs(); "machine was suspended: treated as a downtime");
+        }
+        Notice::Stepped(by) => {
+            log::warn!(step_s = by.as_seconds_f64(); "wall clock was set");
+        }
+        Notice::New(job) => log::info!(job_name = job.as_str(); "job is scheduled from now on"),
+        Notice::Changed(job) => {
+            log::info!(job_name = job.as_str(); "job has another line or zone: it starts from now");
+        }
+        Notice::Gone(job) => log::info!(job_name = job.as_str(); "job is not scheduled any more"),
+        Notice::Ahead(job, by) => {
+            log::warn!(
+                job_name = job.as_str(), ahead_s = by.as_seconds_f64();
+                "job was decided further than the clock shows: the clock was set back"
+            );
+        }
+    }
+}
+
+fn by_name(jobs: &[ConfiguredJob]) -> BTreeMap<JobName, ConfiguredJob> {
+    jobs.iter().map(|job| (job.spec.name.clone(), job.clone())).collect()
+}
+
+/// Reads the three clocks as of one moment. A thread that is held up between two readings, or a machine that sleeps
+/// there, would look like a clock that was set: then they are read again.
+fn moment(clock: &dyn Clock) -> Moment {
+    loop {
+        let before = clock.boottime();
+        let (wall, monotonic) = (clock.now(), clock.monotonic());
+        let boottime = clock.boottime();
+        if boottime.saturating_sub(before) < Duration::from_millis(100) {
+            return Moment { wall, monotonic, boottime };
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -53,6 +53,10 @@ fn write<T>(
     recorder.write(Durability::Full, work).unwrap()
 }
 
+fn open_runs(dir: &Path) -> Vec<OpenRun> {
+    History::open(dir).unwrap().unwrap().open_runs().unwrap()
+}
+
 fn history(dir: &Path) -> Vec<RunRecord> {
     History::open(dir).unwrap().unwrap().recent(None, 100).unwrap()
 }
@@ -70,7 +74,7 @@ fn a_run_is_read_back_as_it_was_written() {
     run.started_at = Some(at("10:00:01.5"));
     run.queue_wait_s = Some(1.25);
     write(&mut recorder, |writer| writer.running(row, &run));
-    assert_eq!(recorder.open_runs().unwrap()[0].record, run);
+    assert_eq!(open_runs(temp.path())[0].record, run);
 
     run.state = RunState::Failed;
     run.finished_at = Some(at("10:00:03"));
@@ -80,7 +84,7 @@ fn a_run_is_read_back_as_it_was_written() {
     run.stats.insert("errors".to_owned(), json!(2));
     write(&mut recorder, |writer| writer.finish(row, &run));
     assert_eq!(history(temp.path()), std::slice::from_ref(&run));
-    assert_eq!(recorder.open_runs().unwrap(), []);
+    assert_eq!(open_runs(temp.path()), []);
     let history = History::open(temp.path()).unwrap().unwrap();
     assert_eq!(history.last_run(&name()).unwrap(), Some(run));
     assert_eq!(history.recent(Some(&JobName::new("other")), 9).unwrap(), []);
@@ -140,7 +144,7 @@ fn what_a_dead_process_left_is_interrupted_and_told_once() {
     let states = |dir| history(dir).iter().map(|run| run.state).collect::<Vec<_>>();
     assert_eq!(states(temp.path()), [RunState::Interrupted; 3], "whoever looks sees it");
     let mut next = Recorder::open(temp.path()).unwrap();
-    assert_eq!(next.open_runs().unwrap(), []);
+    assert_eq!(open_runs(temp.path()), []);
     write(&mut next, |w| w.run(&queued("11:00:00"), 0, 0));
     let cut_off = next.take_over(at("12:00:00")).unwrap();
     let told: Vec<_> = cut_off.iter().map(|c| (c.record.scheduled_for, c.epoch, c.rerun)).collect();
@@ -222,8 +226,12 @@ fn a_removed_file_is_noticed_and_begun_again() {
     assert!(recorder.is_in_place());
     std::fs::remove_dir_all(&dir).unwrap();
     assert!(!recorder.is_in_place());
-    recorder.reopen().unwrap();
+    assert!(recorder.reopen().unwrap(), "it is another file");
     assert!(recorder.is_in_place());
     write(&mut recorder, |w| w.run(&queued("10:00:00"), 0, 0));
-    assert_eq!(recorder.open_runs().unwrap().len(), 1);
+    assert_eq!(open_runs(&dir).len(), 1);
+    std::fs::remove_dir_all(dir.join("owners")).unwrap();
+    assert!(!recorder.is_in_place());
+    assert!(!recorder.reopen().unwrap(), "it is the same file");
+    assert_eq!(open_runs(&dir).len(), 1, "its runs are still known to live");
 }

@@ -1,0 +1,539 @@
+//! Which occurrence runs, which is skipped, and why. Pure: no clock, no thread, no file.
+//!
+//! An *occurrence* is a job and an instant its line fires at. For each job the planner keeps a watermark: every
+//! instant up to it is decided, except those it names as *waiting*. What is due lies between the watermark and now, so
+//! a month of missed minutes is two instants and a count, never a loop.
+//!
+//! [`Planner::plan`] looks and proposes; [`Planner::accept`] makes the proposal true, once its decisions are on disk.
+//! A plan that could not be recorded is dropped, and the same occurrences are still undecided.
+//!
+//! What is due is judged in this order: a pause skips all of it; what a clock step jumped over is skipped for jobs
+//! that follow the clock; what is later than `misfire_grace_time` is skipped; of several, `coalesce` lets the newest
+//! run; `max_instances` and `overlap` say whether it runs, waits or is skipped.
+
+mod judge;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+use self::judge::{Judge, Passed, STEP_FAR, STEP_MIN, next_due};
+use crate::config::{JobName, JobSpec};
+use crate::history::Remembered;
+use crate::job::SkipReason;
+
+/// How often a job is looked at whose occurrence waits for a run in another process, which does not report here.
+const FOREIGN_POLL: TimeDelta = TimeDelta::seconds(1);
+
+/// What the three clocks show.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Moment {
+    /// Wall time; may jump.
+    pub wall: DateTime<Utc>,
+    /// Time since some origin, suspends left out.
+    pub monotonic: Duration,
+    /// Time since some origin, suspends counted.
+    pub boottime: Duration,
+}
+
+/// What the planner cannot know by itself.
+#[derive(Clone, Debug, Default)]
+pub struct Surroundings {
+    /// Whether automation is paused.
+    pub paused: bool,
+    /// How many runs of each job other processes have queued or running.
+    pub elsewhere: BTreeMap<JobName, u32>,
+}
+
+/// What becomes of an occurrence, or of a stretch of them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Decision {
+    /// The job.
+    pub job: JobName,
+    /// The oldest instant.
+    pub first: DateTime<Utc>,
+    /// The newest instant; `first` for a run.
+    pub last: DateTime<Utc>,
+    /// How many instants there are from `first` to `last`; 1 for a run.
+    pub count: u64,
+    /// How often the clock was set back before these instants came.
+    pub epoch: u32,
+    /// How much later than due the first one was when it was judged.
+    pub lateness: Duration,
+    /// What becomes of them.
+    pub fate: Fate,
+}
+
+/// The two ends of an occurrence.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// It makes a run.
+    Start {
+        /// How many older occurrences the run also stands for.
+        coalesced: u64,
+        /// The monotonic time at which it was judged: what passes from then on is waiting, for another run of its job
+        /// to end or for a worker.
+        waiting_since: Duration,
+    },
+    /// It makes no run.
+    Skip(SkipReason),
+}
+
+/// How far a job is decided, to be remembered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mark {
+    /// The job.
+    pub job: JobName,
+    /// The line and zone this is true for; empty for a job that is not scheduled any more.
+    pub schedule: String,
+    /// Every instant up to this one is decided, except those that wait.
+    pub decided_until: DateTime<Utc>,
+    /// The epoch of the instants to come.
+    pub epoch: u32,
+}
+
+/// An occurrence that begins or ceases to wait, to be remembered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Wait {
+    /// The job.
+    pub job: JobName,
+    /// The instant.
+    pub instant: DateTime<Utc>,
+    /// Its epoch.
+    pub epoch: u32,
+    /// Whether it waits from now on.
+    pub begins: bool,
+}
+
+/// Something an operator should know that is no decision.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Notice {
+    /// The machine slept; what fell due meanwhile is treated as after a downtime.
+    Suspended(Duration),
+    /// The wall clock was set by this much.
+    Stepped(TimeDelta),
+    /// The job is scheduled from now on.
+    New(JobName),
+    /// The job's line or zone is another one: it starts anew.
+    Changed(JobName),
+    /// The job is not scheduled any more.
+    Gone(JobName),
+    /// The job was decided further than the clock now shows, by this much: the clock was set back meanwhile.
+    Ahead(JobName, TimeDelta),
+}
+
+/// A proposal: what is to be recorded, and what will be true then.
+#[derive(Debug)]
+pub struct Plan {
+    /// The decisions, the oldest instant first.
+    pub decisions: Vec<Decision>,
+    /// The watermarks that moved.
+    pub marks: Vec<Mark>,
+    /// Which occurrences begin or cease to wait.
+    pub waits: Vec<Wait>,
+    /// What an operator should know.
+    pub notices: Vec<Notice>,
+    /// Who was looked at, and how they stand afterwards.
+    progress: Vec<(JobName, Progress)>,
+    /// Who waits for a run in another process.
+    watching: BTreeSet<JobName>,
+    moment: Option<Moment>,
+}
+
+/// How far one job has come.
+#[derive(Clone, Debug)]
+struct Progress {
+    decided_until: DateTime<Utc>,
+    epoch: u32,
+    /// The oldest first.
+    waiting: Vec<Waiting>,
+    /// When the next occurrence is due: its instant and jitter.
+    due: Option<DateTime<Utc>>,
+}
+
+/// An occurrence that is due and not decided.
+#[derive(Clone, Debug)]
+struct Waiting {
+    instant: DateTime<Utc>,
+    epoch: u32,
+    role: Role,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Role {
+    /// Just due, or remembered from the last time the program ran: to be judged like anything else that is due.
+    Unjudged,
+    /// One of several that run in order (`coalesce: false`).
+    CatchUp(Judged),
+    /// The one that waits under `overlap: queue`.
+    Pending(Judged),
+}
+
+/// What was found when an occurrence was judged. Lateness is judged once: waiting is not being late.
+#[derive(Clone, Copy, Debug)]
+struct Judged {
+    lateness: Duration,
+    /// Monotonic time.
+    since: Duration,
+}
+
+#[derive(Debug)]
+struct Track {
+    spec: Arc<JobSpec>,
+    progress: Progress,
+}
+
+/// Decides for all jobs.
+#[derive(Debug)]
+pub struct Planner {
+    tracks: BTreeMap<JobName, Track>,
+    /// Every track's next due time, the soonest first: a tick looks only at those that are due.
+    due: BTreeSet<(DateTime<Utc>, JobName)>,
+    /// Runs of each job that are queued or running in this process.
+    active: BTreeMap<JobName, u32>,
+    /// Jobs with a waiting occurrence whose turn may have come.
+    stirred: BTreeSet<JobName>,
+    /// Jobs with a waiting occurrence that a run in another process holds up.
+    watching: BTreeSet<JobName>,
+    /// What is remembered of jobs that are not scheduled, should they come back.
+    known: BTreeMap<JobName, Remembered>,
+    last: Moment,
+}
+
+impl Planner {
+    /// A planner without jobs, at a moment that later ones are compared with, and with what was remembered of the last
+    /// time the program ran.
+    pub fn new(moment: Moment, remembered: BTreeMap<JobName, Remembered>) -> Planner {
+        Planner {
+            tracks: BTreeMap::new(),
+            due: BTreeSet::new(),
+            active: BTreeMap::new(),
+            stirred: BTreeSet::new(),
+            watching: BTreeSet::new(),
+            known: remembered,
+            last: moment,
+        }
+    }
+
+    /// Schedules `jobs` and nothing else, each name once. A job whose line and zone are the same goes on where it
+    /// stands; any other one starts from now.
+    ///
+    /// Takes effect at once, recorded or not: should the record be lost, the job starts anew at the next start too.
+    pub fn schedule(
+        &mut self,
+        jobs: impl IntoIterator<Item = Arc<JobSpec>>,
+        now: DateTime<Utc>,
+    ) -> Plan {
+        let mut plan = Plan::empty();
+        let mut old = std::mem::take(&mut self.tracks);
+        self.due.clear();
+        for spec in jobs {
+            let name = spec.name.clone();
+            let mut progress = match (old.remove(&name), self.known.remove(&name)) {
+                (Some(track), _) if track.spec.schedule == spec.schedule => track.progress,
+                (Some(track), _) => {
+                    plan.notices.push(Notice::Changed(name.clone()));
+                    plan.drop_waiting(&name, &track.progress.waiting);
+                    let Progress { decided_until, epoch, .. } = track.progress;
+                    plan.start_anew(&spec, Some((decided_until, epoch)), now)
+                }
+                (None, Some(known)) if known.schedule == signature(&spec) => {
+                    plan.resume(&spec, &known, now)
+                }
+                (None, Some(known)) => {
+                    let was_scheduled = !known.schedule.is_empty();
+                    let notice = if was_scheduled { Notice::Changed } else { Notice::New };
+                    plan.notices.push(notice(name.clone()));
+                    plan.drop_waiting(&name, &waiting(&known));
+                    plan.start_anew(&spec, Some((known.decided_until, known.epoch)), now)
+                }
+                (None, None) => {
+                    plan.notices.push(Notice::New(name.clone()));
+                    plan.start_anew(&spec, None, now)
+                }
+            };
+            // Computed anew even where nothing moved: the jitter may be another one.
+            progress.due = next_due(&spec, progress.decided_until);
+            self.due.extend(progress.due.map(|due| (due, name.clone())));
+            if !progress.waiting.is_empty() {
+                self.stirred.insert(name.clone());
+            }
+            self.tracks.insert(name, Track { spec, progress });
+        }
+        for (name, Track { spec, progress }) in old {
+            plan.drop_waiting(&name, &progress.waiting);
+            let Progress { decided_until, epoch, .. } = progress;
+            let schedule = signature(&spec);
+            let known = Remembered { schedule, decided_until, epoch, waiting: Vec::new() };
+            self.known.insert(name, known);
+        }
+        for (name, known) in &mut self.known {
+            if known.schedule.is_empty() && known.waiting.is_empty() {
+                continue;
+            }
+            if !known.schedule.is_empty() {
+                plan.notices.push(Notice::Gone(name.clone()));
+            }
+            plan.drop_waiting(name, &waiting(known));
+            known.schedule.clear();
+            known.waiting.clear();
+            plan.marks.push(Mark {
+                job: name.clone(),
+                schedule: String::new(),
+                decided_until: known.decided_until,
+                epoch: known.epoch,
+            });
+        }
+        self.stirred.retain(|name| self.tracks.contains_key(name));
+        self.watching.retain(|name| self.tracks.contains_key(name));
+        plan
+    }
+
+    /// Whether there is anything to decide or to tell at this moment. Where not, it need not be planned for, only
+    /// [`observe`](Planner::observe)d.
+    pub fn has_work(&self, moment: Moment) -> bool {
+        self.due.first().is_some_and(|(due, _)| *due <= moment.wall)
+            || !self.stirred.is_empty()
+            || !self.watching.is_empty()
+            || Passed::between(self.last, moment).is_notable()
+    }
+
+    /// Notes what the clocks show, to compare the next moment with.
+    pub fn observe(&mut self, moment: Moment) {
+        self.last = moment;
+    }
+
+    /// Decides what is due. Changes nothing: [`accept`](Planner::accept) does.
+    pub fn plan(&self, moment: Moment, around: &Surroundings) -> Plan {
+        let passed = Passed::between(self.last, moment);
+        let mut plan = Plan { moment: Some(moment), ..Plan::empty() };
+        plan.notices.extend(passed.notices());
+        let due = self.due.iter().take_while(|(due, _)| *due <= moment.wall).map(|(_, name)| name);
+        let mut names: BTreeSet<&JobName> =
+            due.chain(&self.stirred).chain(&self.watching).collect();
+        if passed.step < TimeDelta::zero() {
+            let ahead = |track: &&Track| track.progress.decided_until > moment.wall;
+            names.extend(self.tracks.values().filter(ahead).map(|track| &track.spec.name));
+        }
+        for name in names {
+            let Some(track) = self.tracks.get(name) else { continue };
+            let elsewhere = around.elsewhere.get(name).copied().unwrap_or(0);
+            let active = self.active.get(name).copied().unwrap_or(0);
+            let mut judge = Judge {
+                spec: &track.spec,
+                moment,
+                passed,
+                progress: track.progress.clone(),
+                free: track.spec.policy.max_instances.saturating_sub(active + elsewhere) as usize,
+                plan: &mut plan,
+            };
+            judge.rebase();
+            if around.paused {
+                judge.skip_all(SkipReason::Paused)
+            } else {
+                judge.judge()
+            }
+            let mut progress = judge.progress;
+            if elsewhere > 0 && !progress.waiting.is_empty() {
+                plan.watching.insert(name.clone());
+            }
+            let before = &track.progress;
+            if (progress.decided_until, progress.epoch) != (before.decided_until, before.epoch) {
+                progress.due = next_due(&track.spec, progress.decided_until);
+                plan.marks.push(Mark {
+                    job: name.clone(),
+                    schedule: signature(&track.spec),
+                    decided_until: progress.decided_until,
+                    epoch: progress.epoch,
+                });
+            }
+            plan.note_waits(name, &before.waiting, &progress.waiting);
+            plan.progress.push((name.clone(), progress));
+        }
+        // Oldest first: with one worker free after a long pause, the run that has waited longest goes.
+        plan.decisions.sort_by_key(|decision| decision.first);
+        plan
+    }
+
+    /// Makes a plan true: its decisions are recorded.
+    pub fn accept(&mut self, plan: Plan) {
+        for decision in &plan.decisions {
+            if matches!(decision.fate, Fate::Start { .. }) {
+                self.begun(&decision.job);
+            }
+        }
+        for (name, progress) in plan.progress {
+            self.stirred.remove(&name);
+            let Some(track) = self.tracks.get_mut(&name) else { continue };
+            if track.progress.due != progress.due {
+                if let Some(due) = track.progress.due {
+                    self.due.remove(&(due, name.clone()));
+                }
+                self.due.extend(progress.due.map(|due| (due, name)));
+            }
+            track.progress = progress;
+        }
+        if let Some(moment) = plan.moment {
+            self.watching = plan.watching;
+            self.last = moment;
+        }
+    }
+
+    /// A run of the job begins that no plan started: one that was cut off begins again.
+    pub fn begun(&mut self, job: &JobName) {
+        *self.active.entry(job.clone()).or_default() += 1;
+    }
+
+    /// A run of the job is over, or was taken back.
+    pub fn ended(&mut self, job: &JobName) {
+        if let Some(active) = self.active.get_mut(job) {
+            *active -= 1;
+            if *active == 0 {
+                self.active.remove(job);
+            }
+        }
+        if self.tracks.get(job).is_some_and(|track| !track.progress.waiting.is_empty()) {
+            self.stirred.insert(job.clone());
+        }
+    }
+
+    /// Whether one more run of the job keeps within its `max_instances`, of which `elsewhere` run in other processes.
+    pub fn has_room(&self, job: &JobName, elsewhere: u32) -> bool {
+        let active = self.active.get(job).copied().unwrap_or(0);
+        self.tracks
+            .get(job)
+            .is_some_and(|track| active + elsewhere < track.spec.policy.max_instances)
+    }
+
+    /// When there will be something to decide.
+    pub fn next_wake(&self, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
+        if !self.stirred.is_empty() {
+            return Some(now);
+        }
+        let due = self.due.first().map(|(due, _)| *due);
+        let poll = (!self.watching.is_empty()).then(|| now + FOREIGN_POLL);
+        due.into_iter().chain(poll).min()
+    }
+
+    /// What is due next, and when.
+    pub fn next_due(&self) -> Option<&(DateTime<Utc>, JobName)> {
+        self.due.first()
+    }
+
+    /// The marks of all jobs as they stand, for a state file that has lost them.
+    pub fn marks(&self) -> impl Iterator<Item = Mark> {
+        self.tracks.values().map(|track| Mark {
+            job: track.spec.name.clone(),
+            schedule: signature(&track.spec),
+            decided_until: track.progress.decided_until,
+            epoch: track.progress.epoch,
+        })
+    }
+}
+
+impl Plan {
+    fn empty() -> Plan {
+        Plan {
+            decisions: Vec::new(),
+            marks: Vec::new(),
+            waits: Vec::new(),
+            notices: Vec::new(),
+            progress: Vec::new(),
+            watching: BTreeSet::new(),
+            moment: None,
+        }
+    }
+
+    /// Schedules a job from now on. `before` is how far it was once decided, under whatever line: an instant that may
+    /// have made a run must not be taken for the same one.
+    fn start_anew(
+        &mut self,
+        spec: &JobSpec,
+        before: Option<(DateTime<Utc>, u32)>,
+        now: DateTime<Utc>,
+    ) -> Progress {
+        let epoch = match before {
+            Some((decided_until, epoch)) if decided_until > now => epoch + 1,
+            Some((_, epoch)) => epoch,
+            None => 0,
+        };
+        let progress = Progress { decided_until: now, epoch, waiting: Vec::new(), due: None };
+        self.marks.push(Mark {
+            job: spec.name.clone(),
+            schedule: signature(spec),
+            decided_until: now,
+            epoch,
+        });
+        progress
+    }
+
+    /// Goes on where the program left off.
+    fn resume(&mut self, spec: &JobSpec, known: &Remembered, now: DateTime<Utc>) -> Progress {
+        let Remembered { decided_until, epoch, .. } = *known;
+        let mut progress = Progress { decided_until, epoch, waiting: Vec::new(), due: None };
+        let ahead = decided_until - now;
+        if ahead > STEP_MIN {
+            self.notices.push(Notice::Ahead(spec.name.clone(), ahead));
+            // What `Judge::rebase` does when the program sees the clock go back.
+            if spec.schedule.is_wildcard() || ahead > STEP_FAR {
+                progress = self.start_anew(spec, Some((decided_until, epoch)), now);
+            }
+        }
+        progress.waiting = waiting(known);
+        progress
+    }
+
+    /// Ends the waiting of occurrences whose job or line is no more.
+    fn drop_waiting(&mut self, job: &JobName, waiting: &[Waiting]) {
+        for occurrence in waiting {
+            self.skip_one(job, occurrence, SkipReason::Disabled, Duration::ZERO);
+        }
+        self.note_waits(job, waiting, &[]);
+    }
+
+    fn skip_one(
+        &mut self,
+        job: &JobName,
+        occurrence: &Waiting,
+        reason: SkipReason,
+        lateness: Duration,
+    ) {
+        self.decisions.push(Decision {
+            job: job.clone(),
+            first: occurrence.instant,
+            last: occurrence.instant,
+            count: 1,
+            epoch: occurrence.epoch,
+            lateness,
+            fate: Fate::Skip(reason),
+        });
+    }
+
+    fn note_waits(&mut self, job: &JobName, before: &[Waiting], after: &[Waiting]) {
+        let is_in = |one: &Waiting, list: &[Waiting]| {
+            list.iter().any(|other| (other.instant, other.epoch) == (one.instant, one.epoch))
+        };
+        let ends = before.iter().filter(|one| !is_in(one, after)).map(|one| (one, false));
+        let begins = after.iter().filter(|one| !is_in(one, before)).map(|one| (one, true));
+        for (one, begins) in ends.chain(begins) {
+            let Waiting { instant, epoch, .. } = *one;
+            self.waits.push(Wait { job: job.clone(), instant, epoch, begins });
+        }
+    }
+}
+
+fn waiting(known: &Remembered) -> Vec<Waiting> {
+    let waiting =
+        |&(instant, epoch): &(DateTime<Utc>, u32)| Waiting { instant, epoch, role: Role::Unjudged };
+    known.waiting.iter().map(waiting).collect()
+}
+
+/// What a watermark belongs to.
+fn signature(spec: &JobSpec) -> String {
+    format!("{} {}", spec.schedule, spec.schedule.zone())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,168 @@
+//! What the tick thread remembers of runs, and how each thing that happens becomes rows.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+
+use crate::history::{RowId, Skipped, Writer};
+use crate::job::{CancelToken, RunId, RunRecord, RunState, Trigger};
+use crate::scheduler::plan::{Decision, Fate, Mark, Plan, Planner, Wait};
+
+/// A run that is decided and not over.
+pub(super) struct Run {
+    pub(super) record: RunRecord,
+    pub(super) epoch: u32,
+    pub(super) rerun: u32,
+    pub(super) row: RowId,
+    pub(super) cancel: CancelToken,
+    pub(super) timeout: Option<Duration>,
+    /// Monotonic time at which a worker took it.
+    pub(super) begun: Option<Duration>,
+    pub(super) overdue: Option<Overdue>,
+}
+
+/// A run that goes on although its time is up.
+#[derive(Clone, Copy)]
+pub(super) struct Overdue {
+    /// When to complain next, by monotonic time.
+    pub(super) next: Duration,
+    /// How long after the next complaint the one after it comes.
+    pub(super) interval: Duration,
+    /// Whether another worker stands in for the one it holds.
+    pub(super) has_spare: bool,
+}
+
+/// Something that is to be recorded.
+pub(super) enum Entry {
+    /// A worker has taken the run of this number; the record is as it was then.
+    Started(u64, RunRecord),
+    Ended(Run),
+    /// As `Ended`, by a stop: the next start looks whether it is to be run again.
+    CutOff(Run),
+    /// Decided, and undecided again: no worker had begun it.
+    TakenBack(Run),
+    /// With its epoch.
+    Skip(RunRecord, u32),
+    Mark(Mark),
+    Wait(Wait),
+}
+
+/// What a decision became in the state file.
+pub(super) enum Row {
+    /// `None`: its occurrence had made a run before.
+    Run(Option<RowId>),
+    Skip(Skipped),
+}
+
+pub(super) fn write_plan(
+    writer: &Writer<'_>,
+    plan: &Plan,
+    now: DateTime<Utc>,
+) -> rusqlite::Result<Vec<(RunRecord, Row)>> {
+    let mut rows = Vec::with_capacity(plan.decisions.len());
+    for decision in &plan.decisions {
+        let record = to_record(decision, now);
+        let row = match decision.fate {
+            Fate::Start { .. } => Row::Run(writer.run(&record, decision.epoch, 0)?),
+            Fate::Skip(_) => Row::Skip(writer.skip(&record, decision.epoch)?),
+        };
+        rows.push((record, row));
+    }
+    for mark in &plan.marks {
+        write_mark(writer, mark)?;
+    }
+    for wait in &plan.waits {
+        write_wait(writer, wait)?;
+    }
+    Ok(rows)
+}
+
+fn write_mark(writer: &Writer<'_>, mark: &Mark) -> rusqlite::Result<()> {
+    writer.decided_until(&mark.job, &mark.schedule, mark.decided_until, mark.epoch)
+}
+
+fn write_wait(writer: &Writer<'_>, wait: &Wait) -> rusqlite::Result<()> {
+    if wait.begins {
+        writer.wait(&wait.job, wait.instant, wait.epoch)
+    } else {
+        writer.unwait(&wait.job, wait.instant, wait.epoch)
+    }
+}
+
+impl Entry {
+    pub(super) fn write(
+        &self,
+        writer: &Writer<'_>,
+        runs: &BTreeMap<u64, Run>,
+    ) -> rusqlite::Result<()> {
+        match self {
+            Entry::Started(number, record) => match runs.get(number) {
+                Some(run) => writer.running(run.row, record),
+                // Over already: that is an entry of its own.
+                None => Ok(()),
+            },
+            Entry::Ended(run) => writer.finish(run.row, &run.record),
+            Entry::CutOff(run) => writer.interrupt(run.row, &run.record),
+            Entry::TakenBack(run) => {
+                writer.take_back(run.row)?;
+                writer.wait(&run.record.job, run.record.scheduled_for, run.epoch)
+            }
+            Entry::Skip(record, epoch) => writer.skip(record, *epoch).map(|_| ()),
+            Entry::Mark(mark) => write_mark(writer, mark),
+            Entry::Wait(wait) => write_wait(writer, wait),
+        }
+    }
+
+    fn run_mut(&mut self) -> Option<&mut Run> {
+        match self {
+            Entry::Ended(run) | Entry::CutOff(run) | Entry::TakenBack(run) => Some(run),
+            Entry::Started(..) | Entry::Skip(..) | Entry::Mark(_) | Entry::Wait(_) => None,
+        }
+    }
+}
+
+/// Writes into a new state file what the lost one knew of the present.
+pub(super) fn record_again(
+    writer: &Writer<'_>,
+    planner: &Planner,
+    runs: &mut BTreeMap<u64, Run>,
+    outbox: &mut [Entry],
+) -> rusqlite::Result<()> {
+    for mark in planner.marks() {
+        write_mark(writer, &mark)?;
+    }
+    for run in runs.values_mut().chain(outbox.iter_mut().filter_map(Entry::run_mut)) {
+        if let Some(row) = writer.run(&run.record, run.epoch, run.rerun)? {
+            run.row = row;
+        }
+    }
+    Ok(())
+}
+
+pub(super) fn to_record(decision: &Decision, now: DateTime<Utc>) -> RunRecord {
+    let (state, reason, coalesced) = match decision.fate {
+        Fate::Start { coalesced, .. } => (RunState::Queued, None, coalesced),
+        Fate::Skip(reason) => (RunState::Skipped, Some(reason), 0),
+    };
+    RunRecord {
+        job: decision.job.clone(),
+        run_id: RunId::new(&decision.job, decision.first),
+        trigger: Trigger::Schedule,
+        state,
+        reason,
+        scheduled_for: decision.first,
+        last_scheduled_for: decision.last,
+        count: decision.count,
+        coalesced,
+        decided_at: now,
+        started_at: None,
+        finished_at: None,
+        lateness_s: decision.lateness.as_secs_f64(),
+        queue_wait_s: None,
+        duration_s: None,
+        attempt: 1,
+        error: None,
+        stats: serde_json::Map::new(),
+    }
+}
