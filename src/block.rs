@@ -22,6 +22,31 @@ impl BlockId {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+
+    /// A fixed-size stand-in for the id.
+    pub fn digest(&self) -> IdDigest {
+        IdDigest::of(&self.0)
+    }
+}
+
+/// Stands for an id where a whole vault's ids must be held in memory: 96 bits of its XXH3 digest. Among a million ids
+/// the chance that any two share one is less than one in 10^16.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct IdDigest([u8; 12]);
+
+impl IdDigest {
+    /// The digest of an id.
+    pub fn of(id: &str) -> IdDigest {
+        let mut digest = [0; 12];
+        digest.copy_from_slice(&xxhash_rust::xxh3::xxh3_128(id.as_bytes()).to_le_bytes()[..12]);
+        IdDigest(digest)
+    }
+
+    /// Its first eight bytes as a number: spread evenly, so a hash table needs no further hashing.
+    pub fn spread(self) -> u64 {
+        let [a, b, c, d, e, f, g, h, ..] = self.0;
+        u64::from_le_bytes([a, b, c, d, e, f, g, h])
+    }
 }
 
 impl fmt::Display for BlockId {
@@ -133,6 +158,11 @@ impl VaultPath {
     /// Wraps a path that is already relative to the vault root.
     pub fn new(relative: impl AsRef<Path>) -> VaultPath {
         VaultPath(relative.as_ref().as_os_str().as_bytes().into())
+    }
+
+    /// Wraps the bytes of a path that is relative to the vault root.
+    pub fn from_bytes(relative: &[u8]) -> VaultPath {
+        VaultPath(relative.into())
     }
 
     /// The bytes of the path.

@@ -79,6 +79,32 @@ const MIGRATIONS: &[&str] = &[
          PRIMARY KEY (job, scheduled_for, epoch)
      ) STRICT, WITHOUT ROWID;
      CREATE TABLE meta (key TEXT PRIMARY KEY, value ANY NOT NULL) STRICT, WITHOUT ROWID;",
+    // 2: what is remembered of the vault (read and written by `vault`).
+    "CREATE TABLE files (
+         path BLOB PRIMARY KEY,
+         size INTEGER NOT NULL,
+         -- Nanoseconds since 1970.
+         mtime_ns INTEGER NOT NULL,
+         ctime_ns INTEGER NOT NULL,
+         inode INTEGER NOT NULL,
+         -- XXH3 of the content, 16 bytes.
+         digest BLOB NOT NULL,
+         blocks INTEGER NOT NULL,
+         -- 1: the stat is trusted; 2: nothing about the file is open.
+         flags INTEGER NOT NULL,
+         blank_runs INTEGER NOT NULL,
+         -- Seconds since 1970.
+         verified_at INTEGER NOT NULL,
+         parser INTEGER NOT NULL
+     ) STRICT, WITHOUT ROWID;
+     -- Apart from `files`, which is read whole in every run: these are read for files that changed.
+     CREATE TABLE file_ids (path BLOB PRIMARY KEY, ids TEXT NOT NULL) STRICT, WITHOUT ROWID;
+     CREATE TABLE missing_blocks (
+         id TEXT PRIMARY KEY,
+         path BLOB NOT NULL,
+         first_missing_at INTEGER NOT NULL,
+         scans INTEGER NOT NULL
+     ) STRICT, WITHOUT ROWID;",
 ];
 
 /// How long a write waits for another connection's transaction before it gives up.

@@ -5,6 +5,7 @@
 pub mod command;
 mod output;
 pub mod supervisor;
+pub mod vault_sync;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -31,11 +32,15 @@ pub struct Deps {
     pub supervisor: PathBuf,
 }
 
-/// Puts the built-in kinds into `registry`: `command`.
+/// Puts the built-in kinds into `registry`: `command` and `vault_sync`.
 pub fn register_builtins(registry: &mut JobRegistry, deps: Deps) -> Result<(), DuplicateKind> {
-    let Deps { vault, supervisor, .. } = deps;
+    let Deps { vault, supervisor, .. } = deps.clone();
     registry.register("command", move |spec| {
         let job = command::CommandJob::from_spec(spec, &vault.root, &supervisor)?;
+        Ok(Box::new(job))
+    })?;
+    registry.register("vault_sync", move |spec| {
+        let job = vault_sync::VaultSync::from_spec(spec, deps.clone())?;
         Ok(Box::new(job))
     })
 }

@@ -6,18 +6,20 @@
 //! own number G: without write-back the marker keeps its number while G grows, and "V < G is stale" would refuse a
 //! user's second edit for ever.
 
-use crate::block::{Block, ContentHash, Tier};
-use crate::graph::{self, Facts, StoredBlock, TEXT_BYTES_MAX, Write};
+use crate::block::ContentHash;
+use crate::graph::StoredBlock;
 
-/// A block and where it stands.
+/// What the vault shows of a block, as far as it decides.
 #[derive(Clone, Copy, Debug)]
 pub struct Found<'a> {
-    /// The block as parsed.
-    pub block: &'a Block,
+    /// V, the version in its marker.
+    pub version: i64,
+    /// v1 hash.
+    pub hash: ContentHash,
+    /// v2 hash.
+    pub body_hash: ContentHash,
     /// Absolute path of its file, as the graph stores it.
     pub source_file: &'a str,
-    /// Its tier.
-    pub tier: Tier,
 }
 
 /// What becomes of a block. Each outcome is one of the counters of a run.
@@ -39,17 +41,59 @@ pub enum Outcome {
     Conflict,
 }
 
+impl Outcome {
+    /// The word used in explanations.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Outcome::New => "new",
+            Outcome::Updated => "updated",
+            Outcome::Unchanged => "unchanged",
+            Outcome::Moved => "moved",
+            Outcome::Metadata => "metadata",
+            Outcome::Restored => "restored",
+            Outcome::Conflict => "conflict",
+        }
+    }
+}
+
 /// The answer for one block.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Decision {
     /// How it is counted.
     pub outcome: Outcome,
     /// What to write, if anything.
-    pub write: Option<Write>,
+    pub plan: Option<Plan>,
     /// The marker's number is behind the one last accepted, though the content is the same.
     pub version_behind: bool,
     /// Why, for `--explain`.
     pub why: &'static str,
+}
+
+/// What to write, without the texts: those are fetched for what is written only.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Plan {
+    /// All of the block.
+    Content {
+        /// The graph's new version.
+        version: i64,
+        /// The marker version accepted.
+        vault_version: i64,
+        /// Whether the block is marked for reprocessing.
+        mark: bool,
+    },
+    /// Only facts about it.
+    Facts {
+        /// The graph's new version, where it changes.
+        version: Option<i64>,
+        /// The marker version accepted, where it changes.
+        vault_version: Option<i64>,
+        /// Whether path and tier are written.
+        place: bool,
+        /// Whether the v2 text and hash are filled in.
+        body: bool,
+    },
+    /// The flag of a refused edit.
+    Conflict,
 }
 
 /// What the two hashes say together.
@@ -63,33 +107,33 @@ enum ContentState {
     Changed,
 }
 
-fn content_state(block: &Block, stored: &StoredBlock) -> ContentState {
+fn content_state(found: Found<'_>, stored: &StoredBlock) -> ContentState {
     let same = |hash: &ContentHash, stored: &Option<String>| {
         stored.as_deref().is_some_and(|stored| hash.to_string() == stored)
     };
-    let v1_same = same(&block.hash, &stored.hash);
+    let v1_same = same(&found.hash, &stored.hash);
     match (v1_same, &stored.body_hash) {
         (true, None) => ContentState::FirstContact,
         (false, None) => ContentState::Changed,
-        (true, Some(_)) if same(&block.body_hash, &stored.body_hash) => ContentState::Same,
-        (false, Some(_)) if same(&block.body_hash, &stored.body_hash) => ContentState::Churn,
+        (true, Some(_)) if same(&found.body_hash, &stored.body_hash) => ContentState::Same,
+        (false, Some(_)) if same(&found.body_hash, &stored.body_hash) => ContentState::Churn,
         _ => ContentState::Changed,
     }
 }
 
 /// Decides what to write for a block that may be written, that is for the winner of its id.
 pub fn decide(found: Found<'_>, stored: Option<&StoredBlock>) -> Decision {
-    let v = found.block.version;
-    let decision = |outcome, write, why| Decision { outcome, write, version_behind: false, why };
+    let v = found.version;
+    let decision = |outcome, plan, why| Decision { outcome, plan, version_behind: false, why };
     let Some(stored) = stored else {
-        return decision(Outcome::New, Some(content(found, v, v, true)), "not in the graph");
+        return decision(Outcome::New, Some(content(v, v, true)), "not in the graph");
     };
     let g = stored.version;
     if stored.hash.is_none() {
-        let write = content(found, v.max(1).max(g), v, true);
-        return decision(Outcome::New, Some(write), "the graph had only its id");
+        let plan = content(v.max(1).max(g), v, true);
+        return decision(Outcome::New, Some(plan), "the graph had only its id");
     }
-    let state = content_state(found.block, stored);
+    let state = content_state(found, stored);
     let accepted = stored.vault_version;
     if state == ContentState::Changed {
         let outcome = if stored.archived { Outcome::Restored } else { Outcome::Updated };
@@ -101,14 +145,14 @@ pub fn decide(found: Found<'_>, stored: Option<&StoredBlock>) -> Decision {
             }
             Some(_) => return conflict(found, stored),
         };
-        return decision(outcome, Some(content(found, version, vault_version, true)), why);
+        return decision(outcome, Some(content(version, vault_version, true)), why);
     }
     same_content(found, stored, state)
 }
 
 /// The rows of the version table whose content is the same: facts are brought up to date, nothing is marked.
 fn same_content(found: Found<'_>, stored: &StoredBlock, state: ContentState) -> Decision {
-    let v = found.block.version;
+    let v = found.version;
     let (g, b) = (stored.version, stored.vault_version);
     let version_behind = b.is_some_and(|b| v < b);
     let accepts = b.is_none_or(|b| v > b);
@@ -118,17 +162,15 @@ fn same_content(found: Found<'_>, stored: &StoredBlock, state: ContentState) -> 
 
     if state == ContentState::Churn && !version_behind {
         let outcome = if stored.archived { Outcome::Restored } else { Outcome::Metadata };
-        let write = content(found, version, vault_version, false);
+        let plan = content(version, vault_version, false);
         let why = "same text, but its last line before the marker reads differently";
-        return Decision { outcome, write: Some(write), version_behind, why };
+        return Decision { outcome, plan: Some(plan), version_behind, why };
     }
-    let facts = Facts {
+    let facts = Plan::Facts {
         version: (version != g).then_some(version),
         vault_version: accepts.then_some(vault_version),
-        source_file: moved.then(|| found.source_file.to_owned()),
-        tier: (moved || b.is_none()).then_some(found.tier),
-        body: (state == ContentState::FirstContact)
-            .then(|| (found.block.body.clone(), found.block.body_hash)),
+        place: moved || b.is_none(),
+        body: state == ContentState::FirstContact,
     };
     let (outcome, why) = if stored.archived {
         (Outcome::Restored, "was archived and is in the vault again")
@@ -142,21 +184,20 @@ fn same_content(found: Found<'_>, stored: &StoredBlock, state: ContentState) -> 
         (Outcome::Metadata, "the conflict is settled: vault and graph agree again")
     } else {
         let why = if version_behind { "same text, older marker version" } else { "unchanged" };
-        return Decision { outcome: Outcome::Unchanged, write: None, version_behind, why };
+        return Decision { outcome: Outcome::Unchanged, plan: None, version_behind, why };
     };
-    Decision { outcome, write: Some(Write::Facts(facts)), version_behind, why }
+    Decision { outcome, plan: Some(facts), version_behind, why }
 }
 
 fn conflict(found: Found<'_>, stored: &StoredBlock) -> Decision {
-    let conflict = graph::Conflict {
-        version: found.block.version,
-        hash: found.block.hash.to_string(),
-        file: found.source_file.to_owned(),
-    };
-    let known = stored.conflict.as_ref() == Some(&conflict);
+    let known = stored.conflict.as_ref().is_some_and(|known| {
+        known.version == found.version
+            && known.hash == found.hash.to_string()
+            && known.file == found.source_file
+    });
     Decision {
         outcome: Outcome::Conflict,
-        write: (!known).then_some(Write::Conflict(conflict)),
+        plan: (!known).then_some(Plan::Conflict),
         version_behind: false,
         why: if known {
             "vault out of sync with graph, as reported before"
@@ -166,24 +207,8 @@ fn conflict(found: Found<'_>, stored: &StoredBlock) -> Decision {
     }
 }
 
-fn content(found: Found<'_>, version: i64, vault_version: i64, mark: bool) -> Write {
-    let block = found.block;
-    Write::Content(graph::Content {
-        text: capped(&block.text).to_owned(),
-        hash: block.hash,
-        body: block.body.clone(),
-        body_hash: block.body_hash,
-        version,
-        vault_version,
-        tier: found.tier,
-        source_file: found.source_file.to_owned(),
-        mark,
-    })
-}
-
-/// The text, cut at the last character boundary that fits an index key of Neo4j.
-fn capped(text: &str) -> &str {
-    &text[..text.floor_char_boundary(TEXT_BYTES_MAX)]
+fn content(version: i64, vault_version: i64, mark: bool) -> Plan {
+    Plan::Content { version, vault_version, mark }
 }
 
 #[cfg(test)]

@@ -11,6 +11,7 @@ mod parse;
 mod read;
 mod root;
 mod sample;
+mod stat_cache;
 mod threads;
 mod walk;
 
@@ -24,4 +25,7 @@ pub use read::{
 };
 pub use root::{FaultKind, FileStat, Root, ScanFault, VaultError};
 pub use sample::{Sample, SampleTotals};
+pub use stat_cache::{
+    Changes, CompareOptions, Comparison, FileRecord, MissingBlock, Remembered, StatCache, Verdict,
+};
 pub use walk::{ListedFile, Listing, WalkOptions, list};

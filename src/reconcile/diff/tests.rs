@@ -1,7 +1,6 @@
 //! The two tables, a line a row.
 
 use super::*;
-use crate::block::{BlockId, Level};
 use crate::graph::Conflict;
 
 const FILE: &str = "/vault/a.md";
@@ -11,18 +10,8 @@ fn hash(seed: u8) -> ContentHash {
 }
 
 /// A block whose v1 and v2 hashes are made from the two seeds.
-fn block(version: i64, v1: u8, v2: u8) -> Block {
-    Block {
-        id: BlockId::new("clm_a"),
-        version,
-        line: 1,
-        offset: 0,
-        level: Level::Inline,
-        text: format!("text {v1}"),
-        hash: hash(v1),
-        body: format!("body {v2}"),
-        body_hash: hash(v2),
-    }
+fn block(version: i64, v1: u8, v2: u8) -> Found<'static> {
+    Found { version, hash: hash(v1), body_hash: hash(v2), source_file: FILE }
 }
 
 /// A node with hashes of seed 1, seen at `FILE`.
@@ -38,30 +27,24 @@ fn node(g: i64, b: Option<i64>) -> StoredBlock {
     }
 }
 
-fn decided(block: &Block, stored: Option<&StoredBlock>) -> Decision {
-    decide(Found { block, source_file: FILE, tier: Tier::Two }, stored)
+fn decided(found: &Found<'_>, stored: Option<&StoredBlock>) -> Decision {
+    decide(*found, stored)
 }
 
 /// What a decision writes, in short: `version/vault_version`, `+mark`, `facts`, `conflict` or nothing.
 fn written(decision: &Decision) -> String {
-    match &decision.write {
+    let number = |n: Option<i64>| n.map_or("=".to_owned(), |n| n.to_string());
+    match decision.plan {
         None => "-".to_owned(),
-        Some(Write::Content(c)) => {
-            format!(
-                "content {}/{}{}",
-                c.version,
-                c.vault_version,
-                if c.mark { " mark" } else { "" }
-            )
+        Some(Plan::Content { version, vault_version, mark }) => {
+            format!("content {version}/{vault_version}{}", if mark { " mark" } else { "" })
         }
-        Some(Write::Facts(f)) => {
-            let number = |n: Option<i64>| n.map_or("=".to_owned(), |n| n.to_string());
-            let file = if f.source_file.is_some() { " file" } else { "" };
-            let body = if f.body.is_some() { " body" } else { "" };
-            format!("facts {}/{}{file}{body}", number(f.version), number(f.vault_version))
+        Some(Plan::Facts { version, vault_version, place, body }) => {
+            let place = if place { " place" } else { "" };
+            let body = if body { " body" } else { "" };
+            format!("facts {}/{}{place}{body}", number(version), number(vault_version))
         }
-        Some(Write::Conflict(c)) => format!("conflict {}", c.version),
-        Some(Write::Archive) => "archive".to_owned(),
+        Some(Plan::Conflict) => "conflict".to_owned(),
     }
 }
 
@@ -96,8 +79,8 @@ fn the_version_table() {
     row(decided(&block(0, 1, 1), Some(&stub)), Outcome::New, "content 1/0 mark");
 
     let original = |g| StoredBlock { body_hash: None, ..node(g, None) };
-    row(decided(&block(2, 1, 1), Some(&original(5))), Outcome::Metadata, "facts =/2 body");
-    row(decided(&block(7, 1, 1), Some(&original(5))), Outcome::Metadata, "facts 7/7 body");
+    row(decided(&block(2, 1, 1), Some(&original(5))), Outcome::Metadata, "facts =/2 place body");
+    row(decided(&block(7, 1, 1), Some(&original(5))), Outcome::Metadata, "facts 7/7 place body");
     row(decided(&block(2, 9, 9), Some(&original(5))), Outcome::Updated, "content 6/2 mark");
     row(decided(&block(7, 9, 9), Some(&original(5))), Outcome::Updated, "content 7/7 mark");
 
@@ -108,7 +91,7 @@ fn the_version_table() {
     row(decided(&block(2, 9, 9), Some(&node(5, Some(2)))), Outcome::Updated, "content 6/2 mark");
     row(decided(&block(4, 9, 9), Some(&node(5, Some(2)))), Outcome::Updated, "content 6/4 mark");
     row(decided(&block(9, 9, 9), Some(&node(5, Some(2)))), Outcome::Updated, "content 9/9 mark");
-    row(decided(&block(1, 9, 9), Some(&node(5, Some(2)))), Outcome::Conflict, "conflict 1");
+    row(decided(&block(1, 9, 9), Some(&node(5, Some(2)))), Outcome::Conflict, "conflict");
 }
 
 #[test]
@@ -118,14 +101,14 @@ fn archived_blocks_come_back() {
     row(decided(&block(3, 1, 1), Some(&archived(2))), Outcome::Restored, "facts =/3");
     row(decided(&block(2, 9, 9), Some(&archived(2))), Outcome::Restored, "content 6/2 mark");
     row(decided(&block(2, 9, 1), Some(&archived(2))), Outcome::Restored, "content 5/2");
-    row(decided(&block(1, 9, 9), Some(&archived(2))), Outcome::Conflict, "conflict 1");
+    row(decided(&block(1, 9, 9), Some(&archived(2))), Outcome::Conflict, "conflict");
 }
 
 #[test]
 fn a_move_writes_only_where_the_block_is() {
     let elsewhere =
         StoredBlock { source_file: Some("/vault/old.md".to_owned()), ..node(5, Some(2)) };
-    row(decided(&block(2, 1, 1), Some(&elsewhere)), Outcome::Moved, "facts =/= file");
+    row(decided(&block(2, 1, 1), Some(&elsewhere)), Outcome::Moved, "facts =/= place");
 }
 
 #[test]
@@ -135,7 +118,7 @@ fn a_conflict_is_written_once_and_cleared_when_both_sides_agree() {
         ..node(5, Some(2))
     };
     row(decided(&block(1, 9, 9), Some(&flagged(1, 9))), Outcome::Conflict, "-");
-    row(decided(&block(1, 8, 8), Some(&flagged(1, 9))), Outcome::Conflict, "conflict 1");
+    row(decided(&block(1, 8, 8), Some(&flagged(1, 9))), Outcome::Conflict, "conflict");
     row(decided(&block(2, 1, 1), Some(&flagged(1, 9))), Outcome::Metadata, "facts =/=");
     row(decided(&block(1, 1, 1), Some(&flagged(1, 9))), Outcome::Metadata, "facts =/=");
     row(decided(&block(2, 9, 9), Some(&flagged(1, 9))), Outcome::Updated, "content 6/2 mark");
@@ -156,17 +139,6 @@ fn versions_do_not_overflow() {
     );
 }
 
-#[test]
-fn the_text_is_capped_on_a_character_boundary_and_the_hash_is_not() {
-    let mut long = block(1, 3, 3);
-    long.text = "x".repeat(TEXT_BYTES_MAX - 1) + "é and more";
-    let Some(Write::Content(content)) = decided(&long, None).write else {
-        panic!("a new block writes its content")
-    };
-    assert_eq!(content.text.len(), TEXT_BYTES_MAX - 1);
-    assert_eq!(content.hash, hash(3));
-}
-
 /// Whatever is decided, deciding again on the outcome asks for nothing: a second sync writes nothing.
 #[test]
 fn a_decision_carried_out_settles_the_block() {
@@ -185,10 +157,11 @@ fn a_decision_carried_out_settles_the_block() {
                             ..node(5, b)
                         };
                         let block = block(v, v1, v2);
-                        let after = carried_out(&stored, decided(&block, Some(&stored)).write);
+                        let after =
+                            carried_out(&stored, &block, decided(&block, Some(&stored)).plan);
                         assert!(after.version >= stored.version, "the graph's version only grows");
                         let again = decided(&block, Some(&after));
-                        assert_eq!(again.write, None, "{stored:?} then {after:?}: {}", again.why);
+                        assert_eq!(again.plan, None, "{stored:?} then {after:?}: {}", again.why);
                         count += 1;
                     }
                 }
@@ -198,27 +171,34 @@ fn a_decision_carried_out_settles_the_block() {
     assert_eq!(count, 7 * 4 * 3 * 2 * 2);
 }
 
-fn carried_out(stored: &StoredBlock, write: Option<Write>) -> StoredBlock {
+fn carried_out(stored: &StoredBlock, found: &Found<'_>, plan: Option<Plan>) -> StoredBlock {
     let mut after = stored.clone();
-    match write {
-        None | Some(Write::Archive) => {}
-        Some(Write::Conflict(conflict)) => after.conflict = Some(conflict),
-        Some(Write::Content(c)) => {
+    match plan {
+        None => {}
+        Some(Plan::Conflict) => {
+            let (hash, file) = (found.hash.to_string(), found.source_file.to_owned());
+            after.conflict = Some(Conflict { version: found.version, hash, file });
+        }
+        Some(Plan::Content { version, vault_version, .. }) => {
             after = StoredBlock {
-                hash: Some(c.hash.to_string()),
-                body_hash: Some(c.body_hash.to_string()),
-                version: c.version,
-                vault_version: Some(c.vault_version),
-                source_file: Some(c.source_file),
+                hash: Some(found.hash.to_string()),
+                body_hash: Some(found.body_hash.to_string()),
+                version,
+                vault_version: Some(vault_version),
+                source_file: Some(found.source_file.to_owned()),
                 archived: false,
                 conflict: None,
             };
         }
-        Some(Write::Facts(f)) => {
-            after.version = f.version.unwrap_or(after.version);
-            after.vault_version = f.vault_version.or(after.vault_version);
-            after.source_file = f.source_file.or(after.source_file);
-            after.body_hash = f.body.map(|(_, hash)| hash.to_string()).or(after.body_hash);
+        Some(Plan::Facts { version, vault_version, place, body }) => {
+            after.version = version.unwrap_or(after.version);
+            after.vault_version = vault_version.or(after.vault_version);
+            if place {
+                after.source_file = Some(found.source_file.to_owned());
+            }
+            if body {
+                after.body_hash = Some(found.body_hash.to_string());
+            }
             after.archived = false;
             after.conflict = None;
         }

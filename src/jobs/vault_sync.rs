@@ -1,0 +1,123 @@
+//! The job `vault_sync`: its parameters, and one sync as one run.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_yaml::Value;
+
+use crate::config::{JobSpec, duration_of, suggestion};
+use crate::graph::{self, Interrupt};
+use crate::job::{BuildError, CancelState, Job, JobError, RunContext, RunReport};
+use crate::reconcile::{OnMissing, SyncSettings, graph_error, state_error, sync_vault};
+use crate::schedule::Schedule;
+use crate::vault::{ParseOptions, StatCache};
+
+use super::Deps;
+
+/// A configured `vault_sync` job.
+#[derive(Debug)]
+pub struct VaultSync {
+    settings: SyncSettings,
+    deps: Deps,
+}
+
+/// The parameters, in the order in which the reference names them.
+const PARAMETERS: [&str; 7] = [
+    "on_missing",
+    "archive_after",
+    "rehash_after",
+    "full_scan_cron",
+    "write_back",
+    "follow_links",
+    "accept_hyphen_ids",
+];
+
+/// Two scans that both miss a block must be this far apart before it is archived.
+const ARCHIVE_AFTER: Duration = Duration::from_secs(10 * 60);
+
+impl VaultSync {
+    /// Reads and checks the parameters of a configured job.
+    pub fn from_spec(spec: &JobSpec, deps: Deps) -> Result<VaultSync, BuildError> {
+        let mut settings = SyncSettings {
+            vault: deps.vault.clone(),
+            parse: ParseOptions::default(),
+            follow_links: false,
+            threads: threads(),
+            rehash_after: None,
+            on_missing: OnMissing::Archive,
+            archive_after: ARCHIVE_AFTER,
+            full_scan: None,
+            write_back: false,
+        };
+        for (key, value) in &spec.params {
+            let key = key.as_str().unwrap_or("");
+            let bad = |message: String| BuildError::BadParameter { key: key.to_owned(), message };
+            match key {
+                // An empty value means the default, as everywhere in the file.
+                _ if value.is_null() && PARAMETERS.contains(&key) => {}
+                "on_missing" => settings.on_missing = on_missing(value).map_err(bad)?,
+                "archive_after" => settings.archive_after = duration_of(value).map_err(bad)?,
+                "rehash_after" => settings.rehash_after = Some(duration_of(value).map_err(bad)?),
+                "full_scan_cron" => settings.full_scan = Some(full_scan(value, spec).map_err(bad)?),
+                "write_back" => settings.write_back = flag(value).map_err(bad)?,
+                "follow_links" => settings.follow_links = flag(value).map_err(bad)?,
+                "accept_hyphen_ids" => {
+                    settings.parse.accept_hyphen_ids = flag(value).map_err(bad)?
+                }
+                _ => return Err(bad(unknown(key))),
+            }
+        }
+        Ok(VaultSync { settings, deps })
+    }
+
+    /// What the parameters came to.
+    pub fn settings(&self) -> &SyncSettings {
+        &self.settings
+    }
+}
+
+impl Job for VaultSync {
+    fn run(&self, ctx: &RunContext<'_>) -> Result<RunReport, JobError> {
+        let deps = &self.deps;
+        let interrupt: Interrupt = {
+            let (cancel, clock) = (ctx.cancel.clone(), Arc::clone(&deps.clock));
+            Arc::new(move || cancel.state(&*clock) != CancelState::Running)
+        };
+        let open = if ctx.options.dry_run { graph::open_dry } else { graph::open };
+        let store = open(&deps.graph, deps.retries, interrupt, Arc::clone(&deps.clock))
+            .map_err(graph_error)?;
+        let open = if ctx.options.dry_run { StatCache::open_read_only } else { StatCache::open };
+        let mut cache = open(&deps.state_dir, &self.settings.vault.root, deps.clock.now())
+            .map_err(state_error)?;
+        sync_vault(&self.settings, &*store, &mut cache, ctx)
+    }
+}
+
+/// One thread for each processor: reading and hashing keep all of them busy.
+fn threads() -> usize {
+    std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
+}
+
+fn on_missing(value: &Value) -> Result<OnMissing, String> {
+    match value.as_str() {
+        Some("archive") => Ok(OnMissing::Archive),
+        Some("ignore") => Ok(OnMissing::Ignore),
+        _ => Err("write archive or ignore".to_owned()),
+    }
+}
+
+fn flag(value: &Value) -> Result<bool, String> {
+    value.as_bool().ok_or_else(|| "write true or false".to_owned())
+}
+
+fn full_scan(value: &Value, spec: &JobSpec) -> Result<Schedule, String> {
+    let line = value.as_str().ok_or(r#"write a cron line in quotes, such as "0 4 * * 0""#)?;
+    Schedule::parse(line, spec.timezone).map_err(|error| error.to_string())
+}
+
+fn unknown(key: &str) -> String {
+    match suggestion(key, PARAMETERS) {
+        Some(meant) => format!("unknown parameter: did you mean {meant}?"),
+        None => format!("unknown parameter: vault_sync takes {}", PARAMETERS.join(", ")),
+    }
+}

@@ -1,0 +1,60 @@
+//! Which ids a run has met, and in which file first: all of a vault's ids in about twenty bytes each.
+
+use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hash, Hasher};
+
+use crate::block::IdDigest;
+
+/// Index of a file in the listing of the run.
+pub(super) type FileIndex = u32;
+
+/// The ids met so far.
+#[derive(Debug, Default)]
+pub(super) struct SeenIds {
+    first_in: HashMap<Key, FileIndex, BuildHasherDefault<Spread>>,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+struct Key(IdDigest);
+
+impl Hash for Key {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write_u64(self.0.spread());
+    }
+}
+
+/// A digest is spread evenly already.
+#[derive(Debug, Default)]
+struct Spread(u64);
+
+impl Hasher for Spread {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, _: &[u8]) {
+        unreachable!("a key hands over its number")
+    }
+
+    fn write_u64(&mut self, number: u64) {
+        self.0 = number;
+    }
+}
+
+impl SeenIds {
+    /// Notes that `file` holds the id, unless a file met earlier does; answers with the file met earlier.
+    pub(super) fn note(&mut self, id: IdDigest, file: FileIndex) -> Option<FileIndex> {
+        match self.first_in.entry(Key(id)) {
+            std::collections::hash_map::Entry::Occupied(entry) => Some(*entry.get()),
+            std::collections::hash_map::Entry::Vacant(entry) => {
+                entry.insert(file);
+                None
+            }
+        }
+    }
+
+    /// The file that was met first with the id.
+    pub(super) fn first(&self, id: IdDigest) -> Option<FileIndex> {
+        self.first_in.get(&Key(id)).copied()
+    }
+}

@@ -1,0 +1,766 @@
+//! The state of one sync, from the listing of the vault to the last commit.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::ops::ControlFlow;
+use std::path::Path;
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use xxhash_rust::xxh3::xxh3_64;
+
+use crate::block::{BlockId, IdDigest, Tier, VaultPath};
+use crate::graph::{GraphError, GraphStore, StoredBlock};
+use crate::job::{JobError, RunContext, RunReport};
+use crate::vault::{
+    self, Changes, CompareOptions, Comparison, Digest, FileRecord, FileStat, Listing, MissingBlock,
+    PARSER_VERSION, ParsedFile, ReadOptions, ReadOutcome, Reading, Remembered, StatCache, ToRead,
+    Verdict,
+};
+
+use super::batch::{self, Fate, Winner};
+use super::claim::{Claim, Claims, FileState, Home};
+use super::diff::Outcome;
+use super::seen::FileIndex;
+use super::stats::SyncStats;
+use super::{SyncSettings, graph_error, state_error, vault_error};
+
+/// Files whose records wait for one commit of the local state: often enough that a crash costs little, seldom enough
+/// that a commit costs nothing.
+const RECORDS_PER_COMMIT: usize = 2_000;
+
+/// Losing occurrences that wait to be compared with the winners of their ids.
+const LOSERS_PER_LOOKUP: usize = 2_000;
+
+/// How long a file may go unread where nothing is configured: an edit that left size, times and inode as they were is
+/// found within this time. Other machines' clocks set the times of a network file system.
+const REHASH_AFTER: Duration = Duration::from_secs(7 * 86_400);
+const REHASH_AFTER_ON_NETWORK: Duration = Duration::from_secs(86_400);
+
+/// A file that had blocks and is empty now is left alone for this many runs: it may be in the middle of being written.
+const BLANK_RUNS_MAX: u32 = 2;
+
+pub(super) struct Session<'a> {
+    pub(super) settings: &'a SyncSettings,
+    pub(super) store: &'a dyn GraphStore,
+    pub(super) cache: &'a mut StatCache,
+    pub(super) ctx: &'a RunContext<'a>,
+    pub(super) listing: &'a Listing,
+    pub(super) claims: Claims,
+    pub(super) stats: SyncStats,
+    /// Everything is read and compared with the graph.
+    pub(super) full: bool,
+    pub(super) now: DateTime<Utc>,
+    /// Changes to the local state, waiting for the graph to be flushed.
+    pub(super) changes: Changes,
+    comparison: Comparison,
+    /// Under which name this vault leaves its token in the graph.
+    scope: String,
+    /// The token that this run left in the graph; `None` until something is written.
+    token: Option<String>,
+    batch: Batch,
+    losers: Vec<Loser>,
+    undecided: BTreeMap<FileIndex, Undecided>,
+    /// What the first look saw of files that had been changed a moment before it.
+    second_look: BTreeMap<FileIndex, (FileStat, Digest)>,
+    /// Blocks that files no longer hold.
+    pub(super) newly_missing: BTreeMap<String, MissingBlock>,
+    /// Configured tier folders that are not there but had blocks.
+    pub(super) tiers_with_blocks: BTreeSet<VaultPath>,
+    faults: Vec<String>,
+    explained: Vec<String>,
+}
+
+/// Files read, whose blocks wait for the next write to the graph.
+#[derive(Default)]
+struct Batch {
+    files: Vec<BatchFile>,
+    blocks: usize,
+    bytes: usize,
+}
+
+struct BatchFile {
+    index: FileIndex,
+    reading: Reading,
+    parsed: ParsedFile,
+}
+
+/// Blocks of a file whose claim could not be answered in path order.
+struct Undecided {
+    /// What the file was when it was worked off.
+    seen: (FileStat, Digest),
+    ids: HashSet<IdDigest>,
+}
+
+/// Which reading of a file in this run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Look {
+    /// The first one, in path order.
+    First,
+    /// Of files that had been changed a moment before the first.
+    Second,
+    /// Of files with undecided blocks, when all others have been read.
+    Last,
+}
+
+/// An occurrence of an id that belongs to another place.
+struct Loser {
+    id: BlockId,
+    file: FileIndex,
+    line: u32,
+    hash: String,
+    body_hash: String,
+    winner: FileIndex,
+}
+
+impl<'a> Session<'a> {
+    pub(super) fn new(
+        settings: &'a SyncSettings,
+        store: &'a dyn GraphStore,
+        cache: &'a mut StatCache,
+        ctx: &'a RunContext<'a>,
+        listing: &'a Listing,
+    ) -> Result<Session<'a>, JobError> {
+        let now = cache.began();
+        let scope = settings.vault.root.to_string_lossy().into_owned();
+        let in_graph = store.token(&scope).map_err(graph_error)?;
+        let remembered = cache.token().map_err(state_error)?;
+        let same_graph = in_graph.is_some() && in_graph == remembered;
+        if !same_graph && remembered.is_some() {
+            log::warn!(
+                at = "vault_sync.run", job_id = ctx.run_id.as_str();
+                "the graph is not the one this vault was last synced with (another database, or a restored backup): \
+                 everything is compared"
+            );
+        }
+        let due = match (&settings.full_scan, cache.full_scan_at().map_err(state_error)?) {
+            (Some(schedule), Some(last)) => schedule.latest_in(last, now).is_some(),
+            _ => false,
+        };
+        let full = ctx.options.full || due || !same_graph;
+        let on_network = listing.root.is_on_network();
+        let usual = if on_network { REHASH_AFTER_ON_NETWORK } else { REHASH_AFTER };
+        let options = CompareOptions {
+            full,
+            rehash_after: settings.rehash_after.unwrap_or(usual),
+            parser: u64::from(PARSER_VERSION) << 8 | u64::from(settings.parse.accept_hyphen_ids),
+        };
+        let comparison = cache.compare(listing, options).map_err(state_error)?;
+        let states = comparison.verdicts.iter().map(|verdict| match verdict {
+            Verdict::Unchanged(_) => FileState::Vouched,
+            Verdict::Read(_) => FileState::Awaited,
+        });
+        let claims = Claims::new(states.collect());
+        let mut stats = SyncStats {
+            files_scanned: listing.files.len() as u64,
+            conflict_copies: listing.conflict_copies.len() as u64,
+            ..SyncStats::default()
+        };
+        for verdict in &comparison.verdicts {
+            if let Verdict::Unchanged(blocks) = verdict {
+                stats.files_skipped += 1;
+                stats.blocks_unchanged += u64::from(*blocks);
+            }
+        }
+        let had_blocks =
+            |tier: &&VaultPath| comparison.gone.iter().any(|path| is_below(path, tier.as_path()));
+        let tiers_with_blocks = listing.missing_tiers.iter().filter(had_blocks).cloned().collect();
+        let mut session = Session {
+            settings,
+            store,
+            cache,
+            ctx,
+            listing,
+            claims,
+            stats,
+            full,
+            now,
+            changes: Changes::default(),
+            comparison,
+            scope,
+            token: None,
+            batch: Batch::default(),
+            losers: Vec::new(),
+            undecided: BTreeMap::new(),
+            second_look: BTreeMap::new(),
+            newly_missing: BTreeMap::new(),
+            tiers_with_blocks,
+            faults: Vec::new(),
+            explained: Vec::new(),
+        };
+        for remark in std::mem::take(&mut session.comparison.remarks) {
+            session.warn(remark);
+        }
+        for fault in &listing.faults {
+            session.error(fault.to_string());
+        }
+        for copy in &listing.conflict_copies {
+            session.warn(format!(
+                "{copy}: conflict copy of a sync program, not scanned: merge it and remove it"
+            ));
+        }
+        Ok(session)
+    }
+
+    /// The whole sync.
+    pub(super) fn run(&mut self) -> Result<(), JobError> {
+        let awaited = (0..)
+            .zip(&self.comparison.verdicts)
+            .filter(|(_, verdict)| matches!(verdict, Verdict::Read(_)))
+            .map(|(index, _)| index)
+            .collect();
+        self.read(awaited, Look::First)?;
+        self.read(self.second_look.keys().copied().collect(), Look::Second)?;
+        self.read(self.undecided.keys().copied().collect(), Look::Last)?;
+        self.compare_losers()?;
+        // Files that seem gone are not gone when the vault itself is.
+        self.listing.root.check_in_place().map_err(|error| vault_error(error, self.ctx))?;
+        self.forget_gone_files()?;
+        self.find_missing()?;
+        self.commit_last()
+    }
+
+    /// Reads files, in path order, and works each off.
+    fn read(&mut self, indices: Vec<FileIndex>, look: Look) -> Result<(), JobError> {
+        if indices.is_empty() {
+            return Ok(());
+        }
+        let (ctx, listing) = (self.ctx, self.listing);
+        let phase = if look == Look::First { "reading" } else { "looking again" };
+        ctx.progress.phase(phase, Some(indices.len() as u64));
+        let files: Vec<ToRead<'a>> =
+            indices.iter().map(|index| self.to_read(*index, look)).collect();
+        if look == Look::Second {
+            for index in &indices {
+                self.claims.files[*index as usize] = FileState::Awaited;
+            }
+        }
+        let interrupt = || ctx.checkpoint().is_err();
+        let options = ReadOptions {
+            parse: self.settings.parse,
+            threads: self.settings.threads,
+            clock: ctx.clock,
+            interrupt: &interrupt,
+        };
+        let mut position = 0;
+        let mut failed = None;
+        vault::read_in_order(&listing.root, &files, &options, &mut |file, outcome| {
+            let index = indices[position];
+            position += 1;
+            ctx.progress.advance(1, file.file.stat.size);
+            match self.take(index, outcome, look) {
+                Ok(()) => ControlFlow::Continue(()),
+                Err(error) => {
+                    failed = Some(error);
+                    ControlFlow::Break(())
+                }
+            }
+        })
+        .map_err(|error| vault_error(error, ctx))?;
+        match failed {
+            Some(error) => Err(error),
+            None => self.flush_batch(look),
+        }
+    }
+
+    fn to_read(&self, index: FileIndex, look: Look) -> ToRead<'a> {
+        let (known, expected) = match look {
+            Look::First => {
+                let current = self.remembered(index).filter(|remembered| remembered.current);
+                (current.map(|remembered| remembered.digest), None)
+            }
+            Look::Second => (None, self.second_look.get(&index).copied()),
+            Look::Last => (None, self.undecided.get(&index).map(|undecided| undecided.seen)),
+        };
+        ToRead { file: &self.listing.files[index as usize], known, expected }
+    }
+
+    /// Works off one file.
+    fn take(&mut self, index: FileIndex, outcome: ReadOutcome, look: Look) -> Result<(), JobError> {
+        match outcome {
+            ReadOutcome::Parsed(reading, parsed) => {
+                if look == Look::First {
+                    self.count_read(index, &reading, &parsed);
+                    for block in parsed.blocks() {
+                        self.claims.note(IdDigest::of(block.id()), index);
+                    }
+                    if self.is_left_alone(index, &reading) {
+                        return Ok(());
+                    }
+                }
+                self.claims.files[index as usize] = FileState::Read;
+                self.batch.blocks += parsed.len();
+                self.batch.bytes += parsed.source().len();
+                self.batch.files.push(BatchFile { index, reading, parsed });
+                let size = self.store.preferred_batch();
+                if self.batch.blocks >= size.rows || self.batch.bytes >= size.bytes {
+                    self.flush_batch(look)?;
+                }
+            }
+            ReadOutcome::Same(reading) => {
+                self.claims.files[index as usize] = FileState::Vouched;
+                let blocks = self.remembered(index).map_or(0, |remembered| remembered.blocks);
+                self.stats.files_processed += 1;
+                self.stats.bytes_read += reading.stat.size;
+                self.stats.blocks_unchanged += u64::from(blocks);
+                self.changes.records.push(FileRecord {
+                    blocks,
+                    ids: None,
+                    settled: true,
+                    ..self.record(index, &reading)
+                });
+            }
+            ReadOutcome::Vanished => {
+                self.claims.files[index as usize] = FileState::Gone;
+                if self.remembered(index).is_some() {
+                    self.comparison.gone.push(self.listing.files[index as usize].path.clone());
+                }
+            }
+            ReadOutcome::Deferred(why) => self.defer(index, &why.to_string()),
+            ReadOutcome::Fault(fault) => {
+                self.claims.files[index as usize] = FileState::Unknown;
+                self.error(fault.to_string());
+            }
+        }
+        Ok(())
+    }
+
+    fn count_read(&mut self, index: FileIndex, reading: &Reading, parsed: &ParsedFile) {
+        self.stats.files_processed += 1;
+        self.stats.bytes_read += reading.stat.size;
+        self.stats.blocks_processed += parsed.len() as u64;
+        self.stats.empty_blocks += parsed.empty_blocks;
+        self.stats.warnings += parsed.warnings_left_out;
+        let path = &self.listing.files[index as usize].path;
+        for warning in &parsed.warnings {
+            self.warn(format!("{path}: {warning}"));
+        }
+        for fault in &parsed.faults {
+            self.error(format!("{path}: {fault}"));
+        }
+    }
+
+    /// Whether a file that was read is not worked off now: it was changed a moment ago and will be looked at again, or
+    /// it became empty and may be in the middle of being written.
+    fn is_left_alone(&mut self, index: FileIndex, reading: &Reading) -> bool {
+        if let Some(known) = self.remembered(index)
+            && reading.is_blank
+            && known.blocks > 0
+            && known.blank_runs < BLANK_RUNS_MAX
+        {
+            self.defer(index, "it had blocks and is empty now");
+            self.changes.records.push(FileRecord {
+                digest: known.digest,
+                blocks: known.blocks,
+                ids: None,
+                settled: false,
+                blank_runs: known.blank_runs + 1,
+                ..self.record(index, reading)
+            });
+            return true;
+        }
+        if reading.is_recent() {
+            self.claims.files[index as usize] = FileState::Unknown;
+            self.second_look.insert(index, (reading.stat, reading.digest));
+            return true;
+        }
+        false
+    }
+
+    fn defer(&mut self, index: FileIndex, why: &str) {
+        self.claims.files[index as usize] = FileState::Unknown;
+        self.stats.files_deferred += 1;
+        self.warn(format!(
+            "{}: left to the next run: {why}",
+            self.listing.files[index as usize].path
+        ));
+    }
+
+    fn record(&self, index: FileIndex, reading: &Reading) -> FileRecord {
+        FileRecord {
+            path: self.listing.files[index as usize].path.clone(),
+            stat: reading.stat,
+            digest: reading.digest,
+            blocks: 0,
+            ids: None,
+            settled: false,
+            blank_runs: 0,
+        }
+    }
+
+    pub(super) fn remembered(&self, index: FileIndex) -> Option<Remembered> {
+        match self.comparison.verdicts[index as usize] {
+            Verdict::Read(remembered) => remembered,
+            Verdict::Unchanged(_) => None,
+        }
+    }
+
+    /// Looks up, decides and writes what is in the batch, and remembers its files.
+    fn flush_batch(&mut self, look: Look) -> Result<(), JobError> {
+        let batch = std::mem::take(&mut self.batch);
+        if batch.files.is_empty() {
+            return Ok(());
+        }
+        self.ctx.checkpoint()?;
+        let nodes = self.look_up(&batch)?;
+        let places: Vec<String> = batch.files.iter().map(|file| self.place(file.index)).collect();
+        let mut settled: Vec<bool> =
+            batch.files.iter().map(|file| file.parsed.faults.is_empty()).collect();
+        let mut winners = Vec::new();
+        let mut owners = Vec::new();
+        for (position, file) in batch.files.iter().enumerate() {
+            let mut met = HashSet::with_capacity(file.parsed.len());
+            let only = self.undecided.remove(&file.index).map(|undecided| undecided.ids);
+            for block in file.parsed.blocks() {
+                let digest = IdDigest::of(block.id());
+                let repeated = !met.insert(digest);
+                // On the last look all other blocks of the file have been worked off before.
+                if look == Look::Last
+                    && only.as_ref().is_some_and(|only| repeated || !only.contains(&digest))
+                {
+                    continue;
+                }
+                let id = BlockId::new(block.id());
+                let claim = match nodes.get(&id) {
+                    _ if repeated => Claim::LosesTo(file.index),
+                    node => self.claim(digest, file.index, &places[position], node)?,
+                };
+                match claim {
+                    Claim::Wins => {
+                        let folder = self.listing.files[file.index as usize].tier;
+                        let tier = Tier::of_id(&id).or(folder).unwrap_or(Tier::One);
+                        let stored = nodes.get(&id).cloned();
+                        winners.push(Winner {
+                            block,
+                            source_file: &places[position],
+                            tier,
+                            stored,
+                        });
+                        owners.push(position);
+                    }
+                    Claim::LosesTo(winner) => {
+                        settled[position] = false;
+                        self.losers.push(Loser {
+                            id,
+                            file: file.index,
+                            line: block.line(),
+                            hash: block.hash().to_string(),
+                            body_hash: block.body_hash().to_string(),
+                            winner,
+                        });
+                    }
+                    Claim::Undecided => {
+                        settled[position] = false;
+                        if look != Look::Last {
+                            let seen = (file.reading.stat, file.reading.digest);
+                            let ids = HashSet::new();
+                            let undecided =
+                                self.undecided.entry(file.index).or_insert(Undecided { seen, ids });
+                            undecided.ids.insert(digest);
+                        }
+                    }
+                }
+            }
+        }
+        let told: Vec<(String, u32)> = winners
+            .iter()
+            .map(|winner| (winner.block.id().to_owned(), winner.block.line()))
+            .collect();
+        let (store, now) = (self.store, self.now);
+        let fates =
+            batch::write(store, winners, now, &mut || self.begin_writing()).map_err(graph_error)?;
+        for ((fate, position), (id, line)) in fates.into_iter().zip(owners).zip(told) {
+            settled[position] &= self.count(fate, &id, batch.files[position].index, line);
+        }
+        if look != Look::Last {
+            for (file, settled) in batch.files.iter().zip(settled) {
+                self.remember(file, settled)?;
+            }
+        }
+        if self.changes.records.len() >= RECORDS_PER_COMMIT {
+            self.commit()?;
+        }
+        if self.losers.len() >= LOSERS_PER_LOOKUP {
+            self.compare_losers()?;
+        }
+        Ok(())
+    }
+
+    fn look_up(&self, batch: &Batch) -> Result<HashMap<BlockId, StoredBlock>, JobError> {
+        let mut ids: Vec<&str> = batch
+            .files
+            .iter()
+            .flat_map(|file| file.parsed.blocks())
+            .map(|block| block.id())
+            .collect();
+        ids.sort_unstable();
+        ids.dedup();
+        let ids: Vec<BlockId> = ids.into_iter().map(BlockId::new).collect();
+        self.store.lookup(&ids).map_err(graph_error)
+    }
+
+    fn claim(
+        &mut self,
+        id: IdDigest,
+        file: FileIndex,
+        place: &str,
+        node: Option<&StoredBlock>,
+    ) -> Result<Claim, JobError> {
+        let home = match node.and_then(|node| node.source_file.as_deref()) {
+            Some(source_file) if source_file == place => Home::File(file),
+            source_file => self.home(source_file),
+        };
+        let (cache, files) = (&mut *self.cache, &self.listing.files);
+        self.claims
+            .claim(id, file, home, &mut |vouched, id| {
+                cache.holds(&files[vouched as usize].path, id)
+            })
+            .map_err(state_error)
+    }
+
+    /// What the graph calls a file of the vault: its absolute path, as the other services write it.
+    fn place(&self, index: FileIndex) -> String {
+        place(&self.settings.vault.root, &self.listing.files[index as usize].path)
+    }
+
+    /// Where in this vault the graph says that a block lives.
+    pub(super) fn home(&self, source_file: Option<&str>) -> Home {
+        let Some(relative) = source_file
+            .and_then(|file| Path::new(file).strip_prefix(&self.settings.vault.root).ok())
+        else {
+            return Home::None;
+        };
+        let path = VaultPath::new(relative);
+        if let Ok(index) = self.listing.files.binary_search_by(|file| file.path.cmp(&path)) {
+            return Home::File(index as FileIndex);
+        }
+        // A name that is not UTF-8 is stored escaped and found by what it is stored as.
+        let odd = source_file.filter(|file| file.contains("\\x"));
+        if let Some(index) = odd.and_then(|file| {
+            (0..).zip(&self.listing.files).find(|(index, _)| self.place(*index) == file)
+        }) {
+            return Home::File(index.0);
+        }
+        if self.is_hidden(&path) { Home::Hidden } else { Home::None }
+    }
+
+    /// Whether this run could not look at what is, or was, at `path`.
+    pub(super) fn is_hidden(&self, path: &VaultPath) -> bool {
+        self.listing.faults.iter().any(|fault| fault.hides(path))
+            || self.listing.missing_tiers.iter().any(|tier| is_below(path, tier.as_path()))
+    }
+
+    /// Counts and explains what came of a block; true if nothing about it is left open.
+    fn count(&mut self, fate: Fate, id: &str, index: FileIndex, line: u32) -> bool {
+        let place = || format!("{}:{line}", self.listing.files[index as usize].path);
+        match fate {
+            Fate::Settled(decision) => {
+                self.stats.count(decision.outcome);
+                self.stats.version_behind += u64::from(decision.version_behind);
+                if decision.outcome == Outcome::Unchanged {
+                    return true;
+                }
+                if self.ctx.options.explain {
+                    let line = format!(
+                        "{id} {}: {}: {}",
+                        place(),
+                        decision.outcome.as_str(),
+                        decision.why
+                    );
+                    self.explain(line);
+                }
+                let is_conflict = decision.outcome == Outcome::Conflict;
+                if is_conflict && decision.plan.is_some() {
+                    self.warn(format!("{}: conflict: {id}: {}", place(), decision.why));
+                }
+                !is_conflict
+            }
+            Fate::Contested => {
+                self.stats.conflicts += 1;
+                self.warn(format!(
+                    "{}: conflict: {id}: another service kept changing it: left to the next run",
+                    place()
+                ));
+                false
+            }
+            Fate::Rejected(reason) => {
+                self.error(format!(
+                    "{}: {id}: the graph cannot take this block: {reason}",
+                    place()
+                ));
+                false
+            }
+        }
+    }
+
+    /// Notes what is now known of a file, and which of its blocks are no longer in it.
+    fn remember(&mut self, file: &BatchFile, settled: bool) -> Result<(), JobError> {
+        let record = self.record(file.index, &file.reading);
+        if self.remembered(file.index).is_some_and(|remembered| remembered.blocks > 0) {
+            let left: HashSet<&str> = file.parsed.blocks().map(|block| block.id()).collect();
+            let before = self.cache.ids(&record.path).map_err(state_error)?;
+            let gone = before.into_iter().filter(|id| !left.contains(id.as_str()));
+            self.miss(gone.collect(), &record.path);
+        }
+        let ids: Vec<String> = file.parsed.blocks().map(|block| block.id().to_owned()).collect();
+        self.changes.records.push(FileRecord {
+            blocks: ids.len() as u32,
+            ids: Some(ids),
+            settled,
+            ..record
+        });
+        Ok(())
+    }
+
+    /// Tells the losing occurrences of ids, with the place that holds each.
+    fn compare_losers(&mut self) -> Result<(), JobError> {
+        let losers = std::mem::take(&mut self.losers);
+        if losers.is_empty() {
+            return Ok(());
+        }
+        self.stats.duplicates += losers.len() as u64;
+        let ids: BTreeSet<BlockId> = losers.iter().map(|loser| loser.id.clone()).collect();
+        let nodes = self.store.lookup(&ids.into_iter().collect::<Vec<_>>()).map_err(graph_error)?;
+        let lines = self.lines_of_winners(&losers)?;
+        for loser in losers {
+            let winner = &self.listing.files[loser.winner as usize].path;
+            let winner = match lines.get(&(loser.winner, loser.id.clone())) {
+                Some(line) => format!("{winner}:{line}"),
+                None => winner.to_string(),
+            };
+            let place = format!("{}:{}", self.listing.files[loser.file as usize].path, loser.line);
+            let same = nodes.get(&loser.id).is_some_and(|node| {
+                node.hash.as_deref() == Some(loser.hash.as_str())
+                    && node.body_hash.as_deref().is_none_or(|hash| hash == loser.body_hash)
+            });
+            let fault = format!("{place}: duplicate_id: {} belongs to {winner}", loser.id);
+            if self.ctx.options.explain {
+                self.explain(format!(
+                    "{} {place}: duplicate: the id belongs to {winner}",
+                    loser.id
+                ));
+            }
+            if same {
+                self.warn(format!("{fault}: the text is the same: remove one of the two"));
+            } else {
+                self.error(format!("{fault}: the text differs and is not in the graph: give one of the two a new id"));
+            }
+        }
+        Ok(())
+    }
+
+    /// The lines of the winning occurrences, found by reading their files once more.
+    fn lines_of_winners(
+        &self,
+        losers: &[Loser],
+    ) -> Result<HashMap<(FileIndex, BlockId), u32>, JobError> {
+        let mut wanted: BTreeMap<FileIndex, HashSet<&BlockId>> = BTreeMap::new();
+        for loser in losers {
+            wanted.entry(loser.winner).or_default().insert(&loser.id);
+        }
+        let (ctx, listing) = (self.ctx, self.listing);
+        let file = |index: &FileIndex| ToRead {
+            file: &listing.files[*index as usize],
+            known: None,
+            expected: None,
+        };
+        let files: Vec<ToRead<'_>> = wanted.keys().map(file).collect();
+        let interrupt = || ctx.checkpoint().is_err();
+        let (parse, threads) = (self.settings.parse, self.settings.threads);
+        let options = ReadOptions { parse, threads, clock: ctx.clock, interrupt: &interrupt };
+        let mut lines = HashMap::new();
+        let mut winners = wanted.iter();
+        vault::read_in_order(&listing.root, &files, &options, &mut |_, outcome| {
+            if let (Some((index, ids)), ReadOutcome::Parsed(_, parsed)) = (winners.next(), outcome)
+            {
+                for block in parsed.blocks() {
+                    let id = BlockId::new(block.id());
+                    if ids.contains(&id) {
+                        lines.entry((*index, id)).or_insert(block.line());
+                    }
+                }
+            }
+            ControlFlow::Continue(())
+        })
+        .map_err(|error| vault_error(error, ctx))?;
+        Ok(lines)
+    }
+
+    /// Before the first write of a run the token changes, on both sides: whatever happens from here on, a backup of
+    /// either side is recognised as one.
+    pub(super) fn begin_writing(&mut self) -> Result<(), GraphError> {
+        if self.token.is_none() {
+            self.change_token("begin")?;
+        }
+        Ok(())
+    }
+
+    fn change_token(&mut self, when: &str) -> Result<(), GraphError> {
+        let seed =
+            format!("{} {} {:?} {when}", self.ctx.run_id, self.now, self.ctx.clock.boottime());
+        let token = format!("{}-{:016x}", self.ctx.run_id, xxh3_64(seed.as_bytes()));
+        self.store.set_token(&self.scope, &token)?;
+        let changes = Changes { token: Some(token.clone()), ..Changes::default() };
+        self.cache.commit(&changes).map_err(|error| GraphError::Unavailable(error.to_string()))?;
+        self.token = Some(token);
+        Ok(())
+    }
+
+    /// Keeps what is known, once the graph has safely got all of it.
+    pub(super) fn commit(&mut self) -> Result<(), JobError> {
+        self.store.flush().map_err(graph_error)?;
+        self.cache.commit(&self.changes).map_err(state_error)?;
+        self.changes = Changes::default();
+        Ok(())
+    }
+
+    fn commit_last(&mut self) -> Result<(), JobError> {
+        if self.full {
+            self.changes.full_scan_at = Some(self.now);
+        }
+        // Also without a write a full comparison has proved the two sides to be in step.
+        if self.token.is_some() || self.full {
+            self.store.flush().map_err(graph_error)?;
+            self.change_token("end").map_err(graph_error)?;
+        }
+        self.commit()
+    }
+
+    pub(super) fn warn(&mut self, line: String) {
+        self.stats.warnings += 1;
+        self.faults.push(format!("warning: {line}"));
+    }
+
+    pub(super) fn error(&mut self, line: String) {
+        self.stats.errors += 1;
+        self.faults.push(format!("error: {line}"));
+    }
+
+    pub(super) fn explain(&mut self, line: String) {
+        self.ctx.progress.line(&line);
+        self.explained.push(line);
+    }
+
+    pub(super) fn gone(&mut self) -> Vec<VaultPath> {
+        std::mem::take(&mut self.comparison.gone)
+    }
+
+    pub(super) fn into_report(self) -> RunReport {
+        let mut report = self.stats.report();
+        report.faults = self.faults;
+        report.explained = self.explained;
+        report
+    }
+}
+
+/// The path of a file as the graph stores it; a name that is not UTF-8 is stored escaped.
+fn place(root: &Path, path: &VaultPath) -> String {
+    match path.below(root).to_str() {
+        Some(place) => place.to_owned(),
+        None => format!("{}/{path}", root.display()),
+    }
+}
+
+/// Whether `path` is `folder` or lies below it; the empty folder is the vault itself.
+pub(super) fn is_below(path: &VaultPath, folder: &Path) -> bool {
+    path.as_path().starts_with(folder) || folder.as_os_str().is_empty() || folder == Path::new(".")
+}

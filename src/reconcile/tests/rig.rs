@@ -1,0 +1,157 @@
+//! A vault in a temporary folder, a graph in memory, and a clock that stands still until it is moved.
+
+use std::fs;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::block::BlockId;
+use crate::clock::{Clock, ManualClock, SystemClock};
+use crate::config::{JobName, VaultConfig};
+use crate::graph::GraphStore;
+use crate::graph::{MemoryStore, Moment, Node};
+use crate::job::{
+    CancelToken, JobError, NoProgress, RunContext, RunId, RunOptions, RunReport, Trigger,
+};
+use crate::reconcile::{OnMissing, SyncSettings, sync_vault};
+use crate::vault::{ParseOptions, StatCache};
+
+pub(crate) struct Rig {
+    pub(crate) dir: tempfile::TempDir,
+    pub(crate) clock: Arc<ManualClock>,
+    pub(crate) store: MemoryStore,
+    pub(crate) settings: SyncSettings,
+    writes: Arc<AtomicU64>,
+}
+
+impl Rig {
+    /// An empty vault without tiers. The clock runs an hour ahead of the file system's, so that what was just written
+    /// is old: a test that needs it young moves the clock.
+    pub(crate) fn new() -> Rig {
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path().join("vault");
+        fs::create_dir(&root).unwrap();
+        let store = MemoryStore::new();
+        let writes = Arc::new(AtomicU64::new(0));
+        let counter = Arc::clone(&writes);
+        store.meddle(Box::new(move |moment, _| {
+            if let Moment::AfterApply(changes) = moment {
+                counter.fetch_add(changes.len() as u64, Ordering::Relaxed);
+            }
+            Ok(())
+        }));
+        let settings = SyncSettings {
+            vault: VaultConfig { root, tiers: [None, None, None] },
+            parse: ParseOptions::default(),
+            follow_links: false,
+            threads: 2,
+            rehash_after: None,
+            on_missing: OnMissing::Archive,
+            archive_after: Duration::from_secs(600),
+            full_scan: None,
+            write_back: false,
+        };
+        let clock = Arc::new(ManualClock::at(SystemClock.now() + chrono::TimeDelta::hours(1)));
+        Rig { dir, clock, store, settings, writes }
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.settings.vault.root.join(name)
+    }
+
+    pub(crate) fn file(&self, name: &str, text: impl AsRef<[u8]>) {
+        let path = self.path(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    }
+
+    pub(crate) fn remove(&self, name: &str) {
+        fs::remove_file(self.path(name)).unwrap();
+    }
+
+    pub(crate) fn rename(&self, from: &str, to: &str) {
+        fs::create_dir_all(self.path(to).parent().unwrap()).unwrap();
+        fs::rename(self.path(from), self.path(to)).unwrap();
+    }
+
+    pub(crate) fn lose_local_state(&self) {
+        let _ = fs::remove_dir_all(self.dir.path().join("state"));
+    }
+
+    pub(crate) fn minutes_pass(&self, minutes: u64) {
+        self.clock.advance(Duration::from_secs(60 * minutes));
+    }
+
+    pub(crate) fn sync(&self) -> RunReport {
+        self.sync_with(RunOptions::default()).unwrap()
+    }
+
+    pub(crate) fn sync_with(&self, options: RunOptions) -> Result<RunReport, JobError> {
+        self.sync_into(&self.store, options)
+    }
+
+    pub(crate) fn sync_into(
+        &self,
+        store: &dyn GraphStore,
+        options: RunOptions,
+    ) -> Result<RunReport, JobError> {
+        let job = JobName::new("vault_sync");
+        let now = self.clock.now();
+        let run_id = RunId::new(&job, now);
+        let ctx = RunContext {
+            run_id: &run_id,
+            job: &job,
+            trigger: Trigger::Manual,
+            scheduled_for: now,
+            attempt: 1,
+            clock: &*self.clock,
+            cancel: CancelToken::new(),
+            options,
+            progress: &NoProgress,
+        };
+        let state = self.dir.path().join("state");
+        let open = if options.dry_run { StatCache::open_read_only } else { StatCache::open };
+        let mut cache = open(&state, &self.settings.vault.root, now).unwrap();
+        sync_vault(&self.settings, store, &mut cache, &ctx)
+    }
+
+    pub(crate) fn node(&self, id: &str) -> Node {
+        self.find(id).unwrap_or_else(|| panic!("no node {id}"))
+    }
+
+    pub(crate) fn find(&self, id: &str) -> Option<Node> {
+        self.store.edit(|nodes| nodes.get(&BlockId::new(id)).cloned())
+    }
+
+    /// The file of a node, relative to the vault.
+    pub(crate) fn home(&self, id: &str) -> String {
+        let file = self.node(id).source_file.unwrap();
+        file.strip_prefix(self.settings.vault.root.to_str().unwrap())
+            .unwrap()
+            .trim_start_matches('/')
+            .to_owned()
+    }
+
+    /// How many changes were sent to the graph since this was last asked.
+    pub(crate) fn writes(&self) -> u64 {
+        self.writes.swap(0, Ordering::Relaxed)
+    }
+}
+
+/// Reads counters of a report.
+pub(crate) trait Counts {
+    fn count(&self, name: &str) -> u64;
+}
+
+impl Counts for RunReport {
+    fn count(&self, name: &str) -> u64 {
+        match self.stats.get(name) {
+            Some(Value::Bool(flag)) => u64::from(*flag),
+            Some(value) => value.as_u64().unwrap(),
+            None => panic!("no statistic {name}"),
+        }
+    }
+}
