@@ -20,14 +20,13 @@ use super::raw::{self, Maybe, Raw};
 use super::value::flag_word;
 use super::{
     CommandSpec, Config, JobName, JobSpec, Lines, Overrides, RetryPolicy, RunPolicy,
-    SchedulerConfig, VaultConfig, file,
+    SchedulerConfig, VAULT_SYNC, VaultConfig, file,
 };
 use crate::schedule::{Schedule, parse_zone};
 
 const VAULT: &str = "/vault";
 const TIERS: [&str; 3] = ["conversations", "summaries", "concepts"];
 const TIER_KEYS: [&str; 3] = ["paths.tier1", "paths.tier2", "paths.tier3"];
-const VAULT_SYNC: &str = "vault_sync";
 const VAULT_SYNC_CRON: &str = "*/30 * * * *";
 const VAULT_SYNC_DESCRIPTION: &str = "Sync vault files with knowledge graph";
 const CRON: &str = "0 2 * * *";

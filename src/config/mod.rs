@@ -41,6 +41,9 @@ pub use value::{duration_of, parse_duration, suggestion};
 /// The configuration file this program comes with: every setting with its meaning and its default.
 pub const SHIPPED_FILE: &str = include_str!("../../settings/aclarai.config.yaml");
 
+/// The one job that is there whether or not the file names it.
+const VAULT_SYNC: &str = "vault_sync";
+
 /// Where Bolt listens unless told otherwise.
 const BOLT_PORT: u16 = 7687;
 

@@ -9,12 +9,12 @@ use std::time::Duration;
 
 use serde_yaml::{Mapping, Value};
 
-use super::Overlap;
 use super::error::ConfigErrors;
 use super::given::{Findings, Given, Origin};
 use super::lines::Duplicate;
 use super::value::{self, shown, shown_key, shown_shape, suggestion};
 use super::yaml::{Parsed, fault_of_file, merged, parse};
+use super::{Overlap, VAULT_SYNC};
 
 /// A value that may be given; `null` is the same as not given.
 pub(super) type Maybe<T> = Option<Given<T>>;
@@ -292,7 +292,7 @@ fn jobs(mut section: Section<'_>) -> BTreeMap<String, Job> {
     for key in names {
         match checked_name(&key) {
             Ok(name) => {
-                let job = job(section.section(name, JOB_KEYS));
+                let job = job(name, section.section(name, JOB_KEYS));
                 jobs.insert(name.to_owned(), job);
             }
             Err(message) => {
@@ -322,7 +322,7 @@ fn checked_name(key: &Value) -> Result<&str, &'static str> {
     }
 }
 
-fn job(mut section: Section<'_>) -> Job {
+fn job(name: &str, mut section: Section<'_>) -> Job {
     let mut job = Job {
         enabled: section.maybe("enabled", value::flag),
         manual_only: section.maybe("manual_only", value::flag),
@@ -336,10 +336,16 @@ fn job(mut section: Section<'_>) -> Job {
         policy: policy(&mut section),
         params: Mapping::new(),
     };
+    // Whether a parameter is right is for the job to say, except that the built-in one is known to have none like these.
+    let takes_any = name != VAULT_SYNC || job.kind.is_some() || job.command.is_some();
     for key in section.unknown_keys() {
-        if let Some(meant) = suggestion(&key, JOB_KEYS.iter().copied()) {
+        let Some(meant) = suggestion(&key, JOB_KEYS.iter().copied()) else { continue };
+        let at = Origin::Key(section.path_of(&key));
+        if takes_any {
             let message = format!("taken as a parameter of the job: did you mean {meant}?");
-            section.findings.warn(&Origin::Key(section.path_of(&key)), None, message);
+            section.findings.warn(&at, None, message);
+        } else {
+            section.findings.fault(&at, None, no_such_setting(meant));
         }
     }
     job.params = section.left;
@@ -465,7 +471,7 @@ impl Section<'_> {
     fn refuse_unknown(self) {
         for key in self.unknown_keys() {
             let message = match suggestion(&key, self.known.iter().copied()) {
-                Some(meant) => format!("there is no such setting: did you mean {meant}?"),
+                Some(meant) => no_such_setting(meant),
                 None => format!("there is no such setting; there are {}", self.known.join(", ")),
             };
             self.findings.fault(&Origin::Key(self.path_of(&key)), None, message);
@@ -482,6 +488,10 @@ impl Section<'_> {
             }
         }
     }
+}
+
+fn no_such_setting(meant: &str) -> String {
+    format!("there is no such setting: did you mean {meant}?")
 }
 
 /// Whether a path lies where settings are read; elsewhere a key given twice is the other services' business.

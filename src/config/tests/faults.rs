@@ -141,6 +141,14 @@ fn an_unknown_key_of_ours_is_refused() {
          job_defaults, jobs (c.yaml:4)",
         ],
     );
+    // A job's own parameters are the job's business, but this is none of vault_sync.
+    case(
+        "scheduler: {jobs: {vault_sync: {enabeld: true, on_missing: x, colour: red}}}",
+        &[
+            "scheduler.jobs.vault_sync.enabeld: there is no such setting: did you mean enabled? (c.yaml:1)",
+        ],
+    );
+    assert!(read("scheduler: {jobs: {vault_sync: {enabeld: true, command: [x]}}}", &[]).is_ok());
     case(
         "scheduler: {job_defaults: {enabled: true, 5: 6}}",
         &[
