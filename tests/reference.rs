@@ -1,0 +1,66 @@
+//! `docs/configuration.md` and the shipped configuration say the truth about the parameters of `vault_sync`. What they
+//! say about all other settings is held true beside the code that reads those.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+use std::sync::Arc;
+
+use aclarai_scheduler::clock::SystemClock;
+use aclarai_scheduler::config::{self, Config, Env, JobName, Overrides, SHIPPED_FILE};
+use aclarai_scheduler::job::BuildError;
+use aclarai_scheduler::jobs::Deps;
+use aclarai_scheduler::jobs::vault_sync::VaultSync;
+
+const REFERENCE: &str = include_str!("../docs/configuration.md");
+
+/// Key and default of each row of the parameter table: the one table without a column for variables.
+fn rows() -> Vec<(&'static str, &'static str)> {
+    let cells = |line: &'static str| -> Vec<&str> {
+        line.split('|').map(|cell| cell.trim().trim_matches('`')).collect()
+    };
+    let table = REFERENCE.lines().filter(|line| line.starts_with("| `")).map(cells);
+    table.filter(|cells| cells.len() == 6).map(|cells| (cells[1], cells[3])).collect()
+}
+
+fn vault_sync_with(parameters: &str) -> Result<VaultSync, BuildError> {
+    let yaml = format!("scheduler: {{jobs: {{vault_sync: {{{parameters}}}}}}}");
+    let env = Env::new("/nowhere", [("HOME", "/home/me")]);
+    let config = config::from_text(&yaml, "c.yaml", &Overrides::default(), &env).unwrap();
+    let Config { vault, graph, retries, state_dir, scheduler, .. } = config;
+    let clock = Arc::new(SystemClock);
+    let deps = Deps { vault, graph, retries, state_dir, clock, supervisor: "/bin/false".into() };
+    VaultSync::from_spec(&scheduler.jobs[&JobName::new("vault_sync")], deps)
+}
+
+#[track_caller]
+fn settings(parameters: &str) -> String {
+    format!("{:?}", vault_sync_with(parameters).unwrap().settings())
+}
+
+#[test]
+fn every_parameter_of_vault_sync_in_the_reference_has_the_default_it_says() {
+    assert_eq!(rows().len(), 7);
+    for (key, default) in rows() {
+        assert_eq!(settings(&format!("{key}: {default}")), settings(""), "{key}: {default}");
+        let refused = vault_sync_with(&format!("{key}: [[]]")).unwrap_err();
+        assert!(
+            matches!(&refused, BuildError::BadParameter { key: named, message } if named == key && !message.contains("unknown")),
+            "{key}: {refused}"
+        );
+    }
+}
+
+#[test]
+fn every_parameter_of_vault_sync_is_in_the_reference_and_in_the_shipped_file() {
+    let refused = vault_sync_with("no_such_parameter: 1").unwrap_err().to_string();
+    let (_, known) = refused.split_once("takes ").unwrap();
+    let documented: Vec<&str> = rows().into_iter().map(|(key, _)| key).collect();
+    assert_eq!(known, documented.join(", "));
+    for (key, _) in rows() {
+        let line =
+            SHIPPED_FILE.lines().find_map(|line| line.trim().strip_prefix(&format!("# {key}: ")));
+        let (default, _) =
+            line.unwrap_or_else(|| panic!("{key} is not shipped")).split_once("  #").unwrap();
+        assert_eq!(settings(&format!("{key}: {default}")), settings(""), "{key}: {default}");
+    }
+}
