@@ -14,6 +14,11 @@ use aclarai_scheduler::graph::{
     Applied, Change, Conflict, Content, Facts, GraphStore, Interrupt, MemoryStore, Purge,
     SqliteStore, StoredBlock, Write,
 };
+#[cfg(feature = "neo4j")]
+use aclarai_scheduler::{
+    clock::SystemClock,
+    config::{GraphConfig, Neo4jConfig, RetryPolicy},
+};
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::{Value, json};
 
@@ -164,6 +169,116 @@ impl Graph for Sqlite {
     }
 }
 
+/// Blocks on the server at `ACLARAI_TEST_NEO4J_URI`, which holds one graph: tests take turns.
+#[cfg(feature = "neo4j")]
+struct Neo4j {
+    config: Neo4jConfig,
+    runtime: tokio::runtime::Runtime,
+    server: neo4rs::Graph,
+    _turn: std::sync::MutexGuard<'static, ()>,
+}
+
+#[cfg(feature = "neo4j")]
+impl Neo4j {
+    /// An empty graph beside the indexes that other services have on it; `None` where no server is named.
+    fn start() -> Option<Neo4j> {
+        static TURN: std::sync::Mutex<()> = std::sync::Mutex::new(());
+        let turn = TURN.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let Ok(uri) = std::env::var("ACLARAI_TEST_NEO4J_URI") else {
+            static SAID: std::sync::Once = std::sync::Once::new();
+            // Past the test harness, which would swallow it.
+            SAID.call_once(|| {
+                let text =
+                    b"skipped: Neo4j, as ACLARAI_TEST_NEO4J_URI is not set (tests/neo4j start)\n";
+                std::io::Write::write_all(&mut std::io::stderr(), text).unwrap();
+            });
+            return None;
+        };
+        let config = Neo4jConfig {
+            uri,
+            database: "neo4j".to_owned(),
+            tls_ca: None,
+            user: std::env::var("NEO4J_USER").unwrap_or("neo4j".to_owned()),
+            password: std::env::var("NEO4J_PASSWORD").ok(),
+        };
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let password = config.password.clone().unwrap_or_default();
+        let server = neo4rs::Graph::new(&*config.uri, &*config.user, password).unwrap();
+        let graph = Neo4j { config, runtime, server, _turn: turn };
+        for statement in [
+            "MATCH (n) DETACH DELETE n",
+            "CREATE INDEX block_text_index IF NOT EXISTS FOR (b:Block) ON (b.text)",
+            "CREATE INDEX block_hash_index IF NOT EXISTS FOR (b:Block) ON (b.hash)",
+        ] {
+            graph.run(neo4rs::query(statement));
+        }
+        Some(graph)
+    }
+
+    fn run(&self, query: neo4rs::Query) {
+        self.runtime.block_on(self.server.run(query)).unwrap();
+    }
+}
+
+#[cfg(feature = "neo4j")]
+impl Graph for Neo4j {
+    fn open(&self) -> Box<dyn GraphStore> {
+        let config = GraphConfig::Neo4j(self.config.clone());
+        // Two writers at once may meet in a deadlock, which is for trying again.
+        aclarai_scheduler::graph::open(
+            &config,
+            RetryPolicy::default(),
+            never(),
+            Arc::new(SystemClock),
+        )
+        .unwrap()
+    }
+
+    fn edit(&self, id: &str, properties: Value) {
+        // A JSON literal is a Cypher literal.
+        let set = |(name, value): (&String, &Value)| format!("SET b.{name} = {value}");
+        let set: Vec<String> = properties.as_object().unwrap().iter().map(set).collect();
+        let query = format!("MERGE (b:Block {{id: $id}}) {}", set.join(" "));
+        self.run(neo4rs::query(&query).param("id", id));
+    }
+
+    fn delete(&self, id: &str) {
+        self.run(neo4rs::query("MATCH (b:Block {id: $id}) DETACH DELETE b").param("id", id));
+    }
+
+    fn node(&self, id: &str) -> Option<BTreeMap<String, Value>> {
+        let query = "MATCH (b:Block {id: $id}) RETURN b {.*, last_updated: toString(b.last_updated), \
+                     archived_at: toString(b.archived_at)} AS node";
+        let mut rows: Vec<BTreeMap<String, Value>> = self.runtime.block_on(async {
+            let query = neo4rs::query(query).param("id", id);
+            let mut stream = self.server.execute(query).await.unwrap();
+            let mut rows = Vec::new();
+            while let Some(row) = stream.next().await.unwrap() {
+                rows.push(row.get("node").unwrap());
+            }
+            rows
+        });
+        assert!(rows.len() <= 1, "{id} has several nodes");
+        let node = rows.pop()?;
+        Some(present(node.iter().map(|(name, value)| {
+            let value = match (name.as_str(), value) {
+                ("last_updated" | "archived_at", Value::String(text)) => {
+                    assert!(text.ends_with('Z'), "{name} is a zoned datetime in UTC: {text}");
+                    json!(text.parse::<DateTime<Utc>>().unwrap())
+                }
+                _ => value.clone(),
+            };
+            (name.as_str(), value)
+        })))
+    }
+
+    fn relate(&self, id: &str) -> bool {
+        let query = "MATCH (b:Block {id: $id}) CREATE (:Claim)-[:ORIGINATES_FROM]->(b)";
+        self.run(neo4rs::query(query).param("id", id));
+        true
+    }
+}
+
 fn present<'a>(properties: impl IntoIterator<Item = (&'a str, Value)>) -> BTreeMap<String, Value> {
     properties
         .into_iter()
@@ -236,6 +351,7 @@ fn stale(id: &str) -> Applied {
 
 fn a_new_block_has_all_its_properties(graph: &dyn Graph) {
     let store = graph.open();
+    assert!(store.is_empty().unwrap());
     assert_eq!(find(&*store, "blk_1"), None);
     let stored = write(&*store, "blk_1", Write::Content(content("one")), noon());
     assert_eq!(stored.hash.as_deref(), Some(&*hash("one").to_string()));
@@ -253,6 +369,7 @@ fn a_new_block_has_all_its_properties(graph: &dyn Graph) {
         ("tier", json!(1)),
     ]);
     assert_eq!(graph.node("blk_1"), Some(expected));
+    assert!(!store.is_empty().unwrap());
 }
 
 fn a_stub_is_filled(graph: &dyn Graph) {
@@ -631,6 +748,7 @@ fn tokens_stay_under_their_scope(graph: &dyn Graph) {
     let mut blocks = 0;
     reopened.for_each(&mut |_, _| blocks += 1).unwrap();
     assert_eq!(blocks, 0, "a token is no block");
+    assert!(reopened.is_empty().unwrap());
 }
 
 fn what_was_written_is_there_for_the_next_run(graph: &dyn Graph) {
@@ -664,6 +782,14 @@ macro_rules! conformance {
         }
         mod sqlite {
             $(#[test] fn $case() { super::$case(&super::Sqlite(tempfile::tempdir().unwrap())) })*
+        }
+        #[cfg(feature = "neo4j")]
+        mod neo4j {
+            $(#[test] fn $case() {
+                if let Some(graph) = super::Neo4j::start() {
+                    super::$case(&graph)
+                }
+            })*
         }
     };
 }

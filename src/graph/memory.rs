@@ -190,6 +190,12 @@ impl GraphStore for MemoryStore {
         Ok(())
     }
 
+    fn is_empty(&self) -> Result<bool, GraphError> {
+        let mut inner = self.inner();
+        inner.meddle(Moment::BeforeRead)?;
+        Ok(inner.nodes.is_empty())
+    }
+
     fn flush(&self) -> Result<(), GraphError> {
         self.inner().meddle(Moment::BeforeOther)
     }

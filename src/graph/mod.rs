@@ -7,6 +7,8 @@
 //! for one run and dropped after it: an idle daemon holds no connection, no cache and no runtime.
 
 mod memory;
+#[cfg(feature = "neo4j")]
+mod neo4j;
 mod sqlite;
 mod wrap;
 
@@ -18,9 +20,11 @@ use chrono::{DateTime, Utc};
 
 use crate::block::{BlockId, ContentHash, Tier};
 use crate::clock::Clock;
-use crate::config::{GraphConfig, RetryPolicy};
+use crate::config::{GraphConfig, Neo4jConfig, RetryPolicy};
 
 pub use memory::{Meddler, MemoryStore, Moment, Node};
+#[cfg(feature = "neo4j")]
+pub use neo4j::Neo4jStore;
 pub use sqlite::SqliteStore;
 pub use wrap::{DryRun, Patience, Retrying};
 
@@ -38,7 +42,7 @@ pub fn open(
             let store = patience.insist(|| SqliteStore::open(path, patience.interrupt()))?;
             Ok(Box::new(Retrying::new(store, patience)))
         }
-        GraphConfig::Neo4j(_) => Err(without_neo4j()),
+        GraphConfig::Neo4j(config) => open_neo4j(config, true, patience),
     }
 }
 
@@ -58,8 +62,31 @@ pub fn open_dry(
         GraphConfig::Embedded { .. } => {
             Ok(Box::new(DryRun::new(open(config, retries, interrupt, clock)?)))
         }
-        GraphConfig::Neo4j(_) => Err(without_neo4j()),
+        GraphConfig::Neo4j(config) => {
+            let store = open_neo4j(config, false, Patience::new(retries, interrupt, clock))?;
+            Ok(Box::new(DryRun::new(store)))
+        }
     }
+}
+
+#[cfg(feature = "neo4j")]
+fn open_neo4j(
+    config: &Neo4jConfig,
+    may_create: bool,
+    patience: Patience,
+) -> Result<Box<dyn GraphStore>, GraphError> {
+    let open = || Neo4jStore::open(config, may_create, patience.interrupt(), patience.clock());
+    let store = patience.insist(open)?;
+    Ok(Box::new(Retrying::new(store, patience)))
+}
+
+#[cfg(not(feature = "neo4j"))]
+fn open_neo4j(_: &Neo4jConfig, _: bool, _: Patience) -> Result<Box<dyn GraphStore>, GraphError> {
+    Err(GraphError::Unavailable(
+        "databases.graph: this program was built without Neo4j: build it with the feature neo4j, or set \
+         databases.graph to embedded"
+            .to_owned(),
+    ))
 }
 
 /// What `check` says about the configured store: each thing a sync needs of it, and what to do where it is not so.
@@ -86,14 +113,6 @@ pub fn check(
 /// Whether there is surely no file: one that cannot be looked at is for opening to complain about.
 fn is_missing(path: &Path) -> bool {
     matches!(path.try_exists(), Ok(false))
-}
-
-fn without_neo4j() -> GraphError {
-    GraphError::Unavailable(
-        "databases.graph: this program was built without Neo4j: build it with the feature neo4j, or set \
-         databases.graph to embedded"
-            .to_owned(),
-    )
 }
 
 /// What the graph holds for one block, as far as decisions are taken on it. Texts are never fetched.
@@ -321,6 +340,10 @@ pub trait GraphStore: Send + Sync {
     /// Visits every block in no particular order, stubs and archived ones included.
     fn for_each(&self, visit: &mut dyn FnMut(BlockId, StoredBlock)) -> Result<(), GraphError>;
 
+    /// Whether there is no block at all. A first sync need not look anything up then: should somebody make a block
+    /// meanwhile, [`apply`](GraphStore::apply) finds it.
+    fn is_empty(&self) -> Result<bool, GraphError>;
+
     /// Returns once everything applied so far survives a power cut.
     fn flush(&self) -> Result<(), GraphError>;
 
@@ -353,6 +376,10 @@ impl<S: GraphStore + ?Sized> GraphStore for Box<S> {
 
     fn for_each(&self, visit: &mut dyn FnMut(BlockId, StoredBlock)) -> Result<(), GraphError> {
         (**self).for_each(visit)
+    }
+
+    fn is_empty(&self) -> Result<bool, GraphError> {
+        (**self).is_empty()
     }
 
     fn flush(&self) -> Result<(), GraphError> {

@@ -293,6 +293,12 @@ impl GraphStore for SqliteStore {
         if stopped { Err(GraphError::Cancelled) } else { Ok(()) }
     }
 
+    fn is_empty(&self) -> Result<bool, GraphError> {
+        self.read(|connection| {
+            connection.query_row("SELECT NOT EXISTS (SELECT 1 FROM blocks)", [], |row| row.get(0))
+        })
+    }
+
     fn flush(&self) -> Result<(), GraphError> {
         if !self.unsynced.swap(false, Ordering::AcqRel) {
             return Ok(());

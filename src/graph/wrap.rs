@@ -38,6 +38,11 @@ impl Patience {
         Arc::clone(&self.interrupt)
     }
 
+    /// The clock it waits by.
+    pub fn clock(&self) -> Arc<dyn Clock> {
+        Arc::clone(&self.clock)
+    }
+
     /// Tries until it works, fails for good, or all attempts are used up; the last fault is the answer then.
     pub fn insist<T>(
         &self,
@@ -85,15 +90,20 @@ impl<S: GraphStore> Retrying<S> {
         Retrying { store, patience }
     }
 
-    /// Sends one batch until it is answered. After an answer that may have been lost, rows found stale are looked at:
-    /// those that are just what the change wanted were written by the try whose answer was lost, so they are done.
-    fn send(&self, changes: &[Change], at: DateTime<Utc>) -> Result<Applied, GraphError> {
+    /// Sends one batch until it is answered. Where an answer may have been lost (`in_doubt`, or a second try), rows
+    /// found stale are looked at: those that are just what the change wanted were written by us, so they are done.
+    fn send(
+        &self,
+        changes: &[Change],
+        at: DateTime<Utc>,
+        in_doubt: bool,
+    ) -> Result<Applied, GraphError> {
         let tries = Cell::new(0);
         let mut applied = self.patience.insist(|| {
             tries.set(tries.get() + 1);
             self.store.apply(changes, at)
         })?;
-        if tries.get() > 1 && !applied.stale.is_empty() {
+        if (in_doubt || tries.get() > 1) && !applied.stale.is_empty() {
             let wanted: HashMap<&BlockId, &Change> =
                 changes.iter().map(|change| (&change.id, change)).collect();
             let found = self.lookup(&applied.stale)?;
@@ -115,7 +125,8 @@ impl<S: GraphStore> GraphStore for Retrying<S> {
         // Parts still to be sent, the next one last.
         let mut parts = vec![changes];
         while let Some(part) = parts.pop() {
-            match self.send(part, at) {
+            // Of a rejected batch a store may have written some: each half of it is in doubt.
+            match self.send(part, at, part.len() < changes.len()) {
                 Ok(applied) => {
                     done.stale.extend(applied.stale);
                     done.rejected.extend(applied.rejected);
@@ -149,6 +160,10 @@ impl<S: GraphStore> GraphStore for Retrying<S> {
                 answer => answer.map(Ok),
             }
         })?
+    }
+
+    fn is_empty(&self) -> Result<bool, GraphError> {
+        self.patience.insist(|| self.store.is_empty())
     }
 
     fn flush(&self) -> Result<(), GraphError> {
@@ -198,6 +213,10 @@ impl<S: GraphStore> GraphStore for DryRun<S> {
 
     fn for_each(&self, visit: &mut dyn FnMut(BlockId, StoredBlock)) -> Result<(), GraphError> {
         self.0.for_each(visit)
+    }
+
+    fn is_empty(&self) -> Result<bool, GraphError> {
+        self.0.is_empty()
     }
 
     fn flush(&self) -> Result<(), GraphError> {
@@ -390,6 +409,9 @@ mod tests {
                 }
                 *broken = true;
                 Err(GraphError::Transient("connection reset".to_owned()))
+            }
+            fn is_empty(&self) -> Result<bool, GraphError> {
+                self.0.is_empty()
             }
             fn flush(&self) -> Result<(), GraphError> {
                 self.0.flush()

@@ -1,0 +1,197 @@
+//! What an error of the driver or the server means for a caller, and what a person can do about it.
+//!
+//! The server's codes and the driver's variants are sorted here once; everything else in this room asks only for the
+//! [`Verdict`].
+
+use std::any::Any;
+use std::time::Duration;
+
+use neo4rs::{DeError, Error};
+
+/// What to do about an error.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Verdict {
+    /// Send it again: the server is busy, or two transactions met.
+    Retry,
+    /// Connect anew, then send it again: the connection is gone, or leads to the wrong server.
+    Reconnect,
+    /// Two writers made the same node at once: sent again, it finds the other's.
+    Race,
+    /// It asks too much of the server at once: send less of it.
+    TooMuch,
+    /// Something in it cannot be stored: find the row.
+    Data,
+    /// A person must mend it first.
+    Person,
+}
+
+/// An error, sorted, with the cause and the remedy in words.
+#[derive(Clone, Debug)]
+pub(super) struct Fault {
+    /// What to do.
+    pub(super) verdict: Verdict,
+    /// Cause and remedy.
+    pub(super) message: String,
+}
+
+const CHECK_ADDRESS: &str = "check that the server is up and that databases.neo4j.uri, or NEO4J_HOST and NEO4J_BOLT_PORT, is its address";
+const CHECK_PASSWORD: &str = "check NEO4J_USER and NEO4J_PASSWORD";
+const CHECK_TLS: &str =
+    "if the server wants TLS, write bolt+s:// or neo4j+s:// in databases.neo4j.uri";
+
+impl Fault {
+    fn new(verdict: Verdict, message: impl Into<String>) -> Fault {
+        Fault { verdict, message: message.into() }
+    }
+
+    /// No answer within the time we give it.
+    pub(super) fn silence(limit: Duration) -> Fault {
+        Fault::new(
+            Verdict::Reconnect,
+            format!("no answer for {} s: {CHECK_ADDRESS}", limit.as_secs()),
+        )
+    }
+
+    /// The driver panicked.
+    pub(super) fn panicked(panic: &(dyn Any + Send)) -> Fault {
+        let text = panic.downcast_ref::<String>().map(String::as_str);
+        let text =
+            text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("no reason given");
+        Fault::new(Verdict::Reconnect, format!("the driver gave up: {text}"))
+    }
+
+    /// The answer is not what was asked for.
+    pub(super) fn unreadable(error: &DeError) -> Fault {
+        Fault::new(Verdict::Person, format!("cannot read the answer: {error}"))
+    }
+
+    /// Sorts an error.
+    pub(super) fn of(error: &Error) -> Fault {
+        use Verdict::{Data, Person, Reconnect};
+        match error {
+            Error::Neo4j(error) => of_server(error.code(), error.message()),
+            Error::RoutingTableError((code, message)) => of_server(code, message),
+            Error::AuthenticationError(message) => {
+                Fault::new(Person, format!("not let in: {message}: {CHECK_PASSWORD}"))
+            }
+            Error::IOError { detail } => of_io(detail),
+            Error::ProtocolMismatch(_) => Fault::new(
+                Person,
+                format!(
+                    "this is not a Bolt port: {error}: {CHECK_ADDRESS} (Bolt is on 7687, HTTP on 7474)"
+                ),
+            ),
+            Error::UnsupportedVersion(..) => Fault::new(
+                Person,
+                format!("{error}: a server that speaks Bolt 4.4 is needed, as Neo4j 4.4 and 5 do"),
+            ),
+            Error::UrlParseError(_)
+            | Error::UnsupportedScheme(_)
+            | Error::InvalidDnsName(_)
+            | Error::InvalidConfig => Fault::new(
+                Person,
+                format!(
+                    "{error}: databases.neo4j.uri is bolt://HOST:PORT or neo4j://HOST:PORT, with +s for TLS or +ssc \
+                     for TLS without a check of the certificate"
+                ),
+            ),
+            Error::StringTooLong
+            | Error::MapTooBig
+            | Error::BytesTooBig
+            | Error::ListTooLong
+            | Error::WriteError(_) => Fault::new(Data, error.to_string()),
+            Error::ConnectionTimedOut => Fault::new(Reconnect, format!("{error}: {CHECK_ADDRESS}")),
+            Error::ServerUnavailableError(_) | Error::RoutingTableRefreshFailed(_) => {
+                Fault::new(Reconnect, format!("{error}: {CHECK_ADDRESS}"))
+            }
+            // Whatever else: an answer that makes no sense, a connection out of step. A new connection is a new start.
+            _ => Fault::new(Reconnect, error.to_string()),
+        }
+    }
+}
+
+/// Sorts an error of the server's by its code, `Neo.Class.Category.Title`.
+fn of_server(code: &str, message: &str) -> Fault {
+    use Verdict::*;
+    let mut parts = code.split('.').skip(1);
+    let [class, category, title] = [(); 3].map(|()| parts.next().unwrap_or_default());
+    let (verdict, remedy) = match (class, category, title) {
+        (_, _, "MemoryPoolOutOfMemoryError" | "OutOfMemoryError" | "StackOverFlowError") => {
+            (TooMuch, "give the server more memory")
+        }
+        // The server's own limit, which we ask for with each statement; half of it may be done in time.
+        (_, "Transaction", "TransactionTimedOut" | "TransactionTimedOutClientConfiguration") => {
+            (TooMuch, "the server is too slow for it, or another transaction holds a lock")
+        }
+        ("TransientError", ..) => (Retry, ""),
+        ("ClientError", "Transaction", "Terminated" | "LockClientStopped") => (Retry, ""),
+        ("ClientError", "Security", "AuthorizationExpired") => (Reconnect, ""),
+        ("ClientError", "Security", "Forbidden") => {
+            (Person, "let an administrator grant NEO4J_USER reading and writing in this database")
+        }
+        ("ClientError", "Security", _) => (Person, CHECK_PASSWORD),
+        ("ClientError", "Cluster", "NotALeader") => {
+            (Reconnect, "write neo4j:// in databases.neo4j.uri for a cluster")
+        }
+        ("ClientError", "General", "ForbiddenOnReadOnlyDatabase") => (
+            Reconnect,
+            "let an administrator make the database writable, or write neo4j:// in databases.neo4j.uri for a cluster",
+        ),
+        ("ClientError", "Cluster", _) => (Reconnect, ""),
+        ("ClientError", "Database", "DatabaseNotFound") => (
+            Person,
+            "databases.neo4j.database must be a database of the server; its first one is named neo4j",
+        ),
+        ("ClientError", "Database" | "Request" | "Procedure", _) => (Person, ""),
+        ("ClientError", "Statement", "SyntaxError") => {
+            (Person, "the server must be Neo4j 4.4 or 5")
+        }
+        ("ClientError", "Statement", "AccessMode") => (Reconnect, ""),
+        ("ClientError", "Schema", "ConstraintValidationFailed") => (Race, ""),
+        ("ClientError", ..) | ("DatabaseError", "Statement", "ExecutionFailed") => (Data, ""),
+        ("DatabaseError", ..) => (Retry, "look into the server's log"),
+        _ => (Reconnect, ""),
+    };
+    let message = message.trim_end_matches(['.', '\n', ' ']);
+    let remedy = if remedy.is_empty() { String::new() } else { format!(": {remedy}") };
+    Fault::new(verdict, format!("{message} ({code}){remedy}"))
+}
+
+/// Sorts a failure of the system's: no connection, or none that is safe.
+fn of_io(error: &std::io::Error) -> Fault {
+    use std::io::ErrorKind;
+    let message = error.to_string();
+    match error.kind() {
+        ErrorKind::UnexpectedEof | ErrorKind::ConnectionReset | ErrorKind::BrokenPipe => {
+            Fault::new(
+                Verdict::Reconnect,
+                format!("the server closed the connection: {message}: {CHECK_TLS}"),
+            )
+        }
+        // So the TLS library reports everything it dislikes.
+        ErrorKind::InvalidData if message.contains("InvalidContentType") => Fault::new(
+            Verdict::Person,
+            format!(
+                "the server does not speak TLS on this port: {message}: write bolt:// or neo4j:// in databases.neo4j.uri"
+            ),
+        ),
+        ErrorKind::InvalidData
+            if message.contains("NotValidForName") || message.contains("not valid for name") =>
+        {
+            Fault::new(
+                Verdict::Person,
+                format!(
+                    "the server's certificate is for another name: {message}: write that name in databases.neo4j.uri"
+                ),
+            )
+        }
+        ErrorKind::InvalidData => Fault::new(
+            Verdict::Person,
+            format!(
+                "the server's certificate is not trusted: {message}: name the PEM file of its certificate authority \
+                 in databases.neo4j.tls_ca"
+            ),
+        ),
+        _ => Fault::new(Verdict::Reconnect, format!("{message}: {CHECK_ADDRESS}")),
+    }
+}
