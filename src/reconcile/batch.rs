@@ -8,7 +8,7 @@ use crate::block::{BlockId, Tier};
 use crate::graph::{Change, Conflict, Content, Facts, GraphError, GraphStore, StoredBlock, Write};
 use crate::vault::BlockRef;
 
-use super::diff::{Decision, Found, Plan, decide};
+use super::diff::{Decision, Found, Outcome, Plan, decide};
 
 /// How often a block is read again and decided again because its node changed meanwhile.
 const ROUNDS_MAX: u32 = 3;
@@ -23,8 +23,9 @@ pub(super) struct Winner<'a> {
 
 /// What came of a winner.
 pub(super) enum Fate {
-    /// As decided, and if there was something to write, written.
-    Settled(Decision),
+    /// As decided, and if there was something to write, written. With the version the graph holds now, unless the
+    /// vault's edit was refused.
+    Settled(Decision, Option<i64>),
     /// Another service changed the node in each of the rounds: left as it is.
     Contested,
     /// The store cannot take the block, and why.
@@ -45,9 +46,9 @@ pub(super) fn write(
         .map(|(index, winner)| (index, winner.stored.take()))
         .collect();
     // What the first round wanted, to recognise our own write if its acknowledgement was lost.
-    let mut wanted: HashMap<usize, Decision> = HashMap::new();
+    let mut wanted: HashMap<usize, (Decision, Option<i64>)> = HashMap::new();
     for round in 0.. {
-        let mut changes: Vec<(usize, Decision, Change)> = Vec::new();
+        let mut changes: Vec<(usize, (Decision, Option<i64>), Change)> = Vec::new();
         for (index, stored) in open.drain(..) {
             let winner = &winners[index];
             let decision = decide(winner.found(), stored.as_ref());
@@ -88,7 +89,7 @@ pub(super) fn write(
             } else if let Some(reason) = rejected.remove(&change.id) {
                 fates[index] = Some(Fate::Rejected(reason));
             } else {
-                fates[index] = Some(Fate::Settled(decision));
+                fates[index] = Some(Fate::Settled(decision.0, decision.1));
             }
         }
     }
@@ -96,6 +97,17 @@ pub(super) fn write(
         .into_iter()
         .map(|fate| fate.expect("every winner leaves the loop with a fate"))
         .collect())
+}
+
+/// The version that the graph holds once the decision is carried out; `None` for a refused edit.
+fn version_after(decision: &Decision, stored: Option<&StoredBlock>) -> Option<i64> {
+    let before = stored.map(|stored| stored.version);
+    match (decision.outcome, decision.plan) {
+        (Outcome::Conflict, _) => None,
+        (_, Some(Plan::Content { version, .. })) => Some(version),
+        (_, Some(Plan::Facts { version, .. })) => version.or(before),
+        _ => before,
+    }
 }
 
 impl Winner<'_> {

@@ -1,20 +1,20 @@
 //! The state of one sync, from the listing of the vault to the last commit.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
-use std::ops::ControlFlow;
+use std::ops::{ControlFlow, Range};
 use std::path::Path;
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::block::{BlockId, IdDigest, Tier, VaultPath};
 use crate::graph::{GraphError, GraphStore, StoredBlock};
 use crate::job::{JobError, RunContext, RunReport};
 use crate::vault::{
-    self, Changes, CompareOptions, Comparison, Digest, FileRecord, FileStat, Listing, MissingBlock,
-    PARSER_VERSION, ParsedFile, ReadOptions, ReadOutcome, Reading, Remembered, StatCache, ToRead,
-    Verdict,
+    self, BlockRef, Changes, CompareOptions, Comparison, Digest, FileRecord, FileStat, Listing,
+    MissingBlock, PARSER_VERSION, ParsedFile, ReadOptions, ReadOutcome, Reading, Remembered,
+    StatCache, ToRead, Verdict, VersionEdit, WriteBack,
 };
 
 use super::batch::{self, Fate, Winner};
@@ -38,6 +38,9 @@ const REHASH_AFTER_ON_NETWORK: Duration = Duration::from_secs(86_400);
 
 /// A file that had blocks and is empty now is left alone for this many runs: it may be in the middle of being written.
 const BLANK_RUNS_MAX: u32 = 2;
+
+/// A file is written to only when nobody changed it for this long.
+const WRITE_BACK_AFTER: TimeDelta = TimeDelta::seconds(30);
 
 pub(super) struct Session<'a> {
     pub(super) settings: &'a SyncSettings,
@@ -82,6 +85,25 @@ struct BatchFile {
     index: FileIndex,
     reading: Reading,
     parsed: ParsedFile,
+}
+
+/// What is told of a block after it was written, when its text is no longer at hand.
+struct Told {
+    id: String,
+    line: u32,
+    version: i64,
+    digits: Option<Range<usize>>,
+}
+
+impl Told {
+    fn new(block: BlockRef<'_>) -> Told {
+        Told {
+            id: block.id().to_owned(),
+            line: block.line(),
+            version: block.version(),
+            digits: block.version_digits(),
+        }
+    }
 }
 
 /// Blocks of a file whose claim could not be answered in path order.
@@ -461,15 +483,24 @@ impl<'a> Session<'a> {
                 }
             }
         }
-        let told: Vec<(String, u32)> = winners
-            .iter()
-            .map(|winner| (winner.block.id().to_owned(), winner.block.line()))
-            .collect();
+        let told: Vec<Told> = winners.iter().map(|winner| Told::new(winner.block)).collect();
         let (store, now) = (self.store, self.now);
         let fates =
             batch::write(store, winners, now, &mut || self.begin_writing()).map_err(graph_error)?;
-        for ((fate, position), (id, line)) in fates.into_iter().zip(owners).zip(told) {
-            settled[position] &= self.count(fate, &id, batch.files[position].index, line);
+        let mut edits: BTreeMap<usize, Vec<VersionEdit>> = BTreeMap::new();
+        for ((fate, position), told) in fates.into_iter().zip(owners).zip(told) {
+            if let (Fate::Settled(_, Some(version)), Some(digits)) = (&fate, &told.digits)
+                && *version != told.version
+            {
+                let edit = VersionEdit { digits: digits.clone(), version: *version };
+                edits.entry(position).or_default().push(edit);
+            }
+            settled[position] &= self.count(fate, &told.id, batch.files[position].index, told.line);
+        }
+        if self.settings.write_back {
+            for (position, edits) in edits {
+                settled[position] &= self.write_back(&batch.files[position], &edits);
+            }
         }
         if look != Look::Last {
             for (file, settled) in batch.files.iter().zip(settled) {
@@ -553,7 +584,7 @@ impl<'a> Session<'a> {
     fn count(&mut self, fate: Fate, id: &str, index: FileIndex, line: u32) -> bool {
         let place = || format!("{}:{line}", self.listing.files[index as usize].path);
         match fate {
-            Fate::Settled(decision) => {
+            Fate::Settled(decision, _) => {
                 self.stats.count(decision.outcome);
                 self.stats.version_behind += u64::from(decision.version_behind);
                 if decision.outcome == Outcome::Unchanged {
@@ -587,6 +618,42 @@ impl<'a> Session<'a> {
                     "{}: {id}: the graph cannot take this block: {reason}",
                     place()
                 ));
+                false
+            }
+        }
+    }
+
+    /// Writes the graph's versions into the markers of a file that nobody is working on; true if that is done.
+    fn write_back(&mut self, file: &BatchFile, edits: &[VersionEdit]) -> bool {
+        let quiet = TimeDelta::nanoseconds(file.reading.stat.changed_ns());
+        let changed_at = DateTime::<Utc>::UNIX_EPOCH
+            .checked_add_signed(quiet)
+            .unwrap_or(DateTime::<Utc>::MAX_UTC);
+        if self.now.signed_duration_since(changed_at) < WRITE_BACK_AFTER || self.ctx.options.dry_run
+        {
+            return false;
+        }
+        let listed = &self.listing.files[file.index as usize];
+        match vault::write_back(
+            &self.listing.root,
+            listed,
+            &file.reading,
+            edits,
+            self.settings.parse,
+        ) {
+            Ok(WriteBack::Done) => {
+                self.stats.written_back += edits.len() as u64;
+                true
+            }
+            Ok(WriteBack::Left(why)) => {
+                self.warn(format!(
+                    "{}: the versions in its markers are not brought up to date: {why}",
+                    listed.path
+                ));
+                false
+            }
+            Err(fault) => {
+                self.error(fault.to_string());
                 false
             }
         }

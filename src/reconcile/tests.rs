@@ -353,3 +353,47 @@ fn a_conflict_is_flagged_once_counted_always_and_cleared_when_settled() {
     rig.sync();
     assert_eq!(rig.node("blk_a").conflict, None);
 }
+
+#[test]
+fn write_back_brings_the_markers_up_to_the_graph_and_then_rests() {
+    let mut rig = Rig::new();
+    rig.settings.write_back = true;
+    rig.file("a.md", note(&[line("One.", "blk_a", 3), line("Two.", "blk_b", 1)]));
+    assert_eq!(rig.sync().count("written_back"), 0, "vault and graph start with the same numbers");
+    rig.file("a.md", note(&[line("One.", "blk_a", 3), line("Two, edited.", "blk_b", 1)]));
+    let report = rig.sync();
+    assert_eq!(
+        (report.count("blocks_updated"), report.count("written_back")),
+        (1, 1),
+        "{report:?}"
+    );
+    let expected = note(&[line("One.", "blk_a", 3), line("Two, edited.", "blk_b", 2)]);
+    assert_eq!(std::fs::read_to_string(rig.path("a.md")).unwrap(), expected);
+    rig.sync();
+    rig.writes();
+    let report = rig.sync();
+    assert_eq!(
+        (report.count("written_back"), report.count("blocks_unchanged"), rig.writes()),
+        (0, 2, 0),
+        "{report:?}"
+    );
+    assert_eq!((rig.node("blk_b").version, rig.node("blk_b").vault_version), (Some(2), Some(2)));
+}
+
+#[test]
+fn write_back_waits_until_a_file_is_quiet() {
+    let mut rig = Rig::new();
+    rig.settings.write_back = true;
+    rig.file("a.md", note(&[line("One.", "blk_a", 1)]));
+    rig.sync();
+    rig.clock.step(chrono::TimeDelta::minutes(-60));
+    rig.file("a.md", note(&[line("One, edited.", "blk_a", 1)]));
+    let report = rig.sync();
+    assert_eq!(
+        (report.count("blocks_updated"), report.count("written_back")),
+        (1, 0),
+        "{report:?}"
+    );
+    rig.minutes_pass(60);
+    assert_eq!(rig.sync().count("written_back"), 1);
+}

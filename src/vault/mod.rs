@@ -14,6 +14,7 @@ mod sample;
 mod stat_cache;
 mod threads;
 mod walk;
+mod write_back;
 
 pub use near_miss::NearMiss;
 pub use parse::{
@@ -29,3 +30,4 @@ pub use stat_cache::{
     Changes, CompareOptions, Comparison, FileRecord, MissingBlock, Remembered, StatCache, Verdict,
 };
 pub use walk::{ListedFile, Listing, WalkOptions, list};
+pub use write_back::{VersionEdit, WriteBack, write_back};
