@@ -52,18 +52,17 @@ pub(super) fn write(
         for (index, stored) in open.drain(..) {
             let winner = &winners[index];
             let decision = decide(winner.found(), stored.as_ref());
+            let version = version_after(&decision, stored.as_ref());
             match decision.plan {
                 None => {
-                    fates[index] = Some(Fate::Settled(wanted.remove(&index).unwrap_or(decision)))
+                    let (decision, version) = wanted.remove(&index).unwrap_or((decision, version));
+                    fates[index] = Some(Fate::Settled(decision, version));
                 }
                 Some(_) if round == ROUNDS_MAX => fates[index] = Some(Fate::Contested),
                 Some(plan) => {
                     let id = BlockId::new(winner.block.id());
-                    changes.push((
-                        index,
-                        decision,
-                        Change { id, expected: stored, write: winner.write(plan) },
-                    ));
+                    let change = Change { id, expected: stored, write: winner.write(plan) };
+                    changes.push((index, (decision, version), change));
                 }
             }
         }
