@@ -149,6 +149,7 @@ impl<'a> Session<'a> {
         let same_graph = in_graph.is_some() && in_graph == remembered;
         if !same_graph && remembered.is_some() {
             log::warn!(
+                target: "session.new",
                 at = "vault_sync.run", job_id = ctx.run_id.as_str();
                 "the graph is not the one this vault was last synced with (another database, or a restored backup): \
                  everything is compared"

@@ -231,7 +231,7 @@ impl Tick {
         match recorded {
             Ok(()) => {
                 if self.fault.take().is_some() {
-                    log::info!("state file can be written again");
+                    log::info!(target: "tick.record", "state file can be written again");
                 }
             }
             Err(error) => self.fail(&error.to_string(), moment),
@@ -241,7 +241,7 @@ impl Tick {
     fn fail(&mut self, error: &str, moment: Moment) {
         let retry = moment.boottime + RETRY.to_std().unwrap_or_default();
         if self.fault.as_ref().is_none_or(|(known, _)| known != error) {
-            log::error!(error; "state file cannot be written: nothing is started until it can");
+            log::error!(target: "tick.fail", error; "state file cannot be written: nothing is started until it can");
         }
         self.fault = Some((error.to_owned(), retry));
     }
@@ -257,6 +257,7 @@ impl Tick {
             if is_another && !self.has_lost_file {
                 self.has_lost_file = true;
                 log::error!(
+                    target: "tick.reopen_if_needed",
                     "state file was removed or replaced: beginning a new one; history is lost"
                 );
             }
@@ -335,6 +336,7 @@ impl Tick {
                 }
                 (_, Row::Run(_)) => {
                     log::error!(
+                        target: "tick.carry_out",
                         job_id = record.run_id.as_str(), job_name = record.job.as_str();
                         "occurrence had made a run before: not run again"
                     );
@@ -449,6 +451,7 @@ impl Tick {
                 self.spares += 1;
             }
             log::warn!(
+                target: "tick.watch_overdue",
                 job_id = run.record.run_id.as_str(), job_name = run.record.job.as_str(),
                 running_s = now.saturating_sub(begun).as_secs(), timeout_s = timeout.as_secs(),
                 spare_worker = overdue.has_spare;
@@ -472,7 +475,7 @@ impl Tick {
                 drop(done);
             }
             Command::Stop if self.stop.is_some() => {
-                log::warn!(running = self.runs.len(); "stopping at once");
+                log::warn!(target: "tick.obey", running = self.runs.len(); "stopping at once");
                 self.cancel_all();
                 self.stop = Some(Stop { until: Duration::ZERO, told: true });
             }
@@ -492,7 +495,7 @@ impl Tick {
         }
         for _ in self.settings.workers..settings.workers {
             if let Err(error) = pool.hire() {
-                log::error!(error = error.to_string().as_str(); "cannot start another worker");
+                log::error!(target: "tick.reload", error = error.to_string().as_str(); "cannot start another worker");
             }
         }
         self.jobs = by_name(&settings.jobs);
@@ -525,11 +528,11 @@ impl Tick {
             let run_id = record.run_id.to_string();
             let (job_id, job_name) = (run_id.as_str(), record.job.as_str());
             if rerun >= RERUNS_MAX {
-                log::error!(job_id, job_name, reruns = rerun; "run was cut off again and again: not run again");
+                log::error!(target: "tick.begin_again", job_id, job_name, reruns = rerun; "run was cut off again and again: not run again");
                 continue;
             }
             if let Some(paused) = &self.paused {
-                log::warn!(job_id, job_name, paused = paused.as_str(); "run that was cut off is not run again");
+                log::warn!(target: "tick.begin_again", job_id, job_name, paused = paused.as_str(); "run that was cut off is not run again");
                 continue;
             }
             let job = record.job.clone();
@@ -555,12 +558,13 @@ impl Tick {
             })?;
             match row {
                 Some(row) => {
-                    log::info!(job_id, job_name = job.as_str(); "run that was cut off begins again");
+                    log::info!(target: "tick.begin_again", job_id, job_name = job.as_str(); "run that was cut off begins again");
                     self.planner.begun(&job);
                     self.order(again, epoch, rerun + 1, row, moment.monotonic);
                 }
                 None => {
                     log::warn!(
+                        target: "tick.begin_again",
                         job_id, job_name = job.as_str();
                         "run that was cut off is not run again: max_instances runs are there already"
                     );
@@ -591,6 +595,7 @@ impl Tick {
         }
         let grace = self.settings.shutdown_grace_time;
         log::info!(
+            target: "tick.begin_stop",
             running = self.runs.len(), taken_back = self.ending.taken_back, grace_s = grace.as_secs_f64();
             "stopping"
         );
@@ -601,7 +606,7 @@ impl Tick {
     fn press_stop(&mut self, now: Duration) {
         let Some(stop) = &self.stop else { return };
         if !stop.told && now >= stop.until && !self.runs.is_empty() {
-            log::warn!(running = self.runs.len(); "runs did not end in time: told to stop");
+            log::warn!(target: "tick.press_stop", running = self.runs.len(); "runs did not end in time: told to stop");
             self.cancel_all();
             self.stop = Some(Stop { until: now + CANCEL_WAIT, told: true });
         }
@@ -639,6 +644,7 @@ impl Tick {
             && let Err(error) = self.reopen_if_needed().and_then(|()| self.commit(moment, false))
         {
             log::error!(
+                target: "tick.end",
                 error = error.to_string().as_str(), entries = self.outbox.len();
                 "state file cannot be written: what is not in it is found as interrupted at the next start"
             );
@@ -650,18 +656,23 @@ impl Tick {
 fn tell_notice(notice: &Notice) {
     match notice {
         Notice::Suspended(slept) => {
-            log::info!(suspended_s = slept.as_secs(); "machine was suspended: treated as a downtime");
+            log::info!(target: "tick.tell_notice", suspended_s = slept.as_secs(); "machine was suspended: treated as a downtime");
         }
         Notice::Stepped(by) => {
-            log::warn!(step_s = by.as_seconds_f64(); "wall clock was set");
+            log::warn!(target: "tick.tell_notice", step_s = by.as_seconds_f64(); "wall clock was set");
         }
-        Notice::New(job) => log::info!(job_name = job.as_str(); "job is scheduled from now on"),
+        Notice::New(job) => {
+            log::info!(target: "tick.tell_notice", job_name = job.as_str(); "job is scheduled from now on")
+        }
         Notice::Changed(job) => {
-            log::info!(job_name = job.as_str(); "job has another line or zone: it starts from now");
+            log::info!(target: "tick.tell_notice", job_name = job.as_str(); "job has another line or zone: it starts from now");
         }
-        Notice::Gone(job) => log::info!(job_name = job.as_str(); "job is not scheduled any more"),
+        Notice::Gone(job) => {
+            log::info!(target: "tick.tell_notice", job_name = job.as_str(); "job is not scheduled any more")
+        }
         Notice::Ahead(job, by) => {
             log::warn!(
+                target: "tick.tell_notice",
                 job_name = job.as_str(), ahead_s = by.as_seconds_f64();
                 "job was decided further than the clock shows: the clock was set back"
             );
