@@ -78,8 +78,6 @@ pub struct Comparison {
     pub gone: Vec<VaultPath>,
     /// Things worth a line in the log.
     pub remarks: Vec<String>,
-    /// How many blocks all remembered files hold.
-    pub blocks: u64,
 }
 
 /// What decides whether a remembered stat still counts.
@@ -215,8 +213,32 @@ impl StatCache {
                 "the clock is behind the last run's: times prove nothing now, every file is read once".to_owned(),
             );
         }
-        let rules =
+        let mut rules =
             Rules { now, options, ignore_ctime: self.ignores_ctime()?, distrust: clock_went_back };
+        let churn = self.judge(listing, &rules, &mut comparison)?;
+        if !rules.ignore_ctime && churn.is_all_ctime() {
+            comparison.remarks.push(format!(
+                "{} of {} files differ in their ctime only (a chmod, or another mount): from now on ctime is not looked \
+                 at in this vault",
+                churn.ctime_only, churn.files
+            ));
+            self.remember_ctime_is_useless()?;
+            rules.ignore_ctime = true;
+            self.judge(listing, &rules, &mut comparison)?;
+        }
+        Ok(comparison)
+    }
+
+    /// Judges every file, listed or remembered, by the rules.
+    fn judge(
+        &self,
+        listing: &Listing,
+        rules: &Rules,
+        comparison: &mut Comparison,
+    ) -> Result<Churn, StateError> {
+        let Comparison { verdicts, gone, .. } = comparison;
+        verdicts.clear();
+        gone.clear();
         let mut churn = Churn::default();
         let mut listed = listing.files.iter().map(|file| (&file.path, &file.stat)).peekable();
         self.each_row(|row| {
@@ -227,28 +249,15 @@ impl StatCache {
                     verdict = Some(rules.verdict(&row, stat));
                     break;
                 }
-                comparison.verdicts.push(Verdict::Read(None));
+                verdicts.push(Verdict::Read(None));
             }
-            comparison.blocks += u64::from(row.blocks);
             match verdict {
-                Some(verdict) => comparison.verdicts.push(verdict),
-                None => comparison.gone.push(VaultPath::from_bytes(row.path)),
+                Some(verdict) => verdicts.push(verdict),
+                None => gone.push(VaultPath::from_bytes(row.path)),
             }
         })?;
-        comparison.verdicts.extend(listed.map(|_| Verdict::Read(None)));
-
-        if !rules.ignore_ctime && churn.is_all_ctime() {
-            comparison.remarks.push(format!(
-                "{} of {} files differ in their ctime only (a chmod, or another mount): from now on ctime is not looked \
-                 at in this vault",
-                churn.ctime_only, churn.files
-            ));
-            self.remember_ctime_is_useless()?;
-            let remarks = std::mem::take(&mut comparison.remarks);
-            let again = self.compare(listing, options)?;
-            return Ok(Comparison { remarks, ..again });
-        }
-        Ok(comparison)
+        verdicts.extend(listed.map(|_| Verdict::Read(None)));
+        Ok(churn)
     }
 
     /// The ids that a remembered file held.
@@ -293,14 +302,6 @@ impl StatCache {
             rows.collect::<rusqlite::Result<Vec<_>>>()
         })?;
         Ok(rows.unwrap_or_default())
-    }
-
-    /// How many blocks all remembered files hold.
-    pub fn blocks(&self) -> Result<u64, StateError> {
-        let blocks: Option<i64> = self.read(|connection| {
-            connection.query_row("SELECT coalesce(sum(blocks), 0) FROM files", [], |row| row.get(0))
-        })?;
-        Ok(blocks.and_then(|blocks| u64::try_from(blocks).ok()).unwrap_or(0))
     }
 
     /// Keeps changes, in one transaction. In a dry run nothing is kept.
@@ -566,3 +567,6 @@ fn write(
     set_meta(&transaction, "clock", began.timestamp())?;
     transaction.commit()
 }
+
+#[cfg(test)]
+mod tests;
