@@ -536,4 +536,6 @@ fn signature(spec: &JobSpec) -> String {
 }
 
 #[cfg(test)]
+mod simulation;
+#[cfg(test)]
 mod tests;

@@ -25,7 +25,7 @@ pub(super) fn next_due(spec: &JobSpec, decided_until: DateTime<Utc>) -> Option<D
 
 /// The instant plus its jitter: 0 to `jitter` whole seconds, always the same for the same job and instant. It stays
 /// short of the next instant, so that occurrences are due in their order.
-fn due_time(spec: &JobSpec, instant: DateTime<Utc>) -> DateTime<Utc> {
+pub(super) fn due_time(spec: &JobSpec, instant: DateTime<Utc>) -> DateTime<Utc> {
     let mut span = spec.policy.jitter.as_secs();
     if span == 0 {
         return instant;

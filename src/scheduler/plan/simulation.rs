@@ -1,0 +1,755 @@
+//! Random jobs in a random world: downtimes, crashes at the worst moment, commits that fail, suspends, clocks that are
+//! set, pauses, reloads, runs in other processes. Two things are checked after each step:
+//!
+//! - the *ledger*: from the rows alone, each instant of each job is decided once and none is left out;
+//! - the *oracle*: an occurrence at a time, by walking over every minute, what must become of it.
+//!
+//! `ACLARAI_SIM_SEED=7 ACLARAI_SIM_STEPS=5000 cargo test simulation` plays one history again, or a longer one.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use chrono_tz::Tz;
+
+use super::judge::due_time;
+use super::{Decision, Fate, Moment, Plan, Planner, Surroundings};
+use crate::config::{JobName, JobSpec, Overlap};
+use crate::history::Remembered;
+use crate::job::SkipReason;
+use crate::scheduler::testing::spec;
+
+/// A small generator of numbers (splitmix64): the same everywhere for the same seed.
+struct Dice(u64);
+
+impl Dice {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    fn below(&mut self, n: u64) -> u64 {
+        self.next() % n
+    }
+
+    fn one_in(&mut self, n: u64) -> bool {
+        self.below(n) == 0
+    }
+
+    fn pick<'a, T>(&mut self, list: &'a [T]) -> &'a T {
+        &list[self.below(list.len() as u64) as usize]
+    }
+}
+
+/// Lines, with what they mean said a second time: minutes and hours that fire, in UTC.
+const LINES: &[(&str, fn(u32, u32) -> bool)] = &[
+    ("* * * * *", |_, _| true),
+    ("*/7 * * * *", |minute, _| minute.is_multiple_of(7)),
+    ("*/30 * * * *", |minute, _| minute.is_multiple_of(30)),
+    ("13 * * * *", |minute, _| minute == 13),
+    ("5,50 */2 * * *", |minute, hour| (minute == 5 || minute == 50) && hour.is_multiple_of(2)),
+    ("0 3 * * *", |minute, hour| minute == 0 && hour == 3),
+    ("10-14 0-23 * * *", |minute, _| (10..=14).contains(&minute)),
+    ("30 9,21 * * *", |minute, hour| minute == 30 && (hour == 9 || hour == 21)),
+    (NEVER, |_, _| false),
+];
+
+const NEVER: &str = "0 0 30 2 *";
+
+/// The instants of a line in (`after`, `until`], by looking at every minute.
+fn instants(spec: &JobSpec, after: DateTime<Utc>, until: DateTime<Utc>) -> Vec<DateTime<Utc>> {
+    let text = spec.schedule.to_string();
+    if text == NEVER {
+        return Vec::new();
+    }
+    let fires = LINES.iter().find(|(line, _)| *line == text).expect("a line of the list").1;
+    let first = after.timestamp().div_euclid(60) + 1;
+    let last = until.timestamp().div_euclid(60);
+    (first..=last)
+        .filter(|at| fires(at.rem_euclid(60) as u32, (at / 60).rem_euclid(24) as u32))
+        .map(|at| DateTime::from_timestamp(at * 60, 0).unwrap())
+        .collect()
+}
+
+type Key = (DateTime<Utc>, u32);
+
+/// What the state file would hold.
+#[derive(Clone, Default)]
+struct Disk {
+    known: BTreeMap<JobName, Remembered>,
+    rows: Vec<Decision>,
+    /// Rows of runs that are not over, by their place in `rows`.
+    open: BTreeSet<usize>,
+}
+
+impl Disk {
+    fn write(&mut self, plan: &Plan) {
+        for mark in &plan.marks {
+            let known = self.known.entry(mark.job.clone()).or_insert_with(|| Remembered {
+                schedule: String::new(),
+                decided_until: mark.decided_until,
+                epoch: 0,
+                waiting: Vec::new(),
+            });
+            known.schedule.clone_from(&mark.schedule);
+            (known.decided_until, known.epoch) = (mark.decided_until, mark.epoch);
+        }
+        for wait in &plan.waits {
+            let known = self.known.get_mut(&wait.job).expect("a job that waits has a mark");
+            let key = (wait.instant, wait.epoch);
+            if wait.begins {
+                assert!(!known.waiting.contains(&key), "{wait:?} twice");
+                known.waiting.push(key);
+                known.waiting.sort_by_key(|(instant, epoch)| (*epoch, *instant));
+            } else {
+                let before = known.waiting.len();
+                known.waiting.retain(|other| *other != key);
+                assert_eq!(known.waiting.len() + 1, before, "{wait:?} had not begun");
+            }
+        }
+        for decision in &plan.decisions {
+            if matches!(decision.fate, Fate::Start { .. }) {
+                self.open.insert(self.rows.len());
+            }
+            self.rows.push(decision.clone());
+        }
+    }
+}
+
+/// What must be true of the rows alone: for each job, line and epoch, from when on it was scheduled, and what was
+/// decided since.
+#[derive(Default)]
+struct Ledger {
+    decided: BTreeSet<(JobName, Key)>,
+    /// Rows that were looked at.
+    seen: usize,
+}
+
+impl Ledger {
+    /// Looks at what a plan has written.
+    fn check(&mut self, disk: &Disk, plan: &Plan, specs: &BTreeMap<JobName, Arc<JobSpec>>) {
+        for row in &disk.rows[self.seen..] {
+            let all = match specs.get(&row.job) {
+                Some(spec) if row.count > 1 => {
+                    instants(spec, row.first - TimeDelta::seconds(1), row.last)
+                }
+                _ => vec![row.first],
+            };
+            assert_eq!(all.len() as u64, row.count, "{row:?}");
+            assert_eq!((all.first(), all.last()), (Some(&row.first), Some(&row.last)), "{row:?}");
+            for instant in all {
+                let fresh = self.decided.insert((row.job.clone(), (instant, row.epoch)));
+                assert!(fresh, "{} at {instant} is decided twice: {row:?}", row.job);
+            }
+        }
+        self.seen = disk.rows.len();
+        for wait in plan.waits.iter().filter(|wait| !wait.begins) {
+            let decided = self.decided.contains(&(wait.job.clone(), (wait.instant, wait.epoch)));
+            assert!(decided, "{wait:?} is forgotten");
+        }
+    }
+
+    /// Everything the line fires at in (`after`, `until`] is decided or waits.
+    fn is_complete(&self, spec: &JobSpec, epoch: u32, after: DateTime<Utc>, known: &Remembered) {
+        for instant in instants(spec, after, known.decided_until) {
+            let key = (instant, epoch);
+            let waits = known.waiting.contains(&key);
+            let decided = self.decided.contains(&(spec.name.clone(), key));
+            assert!(
+                waits != decided,
+                "{} at {instant}: waits {waits}, decided {decided}",
+                spec.name
+            );
+        }
+    }
+}
+
+/// How the oracle sees one occurrence that is due.
+struct Due {
+    key: Key,
+    lateness: TimeDelta,
+    jumped: bool,
+    /// It waited before, in this life of the program: its lateness was judged.
+    held: bool,
+    /// It waits under `overlap: queue`.
+    pending: bool,
+    /// It waited when the program ended.
+    remembered: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Expected {
+    Run { coalesced: u64 },
+    Skip(SkipReason),
+    Wait { pending: bool },
+}
+
+/// The rules of a job, one occurrence at a time. `due` has the oldest first, what waited before what is new.
+fn oracle(spec: &JobSpec, due: &[Due], free: usize, paused: bool) -> BTreeMap<Key, Expected> {
+    use Expected::{Run, Skip, Wait};
+    let policy = &spec.policy;
+    let late = |one: &&Due| {
+        policy
+            .misfire_grace_time
+            .is_some_and(|grace| one.lateness.num_seconds() > grace.as_secs() as i64)
+    };
+    let mut fates = BTreeMap::new();
+    if paused {
+        return due.iter().map(|one| (one.key, Skip(SkipReason::Paused))).collect();
+    }
+    let (jumped, rest): (Vec<&Due>, Vec<&Due>) = due.iter().partition(|one| one.jumped);
+    fates.extend(jumped.iter().map(|one| (one.key, Skip(SkipReason::Misfire))));
+    let held: Vec<&Due> = rest.iter().copied().filter(|one| one.held).collect();
+    let (mut old, mut new): (Vec<&Due>, Vec<&Due>) =
+        rest.iter().copied().filter(|one| !one.held).partition(|one| one.remembered);
+    let mut misfire = |list: &mut Vec<&Due>, gone: &dyn Fn(usize, usize, &Due) -> bool| {
+        let length = list.len();
+        let mut at = 0;
+        list.retain(|one| {
+            let gone = gone(at, length, one);
+            at += 1;
+            if gone {
+                fates.insert(one.key, Skip(SkipReason::Misfire));
+            }
+            !gone
+        });
+    };
+    misfire(&mut old, &|_, _, one| late(&one));
+    if policy.coalesce {
+        let newest_is_late = new.last().is_some_and(late);
+        misfire(&mut new, &|_, _, _| newest_is_late);
+    } else {
+        misfire(&mut new, &|at, length, one| late(&one) || at + 10 < length);
+    }
+    let mut fresh: Vec<&Due> = old.into_iter().chain(new).collect();
+
+    if policy.coalesce {
+        let all: Vec<&Due> = held.iter().chain(&fresh).copied().collect();
+        let Some((newest, others)) = all.split_last() else { return fates };
+        if free > 0 {
+            fates.insert(newest.key, Run { coalesced: others.len() as u64 });
+            fates.extend(others.iter().map(|one| (one.key, Skip(SkipReason::Coalesced))));
+        } else if fresh.is_empty() || policy.overlap == Overlap::Skip {
+            fates.extend(held.iter().map(|one| (one.key, Wait { pending: one.pending })));
+            fates.extend(fresh.iter().map(|one| (one.key, Skip(SkipReason::Overlap))));
+        } else {
+            fates.insert(newest.key, Wait { pending: true });
+            fates.extend(others.iter().map(|one| (one.key, Skip(SkipReason::Overlap))));
+        }
+        return fates;
+    }
+    misfire(&mut fresh, &|at, length, _| at + 10 < length);
+    let mut free = free;
+    let mut waiting = Vec::new();
+    for one in held {
+        if free > 0 {
+            free -= 1;
+            fates.insert(one.key, Run { coalesced: 0 });
+        } else {
+            waiting.push(one);
+        }
+    }
+    if free > 0 {
+        for (at, one) in fresh.iter().enumerate() {
+            let fate = if at < free { Run { coalesced: 0 } } else { Wait { pending: false } };
+            fates.insert(one.key, fate);
+        }
+    } else {
+        let newest = if policy.overlap == Overlap::Queue { fresh.pop() } else { None };
+        fates.extend(fresh.iter().map(|one| (one.key, Skip(SkipReason::Overlap))));
+        if let Some(newest) = newest {
+            waiting.retain(|one| {
+                if one.pending {
+                    fates.insert(one.key, Skip(SkipReason::Overlap));
+                }
+                !one.pending
+            });
+            fates.insert(newest.key, Wait { pending: true });
+        }
+    }
+    fates.extend(waiting.iter().map(|one| (one.key, Wait { pending: one.pending })));
+    fates
+}
+
+/// What the oracle remembers of a job in one life of the program.
+#[derive(Clone)]
+struct Model {
+    decided_until: DateTime<Utc>,
+    epoch: u32,
+    /// Instant and epoch, lateness when judged (none: remembered), whether it is the pending one.
+    waiting: Vec<(Key, Option<TimeDelta>, bool)>,
+    /// From when on this line is scheduled in this epoch, or has been found complete.
+    since: DateTime<Utc>,
+}
+
+struct World {
+    dice: Dice,
+    boot: i64,
+    slept: i64,
+    /// Wall time minus boot time.
+    offset: i64,
+    paused: bool,
+    specs: BTreeMap<JobName, Arc<JobSpec>>,
+    models: BTreeMap<JobName, Model>,
+    planner: Planner,
+    last: Moment,
+    disk: Disk,
+    ledger: Ledger,
+    /// Rows of runs in this process, with the boot second at which they end.
+    runs: Vec<(usize, i64)>,
+    elsewhere: BTreeMap<JobName, u32>,
+    count: BTreeMap<String, u64>,
+}
+
+impl World {
+    fn new(seed: u64) -> World {
+        let mut dice = Dice(seed);
+        let boot = 1_000_000;
+        let offset = 1_787_000_000 + dice.below(1_000_000) as i64 - boot;
+        let moment = moment(boot, 0, offset);
+        let mut world = World {
+            dice,
+            boot,
+            slept: 0,
+            offset,
+            paused: false,
+            specs: BTreeMap::new(),
+            models: BTreeMap::new(),
+            planner: Planner::new(moment, BTreeMap::new()),
+            last: moment,
+            disk: Disk::default(),
+            ledger: Ledger::default(),
+            runs: Vec::new(),
+            elsewhere: BTreeMap::new(),
+            count: BTreeMap::new(),
+        };
+        let specs = (0..4).map(|at| world.random_spec(at)).collect();
+        world.schedule(specs);
+        world
+    }
+
+    fn now(&self) -> Moment {
+        moment(self.boot, self.slept, self.offset)
+    }
+
+    fn counted(&mut self, what: &str) {
+        *self.count.entry(what.to_owned()).or_default() += 1;
+    }
+
+    fn random_spec(&mut self, at: usize) -> Arc<JobSpec> {
+        let dice = &mut self.dice;
+        let (line, _) = dice.pick(LINES);
+        let mut spec = spec(&format!("job{at}"), line, Tz::UTC);
+        let policy = &mut spec.policy;
+        let graces = [Some(0), Some(30), Some(300), Some(4000), None];
+        policy.misfire_grace_time = dice.pick(&graces).map(Duration::from_secs);
+        policy.coalesce = dice.one_in(2);
+        policy.max_instances = *dice.pick(&[1, 1, 2, 3]);
+        policy.overlap = *dice.pick(&[Overlap::Skip, Overlap::Queue]);
+        policy.jitter = Duration::from_secs(*dice.pick(&[0, 0, 20, 90, 5000]));
+        Arc::new(spec)
+    }
+
+    /// New settings: some jobs changed, some gone, some back.
+    fn reload(&mut self) {
+        let mut specs = Vec::new();
+        for at in 0..4 {
+            let name = JobName::new(&format!("job{at}"));
+            match (self.dice.below(5), self.specs.get(&name).cloned()) {
+                (0, _) => {}
+                (1, _) => specs.push(self.random_spec(at)),
+                (2, Some(spec)) => {
+                    // Another policy, the same line.
+                    let mut changed = JobSpec::clone(&self.random_spec(at));
+                    changed.schedule = spec.schedule.clone();
+                    specs.push(Arc::new(changed));
+                }
+                (_, Some(spec)) => specs.push(spec),
+                (_, None) => {}
+            }
+        }
+        self.schedule(specs);
+    }
+
+    fn schedule(&mut self, specs: Vec<Arc<JobSpec>>) {
+        let now = self.now().wall;
+        let plan = self.planner.schedule(specs.clone(), now);
+        let mut models = BTreeMap::new();
+        for spec in &specs {
+            let signature = format!("{} UTC", spec.schedule);
+            let same = self.specs.get(&spec.name).is_some_and(|old| old.schedule == spec.schedule);
+            let known = self.disk.known.get(&spec.name);
+            let model = match (self.models.get(&spec.name), known) {
+                (Some(model), _) if same => model.clone(),
+                (None, Some(known)) if known.schedule == signature => {
+                    let mut model = Model {
+                        decided_until: known.decided_until,
+                        epoch: known.epoch,
+                        waiting: known.waiting.iter().map(|key| (*key, None, false)).collect(),
+                        since: known.decided_until,
+                    };
+                    let ahead = (known.decided_until - now).num_seconds();
+                    if ahead > 3 * 3600 || ahead > 2 && spec.schedule.is_wildcard() {
+                        self.counted("start behind the watermark");
+                        model.since = now;
+                        model.decided_until = now;
+                        model.epoch += 1;
+                    }
+                    model
+                }
+                _ => {
+                    let epoch =
+                        known.map_or(0, |known| known.epoch + u32::from(known.decided_until > now));
+                    Model { decided_until: now, epoch, waiting: Vec::new(), since: now }
+                }
+            };
+            models.insert(spec.name.clone(), model);
+        }
+        for decision in &plan.decisions {
+            assert_eq!(decision.fate, Fate::Skip(SkipReason::Disabled));
+            let key = (decision.first, decision.epoch);
+            let waited = self.disk.known[&decision.job].waiting.contains(&key);
+            assert!(waited && decision.count == 1, "{decision:?}");
+            self.counted("disabled");
+        }
+        self.disk.write(&plan);
+        self.models = models;
+        self.specs = specs.into_iter().map(|spec| (spec.name.clone(), spec)).collect();
+        self.ledger.check(&self.disk, &plan, &self.specs);
+        for (name, known) in &self.disk.known {
+            assert!(self.models.contains_key(name) != known.schedule.is_empty(), "{name}");
+            let waits = self.models.get(name).map_or(0, |model| model.waiting.len());
+            assert_eq!(known.waiting.len(), waits, "{name}");
+        }
+    }
+
+    /// One look at the clock, as the tick thread takes it.
+    fn tick(&mut self) {
+        let ended: Vec<usize> =
+            self.runs.iter().filter(|(_, end)| *end <= self.boot).map(|(row, _)| *row).collect();
+        self.runs.retain(|(_, end)| *end > self.boot);
+        for row in ended {
+            self.disk.open.remove(&row);
+            self.planner.ended(&self.disk.rows[row].job);
+        }
+        let moment = self.now();
+        if !self.planner.has_work(moment) {
+            assert!(self.expect(moment).1.is_empty(), "there is something to decide");
+            self.planner.observe(moment);
+            self.last = moment;
+            return;
+        }
+        let around = Surroundings { paused: self.paused, elsewhere: self.elsewhere.clone() };
+        let plan = self.planner.plan(moment, &around);
+        let (models, expected) = self.expect(moment);
+        self.compare(&plan, &expected);
+        match self.dice.below(40) {
+            0 => self.counted("commit failed"),
+            1 => {
+                self.counted("crash before the commit");
+                self.restart();
+            }
+            2 => {
+                self.counted("crash after the commit");
+                self.disk.write(&plan);
+                self.ledger.check(&self.disk, &plan, &self.specs);
+                self.restart();
+            }
+            _ => {
+                let first = self.disk.rows.len();
+                self.disk.write(&plan);
+                self.ledger.check(&self.disk, &plan, &self.specs);
+                for row in first..self.disk.rows.len() {
+                    if self.disk.open.contains(&row) {
+                        let length = *self.dice.pick(&[1, 1, 20, 100, 400, 3000]);
+                        self.runs.push((row, self.boot + length));
+                    }
+                }
+                self.planner.accept(plan);
+                self.models = models;
+                self.last = moment;
+                self.check_present();
+            }
+        }
+    }
+
+    /// What planner and disk must agree on after each accepted plan.
+    fn check_present(&mut self) {
+        let moment = self.now();
+        for (name, model) in &mut self.models {
+            let spec = &self.specs[name];
+            let known = &self.disk.known[name];
+            assert_eq!((known.decided_until, known.epoch), (model.decided_until, model.epoch));
+            let mut waiting: Vec<Key> = model.waiting.iter().map(|(key, ..)| *key).collect();
+            waiting.sort_by_key(|(instant, epoch)| (*epoch, *instant));
+            assert_eq!(known.waiting, waiting);
+            self.ledger.is_complete(spec, model.epoch, model.since, known);
+            model.since = model.since.max(model.decided_until);
+            let active =
+                self.runs.iter().filter(|(row, _)| self.disk.rows[*row].job == *name).count();
+            // A reload may lower the limit below what runs already.
+            let next =
+                spec.schedule.next_after(model.decided_until).map(|next| due_time(spec, next));
+            assert!(next.is_none_or(|next| next > moment.wall), "{name} leaves {next:?} undecided");
+            assert!(
+                known.waiting.len() <= 11,
+                "{name} piles up: {:?}, {active} run",
+                known.waiting
+            );
+        }
+        let wake = self.planner.next_wake(moment.wall);
+        assert!(wake.is_none_or(|wake| wake >= moment.wall), "{wake:?}");
+    }
+
+    /// What must become of everything that is due at this moment.
+    fn expect(
+        &self,
+        moment: Moment,
+    ) -> (BTreeMap<JobName, Model>, BTreeMap<(JobName, Key), Expected>) {
+        let now = moment.wall;
+        let real = (moment.boottime.as_secs() - self.last.boottime.as_secs()) as i64;
+        let step = (now - self.last.wall).num_seconds() - real;
+        let step = if step.abs() > 2 { step } else { 0 };
+        let mut models = self.models.clone();
+        let mut all = BTreeMap::new();
+        for (name, model) in &mut models {
+            let spec = &self.specs[name];
+            let follows = spec.schedule.is_wildcard() || step.abs() > 3 * 3600;
+            let was_ahead = step < 0 && model.decided_until > now;
+            if step < 0 && follows && model.decided_until > now {
+                model.decided_until = now;
+                model.epoch += 1;
+                model.since = now;
+            }
+            let lateness = |instant| {
+                let seen = now - TimeDelta::seconds(step.max(0));
+                (seen - due_time(spec, instant)).max(TimeDelta::zero())
+            };
+            let mut due: Vec<Due> = model
+                .waiting
+                .iter()
+                .map(|(key, judged, pending)| Due {
+                    key: *key,
+                    lateness: judged.unwrap_or_else(|| lateness(key.0)),
+                    jumped: false,
+                    held: judged.is_some(),
+                    pending: *pending,
+                    remembered: judged.is_none(),
+                })
+                .collect();
+            for instant in instants(spec, model.decided_until, now) {
+                let at = due_time(spec, instant);
+                if at > now {
+                    continue;
+                }
+                let in_jump =
+                    at > now - TimeDelta::seconds(step) && at <= now - TimeDelta::seconds(real);
+                due.push(Due {
+                    key: (instant, model.epoch),
+                    lateness: lateness(instant),
+                    jumped: step > 0 && follows && in_jump,
+                    held: false,
+                    pending: false,
+                    remembered: false,
+                });
+                model.decided_until = instant;
+            }
+            let active =
+                self.runs.iter().filter(|(row, _)| self.disk.rows[*row].job == *name).count();
+            let taken = active + self.elsewhere.get(name).map_or(0, |count| *count as usize);
+            let free = (spec.policy.max_instances as usize).saturating_sub(taken);
+            let is_looked_at = was_ahead || self.is_looked_at(name, &due);
+            let fates = oracle(spec, &due, free, self.paused && is_looked_at);
+            model.waiting = due
+                .iter()
+                .filter_map(|one| match fates[&one.key] {
+                    Expected::Wait { pending } => Some((one.key, Some(one.lateness), pending)),
+                    Expected::Run { .. } | Expected::Skip(_) => None,
+                })
+                .collect();
+            for (key, fate) in fates {
+                if !matches!(fate, Expected::Wait { .. }) {
+                    all.insert((name.clone(), key), fate);
+                }
+            }
+        }
+        (models, all)
+    }
+
+    /// What waits is left alone in a pause until its turn comes, or its job is looked at for another reason.
+    fn is_looked_at(&self, name: &JobName, due: &[Due]) -> bool {
+        due.iter().any(|one| !one.held)
+            || self.planner.stirred.contains(name)
+            || self.planner.watching.contains(name)
+    }
+
+    fn compare(&mut self, plan: &Plan, expected: &BTreeMap<(JobName, Key), Expected>) {
+        let mut found = BTreeMap::new();
+        for decision in &plan.decisions {
+            let spec = &self.specs[&decision.job];
+            let all = if decision.count == 1 {
+                vec![decision.first]
+            } else {
+                instants(spec, decision.first - TimeDelta::seconds(1), decision.last)
+            };
+            let fate = match decision.fate {
+                Fate::Start { coalesced, .. } => Expected::Run { coalesced },
+                Fate::Skip(reason) => Expected::Skip(reason),
+            };
+            self.counted(&match fate {
+                Expected::Run { coalesced: 0 } => "run".to_owned(),
+                Expected::Run { .. } => "run for several".to_owned(),
+                Expected::Skip(reason) => reason.as_str().to_owned(),
+                Expected::Wait { .. } => unreachable!("a decision is no waiting"),
+            });
+            for instant in all {
+                found.insert((decision.job.clone(), (instant, decision.epoch)), fate);
+            }
+        }
+        assert_eq!(&found, expected, "at {:?}, the world before {:?}", self.now(), self.last);
+        assert!(plan.decisions.is_sorted_by_key(|decision| decision.first));
+    }
+
+    /// The program ends without a word and starts again after a while.
+    fn restart(&mut self) {
+        self.runs.clear();
+        self.disk.open.clear();
+        if self.dice.one_in(2) {
+            self.boot += self.dice.below(10_000) as i64;
+        }
+        if self.dice.one_in(4) {
+            self.offset += self.random_step();
+        }
+        self.start();
+    }
+
+    /// The program ends in order: what no worker had begun is undecided again.
+    fn stop_and_start(&mut self) {
+        for row in std::mem::take(&mut self.disk.open) {
+            if self.dice.one_in(2) {
+                self.counted("taken back");
+                let Decision { job, first, epoch, .. } = self.disk.rows[row].clone();
+                self.ledger.decided.remove(&(job.clone(), (first, epoch)));
+                let known = self.disk.known.get_mut(&job).unwrap();
+                known.waiting.push((first, epoch));
+                known.waiting.sort_by_key(|(instant, epoch)| (*epoch, *instant));
+            }
+        }
+        self.restart();
+    }
+
+    fn start(&mut self) {
+        let moment = self.now();
+        self.planner = Planner::new(moment, self.disk.known.clone());
+        self.last = moment;
+        self.models.clear();
+        let specs = self.specs.values().cloned().collect();
+        self.specs.clear();
+        self.schedule(specs);
+        if self.dice.one_in(3) {
+            self.reload();
+        }
+    }
+
+    fn random_step(&mut self) -> i64 {
+        let size = *self.dice.pick(&[2, 5, 70, 1800, 7200, 10_800, 10_801, 40_000, 300_000]);
+        if self.dice.one_in(2) { size } else { -size }
+    }
+
+    fn step(&mut self) {
+        match self.dice.below(100) {
+            0..=59 => self.boot += self.dice.below(70) as i64,
+            60..=69 => self.boot += self.dice.below(900) as i64,
+            70 => self.boot += self.dice.below(20_000) as i64,
+            71..=74 => {
+                let slept = self.dice.below(5_000) as i64;
+                self.boot += slept;
+                self.slept += slept;
+            }
+            75..=77 => {
+                self.offset += self.random_step();
+                self.counted("clock set");
+            }
+            78..=81 => self.paused = !self.paused && self.dice.one_in(2),
+            82..=84 => {
+                let at = self.dice.below(4);
+                let name = JobName::new(&format!("job{at}"));
+                let count = self.dice.below(3) as u32;
+                self.elsewhere.insert(name, count);
+            }
+            85..=86 => {
+                // What is due is decided before the settings change, as the tick thread does.
+                self.tick();
+                self.reload();
+                self.counted("reload");
+            }
+            87 => {
+                self.restart();
+                self.counted("crash");
+            }
+            88 => {
+                self.stop_and_start();
+                self.counted("stop");
+            }
+            _ => {}
+        }
+        self.tick();
+    }
+}
+
+fn moment(boot: i64, slept: i64, offset: i64) -> Moment {
+    Moment {
+        wall: DateTime::from_timestamp(boot + offset, 0).unwrap(),
+        monotonic: Duration::from_secs((boot - slept) as u64),
+        boottime: Duration::from_secs(boot as u64),
+    }
+}
+
+#[test]
+fn simulation_every_occurrence_is_accounted_for() {
+    let number = |name: &str| std::env::var(name).ok().map(|text| text.parse().unwrap());
+    let steps = number("ACLARAI_SIM_STEPS").unwrap_or(2_000);
+    let seeds = match number("ACLARAI_SIM_SEED") {
+        Some(seed) => seed..seed + 1,
+        None => 0..52,
+    };
+    let mut count = BTreeMap::new();
+    for seed in seeds.clone() {
+        // Shown when the test fails: cargo keeps the output of a test that passes to itself.
+        println!("seed {seed}, {steps} steps");
+        let mut world = World::new(seed);
+        for _ in 0..steps {
+            world.step();
+        }
+        for (what, n) in world.count {
+            *count.entry(what).or_insert(0) += n;
+        }
+    }
+    println!("{count:#?}");
+    if seeds.count() > 1 {
+        // A simulation that never meets a case does not test it.
+        let cases = [
+            "run",
+            "run for several",
+            "paused",
+            "overlap",
+            "misfire",
+            "coalesced",
+            "disabled",
+            "taken back",
+            "commit failed",
+            "crash before the commit",
+            "crash after the commit",
+            "clock set",
+            "reload",
+            "start behind the watermark",
+        ];
+        for case in cases {
+            assert!(count.get(case).is_some_and(|n| *n >= 50), "{case}: {:?}", count.get(case));
+        }
+    }
+}
