@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
+use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -32,10 +33,17 @@ pub(super) const VARIABLES: [(&str, &str); 10] = [
 const AUTOMATION_PAUSE: &str = "AUTOMATION_PAUSE";
 
 /// What the process was started with: its variables and its current folder.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Env {
     variables: BTreeMap<OsString, OsString>,
     cwd: PathBuf,
+}
+
+impl fmt::Debug for Env {
+    /// Without the variables: one of them may be a password.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Env").field("cwd", &self.cwd).finish_non_exhaustive()
+    }
 }
 
 impl Env {
