@@ -23,6 +23,7 @@ Commands, each by an example (`aclarai-scheduler COMMAND --help` tells more):
   pause                     nothing starts by its schedule from now on
   resume                    schedules start runs again
   blocks notes/idea.md      what the parser sees in a file
+  bench --files 10000       how fast this machine scans and stores a vault
 
 Options, before or after the command:
   --config PATH  --vault PATH  --state-dir PATH  --log-format text|json
@@ -107,6 +108,9 @@ pub(super) enum Command {
     /// Shows what the parser sees in files: id, version, line, level, text, hashes, warnings
     #[command(after_help = "Example: aclarai-scheduler blocks notes/idea.md --json")]
     Blocks(Blocks),
+    /// Measures how fast this machine walks, reads, hashes, parses and stores a vault, which it only reads
+    #[command(after_help = "Example: aclarai-scheduler bench --vault ~/notes")]
+    Bench(Bench),
 }
 
 #[derive(Debug, Args)]
@@ -164,6 +168,18 @@ pub(super) struct History {
     /// How many
     #[arg(short, value_name = "N", default_value_t = 20)]
     pub(super) number: usize,
+    #[command(flatten)]
+    pub(super) format: Format,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Bench {
+    /// How many threads [default: one for each processor]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..))]
+    pub(super) threads: Option<u8>,
+    /// Make up a vault of this many files instead of reading --vault [default: 5000]
+    #[arg(long, value_name = "N")]
+    pub(super) files: Option<usize>,
     #[command(flatten)]
     pub(super) format: Format,
 }

@@ -5,6 +5,7 @@
 //! error too.
 
 mod arguments;
+mod bench;
 mod blocks;
 mod check;
 mod exit;
@@ -82,5 +83,6 @@ fn obey(arguments: Arguments, register: Register<'_>) -> Result<Exit, Failure> {
         Command::Pause => pause::pause(&setup),
         Command::Resume => pause::resume(&setup),
         Command::Blocks(arguments) => blocks::blocks(&arguments),
+        Command::Bench(arguments) => bench::bench(&setup, &arguments),
     }
 }
