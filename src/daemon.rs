@@ -20,8 +20,9 @@ use crossbeam_channel::{bounded, select};
 use self::notify::Notifier;
 use self::signals::Asked;
 use crate::clock::{Clock, SystemClock};
-use crate::config::{self, Config, ConfigErrors, Env, Fault, JobSpec, Overrides};
+use crate::config::{self, Config, ConfigErrors, Env, Fault, JobSpec, Overrides, suggestion};
 use crate::job::{BuildError, DuplicateKind, JobRegistry};
+use crate::jobs::command::Surroundings;
 use crate::jobs::{self, Deps, supervisor};
 use crate::logging::{Logging, log_run};
 use crate::pause::PauseSwitch;
@@ -36,17 +37,23 @@ pub type Register<'r> = &'r dyn Fn(&mut JobRegistry) -> Result<(), DuplicateKind
 /// The kinds of job there are under this configuration: the built-in ones and what `register` adds.
 pub fn registry(
     config: &Config,
+    env: &Env,
     clock: Arc<dyn Clock>,
     register: Register<'_>,
 ) -> Result<JobRegistry, DuplicateKind> {
     let mut registry = JobRegistry::new();
+    let surroundings = Surroundings {
+        vault: config.vault.root.clone(),
+        environment: env.dotenv(),
+        supervisor: supervisor::SELF.into(),
+    };
     let deps = Deps {
         vault: config.vault.clone(),
         graph: config.graph.clone(),
         retries: config.retries,
         state_dir: config.state_dir.clone(),
         clock,
-        supervisor: supervisor::SELF.into(),
+        surroundings: Arc::new(surroundings),
     };
     jobs::register_builtins(&mut registry, deps)?;
     register(&mut registry)?;
@@ -68,6 +75,15 @@ pub fn build(
     config: &Config,
     spec: &JobSpec,
 ) -> Result<ConfiguredJob, Unbuildable> {
+    if let Some(kind) = spec.explicit_kind.as_deref().filter(|kind| !registry.knows(kind)) {
+        let known = registry.kinds().collect::<Vec<_>>().join(", ");
+        let remedy = match suggestion(kind, registry.kinds()) {
+            Some(meant) => format!("did you mean {meant}?"),
+            None => format!("there are {known}"),
+        };
+        let message = format!("no code here runs {kind:?}: {remedy}");
+        return Err(Unbuildable::Fault(Box::new(config.job_fault(&spec.name, "kind", &message))));
+    }
     match registry.build(spec) {
         Ok(job) => Ok(ConfiguredJob { spec: Arc::new(spec.clone()), job: job.into() }),
         Err(error @ BuildError::NotRunnable) => Err(Unbuildable::NotRunnable(error.to_string())),
@@ -180,7 +196,7 @@ fn settings(
     config: &Config,
     clock: Arc<dyn Clock>,
 ) -> Result<Settings, ServeError> {
-    let registry = registry(config, clock, start.register)?;
+    let registry = registry(config, &start.env, clock, start.register)?;
     let mut jobs = Vec::new();
     let mut faults = Vec::new();
     for spec in config.scheduler.jobs.values() {

@@ -3,12 +3,14 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use aclarai_scheduler::clock::SystemClock;
 use aclarai_scheduler::config::{self, Config, Env, JobName, Overrides, SHIPPED_FILE};
 use aclarai_scheduler::job::BuildError;
 use aclarai_scheduler::jobs::Deps;
+use aclarai_scheduler::jobs::command::Surroundings;
 use aclarai_scheduler::jobs::vault_sync::VaultSync;
 
 const REFERENCE: &str = include_str!("../docs/configuration.md");
@@ -28,7 +30,12 @@ fn vault_sync_with(parameters: &str) -> Result<VaultSync, BuildError> {
     let config = config::from_text(&yaml, "c.yaml", &Overrides::default(), &env).unwrap();
     let Config { vault, graph, retries, state_dir, scheduler, .. } = config;
     let clock = Arc::new(SystemClock);
-    let deps = Deps { vault, graph, retries, state_dir, clock, supervisor: "/bin/false".into() };
+    let surroundings = Arc::new(Surroundings {
+        vault: vault.root.clone(),
+        environment: BTreeMap::new(),
+        supervisor: "/bin/false".into(),
+    });
+    let deps = Deps { vault, graph, retries, state_dir, clock, surroundings };
     VaultSync::from_spec(&scheduler.jobs[&JobName::new("vault_sync")], deps)
 }
 

@@ -87,8 +87,7 @@ impl Findings {
     }
 
     fn jobs(&mut self, setup: &Setup<'_>, config: &Config) -> Result<(), Failure> {
-        let registry = daemon::registry(config, Arc::new(SystemClock), setup.register)
-            .map_err(|error| Failure::usage(error.to_string()))?;
+        let registry = setup.registry(config)?;
         let now = SystemClock.now();
         for spec in config.scheduler.jobs.values() {
             let name = format!("job.{}", spec.name);

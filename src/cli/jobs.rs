@@ -1,7 +1,6 @@
 //! `jobs`: every configured job, when it fires, and what came of it last.
 
 use std::io::Write;
-use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
@@ -14,7 +13,6 @@ use super::out::{Cell, Out, Tone, instant, relative, written};
 use super::setup::Setup;
 use crate::clock::{Clock, SystemClock};
 use crate::config::JobSpec;
-use crate::daemon;
 use crate::history::History;
 use crate::job::{BuildError, RunRecord};
 
@@ -31,8 +29,7 @@ struct Shown<'c> {
 
 pub(super) fn jobs(setup: &Setup<'_>, format: &Format) -> Result<Exit, Failure> {
     let config = setup.config()?;
-    let registry = daemon::registry(&config, Arc::new(SystemClock), setup.register)
-        .map_err(|error| Failure::usage(error.to_string()))?;
+    let registry = setup.registry(&config)?;
     let history = History::open(&config.state_dir)?;
     let now = SystemClock.now();
     let mut shown = Vec::new();

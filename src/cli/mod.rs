@@ -64,9 +64,13 @@ fn of_usage(error: &clap::Error) -> Result<Exit, Failure> {
         return Ok(Exit::Done);
     }
     let text = error.render().to_string();
-    let (what, _) = text.split_once("\nUsage:").unwrap_or((&text, ""));
-    let what = what.trim_start_matches("error: ");
-    let words: Vec<&str> = what.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+    let words: Vec<&str> = text
+        .trim_start_matches("error: ")
+        .lines()
+        .map(str::trim)
+        .take_while(|line| !line.starts_with("Usage:") && !line.starts_with("For more information"))
+        .filter(|line| !line.is_empty())
+        .collect();
     Err(Failure::usage(format!("{} (--help shows how)", words.join(" ").replace(" tip: ", "; "))))
 }
 

@@ -28,8 +28,7 @@ pub(super) fn run(setup: &Setup<'_>, arguments: &Run) -> Result<Exit, Failure> {
     let config = setup.config()?;
     let spec = find_job(&config, &arguments.job)?;
     let clock = Arc::new(SystemClock);
-    let registry = daemon::registry(&config, clock.clone(), setup.register)
-        .map_err(|error| Failure::usage(error.to_string()))?;
+    let registry = setup.registry(&config)?;
     let job = daemon::build(&registry, &config, spec).map_err(|error| match error {
         Unbuildable::NotRunnable(why) => Failure::usage(format!("{}: {why}", spec.name)),
         Unbuildable::Fault(fault) => Failure::usage(fault.to_string()),

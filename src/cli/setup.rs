@@ -7,7 +7,8 @@ use super::arguments::{self, Global};
 use super::exit::Failure;
 use crate::clock::SystemClock;
 use crate::config::{self, Config, ConfigErrors, Env, JobName, JobSpec, Overrides, suggestion};
-use crate::daemon::Register;
+use crate::daemon::{self, Register};
+use crate::job::JobRegistry;
 use crate::logging::{self, LogFormat, Logging};
 use crate::pause::PauseSwitch;
 use crate::state::StateError;
@@ -37,6 +38,12 @@ impl<'r> Setup<'r> {
     /// Reads the configuration.
     pub(super) fn config(&self) -> Result<Config, Failure> {
         Ok(config::load(&self.overrides(), &self.env()?)?)
+    }
+
+    /// The kinds of job there are under this configuration.
+    pub(super) fn registry(&self, config: &Config) -> Result<JobRegistry, Failure> {
+        daemon::registry(config, &self.env()?, Arc::new(SystemClock), self.register)
+            .map_err(|error| Failure::usage(error.to_string()))
     }
 
     /// What pauses everything scheduled.

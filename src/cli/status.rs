@@ -2,7 +2,6 @@
 //! probes.
 
 use std::io::Write;
-use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
@@ -14,15 +13,13 @@ use super::out::{Out, instant, relative, written};
 use super::setup::Setup;
 use crate::clock::{Clock, SystemClock};
 use crate::config::JobName;
-use crate::daemon;
 use crate::history::{History, OpenRun};
 use crate::job::RunState;
 use crate::state::{DaemonLock, Holder};
 
 pub(super) fn status(setup: &Setup<'_>, format: &Format) -> Result<Exit, Failure> {
     let config = setup.config()?;
-    let registry = daemon::registry(&config, Arc::new(SystemClock), setup.register)
-        .map_err(|error| Failure::usage(error.to_string()))?;
+    let registry = setup.registry(&config)?;
     let daemon = DaemonLock::holder(&config.state_dir);
     let paused = setup.pause(&config)?.is_paused();
     let open = match History::open(&config.state_dir)? {

@@ -73,6 +73,20 @@ impl Env {
         &self.cwd
     }
 
+    /// What `.env` adds to the environment: a program started by this one should find it too, as it would if it had
+    /// read the file itself. Empty where the file cannot be read; [`load`](super::load) says so.
+    pub fn dotenv(&self) -> BTreeMap<String, String> {
+        let Ok((Variables { real, dotenv }, _)) = Variables::read(self) else {
+            return BTreeMap::new();
+        };
+        let added = |name: &String| !real.contains_key(OsStr::new(name));
+        dotenv
+            .into_iter()
+            .filter(|(name, _)| added(name))
+            .map(|(name, (value, _))| (name, value))
+            .collect()
+    }
+
     /// Whether `AUTOMATION_PAUSE` asks for a pause (true, 1, yes or on in any case), and if so, what asks: the variable
     /// in the environment or, failing that, in `.env`, which is read anew so that an edit there pauses and resumes a
     /// running daemon. What cannot be read asks for nothing; [`load`](super::load) warns of it.

@@ -16,7 +16,7 @@ use serde_json::{Map, Value};
 
 use crate::clock::Clock;
 use crate::config::JobName;
-pub use registry::{BuildError, DuplicateKind, JobRegistry};
+pub use registry::{BuildError, DuplicateKind, JobRegistry, params};
 pub use run::{RunId, RunRecord, RunState, SkipReason, Trigger};
 
 /// The work of one kind of job.

@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use serde::de::DeserializeOwned;
+
 use crate::config::JobSpec;
 use crate::job::Job;
 
@@ -52,6 +54,28 @@ impl JobRegistry {
     }
 }
 
+/// The parameters of a job as the type that the job wants them in. Give that type `#[serde(deny_unknown_fields)]`: then a
+/// misspelt parameter is named at the start, instead of being passed over every night.
+pub fn params<T: DeserializeOwned>(spec: &JobSpec) -> Result<T, BuildError> {
+    let bad = |key: &str, message: &str| BuildError::BadParameter {
+        key: key.to_owned(),
+        message: message.to_owned(),
+    };
+    // By way of text, because only a fault in a text is told with the path of the value: `names[1]: invalid type`.
+    let text = serde_yaml::to_string(&spec.params).map_err(|error| bad("", &error.to_string()))?;
+    serde_yaml::from_str(&text).map_err(|error| {
+        let message = error.to_string();
+        // The line is that of the text above, which nobody has seen.
+        let message = message.split(" at line ").next().unwrap_or_default();
+        let field = message.strip_prefix("unknown field `").and_then(|rest| rest.split('`').next());
+        match (field, message.split_once(": ")) {
+            (Some(field), _) => bad(field, message),
+            (None, Some((path, message))) if !path.contains(' ') => bad(path, message),
+            _ => bad("", message),
+        }
+    })
+}
+
 impl fmt::Debug for JobRegistry {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_set().entries(self.factories.keys()).finish()
@@ -77,4 +101,37 @@ pub enum BuildError {
         /// What is wrong with it and what to write instead.
         message: String,
     },
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::config::{Env, JobName, Overrides, from_text};
+
+    #[derive(Debug, PartialEq, serde::Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Greet {
+        names: Vec<String>,
+        #[serde(default)]
+        times: u8,
+    }
+
+    fn greet(params: &str) -> Result<Greet, String> {
+        let yaml = format!("scheduler: {{jobs: {{greet: {{cron: '0 2 * * *', {params}}}}}}}");
+        let env = Env::new("/", [("HOME", "/root")]);
+        let config = from_text(&yaml, "test", &Overrides::default(), &env).unwrap();
+        let spec = &config.scheduler.jobs[&JobName::new("greet")];
+        super::params(spec).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn parameters_are_typed_and_a_fault_names_its_parameter() {
+        let expected = Greet { names: vec!["Ada".to_owned()], times: 2 };
+        assert_eq!(greet("names: [Ada], times: 2"), Ok(expected));
+        let case = |params: &str, message: &str| assert_eq!(greet(params), Err(message.to_owned()));
+        case("names: Ada", "names: invalid type: string \"Ada\", expected a sequence");
+        case("names: [Ada, [b]]", "names[1]: invalid type: sequence, expected a string");
+        case("names: [], times: 300", "times: invalid value: integer `300`, expected u8");
+        case("names: [], tmies: 3", "tmies: unknown field `tmies`, expected `names` or `times`");
+        case("times: 3", ": missing field `names`");
+    }
 }

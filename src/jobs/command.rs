@@ -11,12 +11,16 @@
 //!   nulls are left out.
 //! - It finds `ACLARAI_JOB_ID`, `ACLARAI_JOB_NAME`, `ACLARAI_SCHEDULED_FOR` (RFC 3339, UTC), `ACLARAI_JOB_PARAMS` (the
 //!   job's parameters as a JSON object) and `VAULT_PATH` in its environment, beside what the daemon itself was given,
-//!   which includes `NEO4J_PASSWORD` and its like, and `env`, which outranks all of these.
+//!   in its environment or in `.env`, which includes `NEO4J_PASSWORD` and its like; and `env`, which outranks all of
+//!   these.
 
+use std::collections::BTreeMap;
 use std::ffi::OsString;
+use std::fmt;
 use std::io::{self, Read};
 use std::os::fd::{AsFd, BorrowedFd};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::SecondsFormat;
@@ -46,21 +50,40 @@ const NOT_INHERITED: [&str; 6] = [
 ];
 
 /// A program, run once per run.
-#[derive(Debug)]
 pub struct CommandJob {
     command: CommandSpec,
     params: String,
-    vault: PathBuf,
-    supervisor: PathBuf,
+    surroundings: Arc<Surroundings>,
+}
+
+/// What all command jobs have in common.
+pub struct Surroundings {
+    /// The vault, told to the program as `VAULT_PATH`.
+    pub vault: PathBuf,
+    /// Variables beside those this process was given.
+    pub environment: BTreeMap<String, String>,
+    /// An executable that calls [`supervisor::dispatch`](super::supervisor::dispatch) first, normally
+    /// [`supervisor::SELF`](super::supervisor::SELF).
+    pub supervisor: PathBuf,
+}
+
+impl fmt::Debug for Surroundings {
+    /// Without the values of variables: secrets are among them.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names: Vec<&String> = self.environment.keys().collect();
+        f.debug_struct("Surroundings")
+            .field("vault", &self.vault)
+            .field("environment", &names)
+            .field("supervisor", &self.supervisor)
+            .finish()
+    }
 }
 
 impl CommandJob {
-    /// The job that `spec` describes. `vault` is told to the program; `supervisor` is an executable that calls
-    /// [`supervisor::dispatch`](super::supervisor::dispatch) first, normally [`supervisor::SELF`](super::supervisor::SELF).
+    /// The job that `spec` describes.
     pub fn from_spec(
         spec: &JobSpec,
-        vault: &Path,
-        supervisor: &Path,
+        surroundings: Arc<Surroundings>,
     ) -> Result<CommandJob, BuildError> {
         let bad = |key: &str, message: &str| BuildError::BadParameter {
             key: key.to_owned(),
@@ -82,7 +105,7 @@ impl CommandJob {
         }
         let params = serde_json::to_string(&spec.params)
             .map_err(|error| bad("", &format!("parameters cannot be written as JSON: {error}")))?;
-        Ok(CommandJob { command, params, vault: vault.into(), supervisor: supervisor.into() })
+        Ok(CommandJob { command, params, surroundings })
     }
 
     fn order(&self, ctx: &RunContext<'_>) -> Order {
@@ -92,14 +115,16 @@ impl CommandJob {
             ("ACLARAI_JOB_NAME", ctx.job.as_str().into()),
             ("ACLARAI_SCHEDULED_FOR", scheduled_for.into()),
             ("ACLARAI_JOB_PARAMS", self.params.clone().into()),
-            ("VAULT_PATH", self.vault.clone().into()),
+            ("VAULT_PATH", self.surroundings.vault.clone().into()),
         ];
+        let given = |(name, value): (&String, &String)| (name.into(), Some(value.into()));
         let removed = NOT_INHERITED.iter().map(|name| (OsString::from(name), None));
+        let added = self.surroundings.environment.iter().map(given);
         let ours = ours.into_iter().map(|(name, value)| (OsString::from(name), Some(value)));
-        let theirs = self.command.env.iter().map(|(name, value)| (name.into(), Some(value.into())));
+        let theirs = self.command.env.iter().map(given);
         Order {
             argv: self.command.argv.clone(),
-            env: removed.chain(ours).chain(theirs).collect(),
+            env: removed.chain(added).chain(ours).chain(theirs).collect(),
             working_dir: self.command.working_dir.clone().map(PathBuf::into_os_string),
         }
     }
@@ -114,10 +139,13 @@ impl Job for CommandJob {
             report.set("would_run", Value::from(self.command.argv.clone()).to_string());
             return Ok(report);
         }
-        let supervised = supervisor::start(&self.supervisor, ctx.run_id.as_str(), &self.order(ctx))
-            .map_err(|error| {
-                JobError::transient(format!("cannot start a supervisor for the command: {error}"))
-            })?;
+        let supervised =
+            supervisor::start(&self.surroundings.supervisor, ctx.run_id.as_str(), &self.order(ctx))
+                .map_err(|error| {
+                    JobError::transient(format!(
+                        "cannot start a supervisor for the command: {error}"
+                    ))
+                })?;
         let mut output = Output { ctx, statistics: None, last_error_line: None };
         let (outcome, told_to_stop) = attend(supervised, ctx, &mut output)
             .map_err(|error| JobError::transient(format!("lost sight of the command: {error}")))?;

@@ -10,6 +10,8 @@ pub mod vault_sync;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use self::command::{CommandJob, Surroundings};
+use self::vault_sync::VaultSync;
 use crate::clock::Clock;
 use crate::config::{GraphConfig, RetryPolicy, VaultConfig};
 use crate::job::{DuplicateKind, JobRegistry};
@@ -27,20 +29,16 @@ pub struct Deps {
     pub state_dir: PathBuf,
     /// Time.
     pub clock: Arc<dyn Clock>,
-    /// The executable that supervises the programs of command jobs: [`supervisor::SELF`] for every program whose
-    /// `main` is `cli::main`.
-    pub supervisor: PathBuf,
+    /// What the programs of command jobs find around them.
+    pub surroundings: Arc<Surroundings>,
 }
 
 /// Puts the built-in kinds into `registry`: `command` and `vault_sync`.
 pub fn register_builtins(registry: &mut JobRegistry, deps: Deps) -> Result<(), DuplicateKind> {
-    let Deps { vault, supervisor, .. } = deps.clone();
+    let surroundings = Arc::clone(&deps.surroundings);
     registry.register("command", move |spec| {
-        let job = command::CommandJob::from_spec(spec, &vault.root, &supervisor)?;
-        Ok(Box::new(job))
+        Ok(Box::new(CommandJob::from_spec(spec, Arc::clone(&surroundings))?))
     })?;
-    registry.register("vault_sync", move |spec| {
-        let job = vault_sync::VaultSync::from_spec(spec, deps.clone())?;
-        Ok(Box::new(job))
-    })
+    registry
+        .register("vault_sync", move |spec| Ok(Box::new(VaultSync::from_spec(spec, deps.clone())?)))
 }

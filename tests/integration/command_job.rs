@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Mutex, Once};
+use std::sync::{Arc, Mutex, Once};
 use std::time::Duration;
 
 use aclarai_scheduler::clock::{Clock, SystemClock};
@@ -14,10 +14,11 @@ use aclarai_scheduler::job::{
     CancelToken, Job, JobError, JobErrorKind, NoProgress, RunContext, RunId, RunOptions, RunReport,
     Trigger,
 };
-use aclarai_scheduler::jobs::command::CommandJob;
+use aclarai_scheduler::jobs::command::{CommandJob, Surroundings};
 use aclarai_scheduler::schedule::Schedule;
 use rustix::process::Signal;
 
+use crate::sandbox::PROGRAM;
 use crate::wait::{children_of, processes_with, signal, wait_for, wait_until};
 
 /// One command job, ready to run once.
@@ -71,8 +72,12 @@ impl Run {
     }
 
     fn go(&self) -> Result<RunReport, JobError> {
-        let supervisor = Path::new(env!("CARGO_BIN_EXE_aclarai-scheduler"));
-        let job = CommandJob::from_spec(&self.spec, Path::new("/some/vault"), supervisor).unwrap();
+        let surroundings = Surroundings {
+            vault: "/some/vault".into(),
+            environment: [("OF_DOTENV".to_owned(), "yes".to_owned())].into(),
+            supervisor: PROGRAM.into(),
+        };
+        let job = CommandJob::from_spec(&self.spec, Arc::new(surroundings)).unwrap();
         let clock = SystemClock;
         let deadline = self.timeout.map(|timeout| clock.monotonic() + timeout);
         job.run(&RunContext {
@@ -253,7 +258,7 @@ fn the_program_finds_its_environment_and_folder() {
     let folder = fs::canonicalize(folder.path()).unwrap();
     let mut run = sh(
         "printf '%s\\n' \"$PWD\" \"$ACLARAI_JOB_NAME\" \"$ACLARAI_JOB_ID\" \"$ACLARAI_SCHEDULED_FOR\" \"$VAULT_PATH\" \
-         \"$ACLARAI_JOB_PARAMS\" \"$MINE\" \"${HOME:+inherited}\"",
+         \"$ACLARAI_JOB_PARAMS\" \"$MINE\" \"$OF_DOTENV\" \"${HOME:+inherited}\"",
     );
     run.command().working_dir = Some(folder.clone());
     run.command().env.insert("MINE".to_owned(), "yes".to_owned());
@@ -267,6 +272,7 @@ fn the_program_finds_its_environment_and_folder() {
         "2026-08-24T12:00:00Z",
         "/some/vault",
         r#"{"count":25,"percent":null,"files":["a","b"]}"#,
+        "yes",
         "yes",
         "inherited",
     ];

@@ -5,5 +5,9 @@
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
 
+mod cli;
 mod command_job;
+mod daemon;
+mod docs;
+mod sandbox;
 mod wait;

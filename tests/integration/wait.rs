@@ -6,19 +6,29 @@ use std::time::Duration;
 use aclarai_scheduler::clock::{Clock, SystemClock};
 
 /// How long a condition may take to come true.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(90);
 
 /// Returns what `condition` finds, once it finds something.
 #[track_caller]
-pub(crate) fn wait_for<T>(what: &str, mut condition: impl FnMut() -> Option<T>) -> T {
+pub(crate) fn wait_for<T>(what: &str, condition: impl FnMut() -> Option<T>) -> T {
+    wait_long(what, PATIENCE, condition)
+}
+
+/// The same for a condition that may take longer.
+#[track_caller]
+pub(crate) fn wait_long<T>(
+    what: &str,
+    patience: Duration,
+    mut condition: impl FnMut() -> Option<T>,
+) -> T {
     let mut found = None;
     let mut look = || {
         found = condition();
         found.is_some()
     };
-    let deadline = SystemClock.monotonic() + PATIENCE;
+    let deadline = SystemClock.monotonic() + patience;
     while !look() {
-        assert!(SystemClock.monotonic() < deadline, "waited {PATIENCE:?} for {what}");
+        assert!(SystemClock.monotonic() < deadline, "waited {patience:?} for {what}");
         SystemClock.wait(Duration::from_millis(10), &|| false);
     }
     found.expect("the loop ends when something was found")

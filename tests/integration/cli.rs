@@ -1,0 +1,364 @@
+//! The command line: what each command prints, where, and how it ends.
+
+use std::io::Read;
+use std::process::Stdio;
+
+use rustix::process::Signal;
+use serde_json::json;
+
+use crate::sandbox::Sandbox;
+use crate::wait::wait_until;
+
+const HELLO: &str = r#"
+scheduler:
+  jobs:
+    vault_sync: {enabled: false}
+    hello:
+      enabled: true
+      cron: "0 3 * * 1"
+      description: "Says hello"
+      command: ["sh", "-c", "echo '{\"items_processed\": 3, \"note\": \"x\"}'"]
+"#;
+
+#[test]
+fn next_prints_instants_of_a_line_or_a_job() {
+    let sandbox = Sandbox::new(HELLO);
+    let from = ["--from", "2026-03-27T00:00:00Z"];
+    sandbox
+        .run(
+            &[
+                &["next", "--cron", "30 2 * * *", "--timezone", "Europe/Berlin", "-n", "3"],
+                &from[..],
+            ]
+            .concat(),
+        )
+        .is(
+            0,
+            // In the night of the 29th the clocks go from 2:00 to 3:00.
+            "2026-03-27T01:30:00Z\n2026-03-28T01:30:00Z\n2026-03-29T01:00:00Z\n",
+            "",
+        );
+    sandbox.run(&["next", "hello", "--json", "-n", "2", from[0], from[1]]).is(
+        0,
+        "[\"2026-03-30T03:00:00Z\",\"2026-04-06T03:00:00Z\"]\n",
+        "",
+    );
+    sandbox.run(&["next", "--cron", "0 0 30 2 *"]).is(0, "", "");
+    sandbox.run(&["next", "--cron", "0 0 30 2 *", "--json"]).is(0, "[]\n", "");
+}
+
+#[test]
+fn what_is_wrong_with_the_line_is_said_in_one_line() {
+    let sandbox = Sandbox::new(HELLO);
+    let case = |arguments: &[&str], stderr: &str| sandbox.run(arguments).is(2, "", stderr);
+    case(
+        &["next", "--cron", "5/10 * * * *"],
+        "error: --cron: \"5/10 * * * *\": minute \"5/10\": a step follows * or a range: write 5-59/10\n",
+    );
+    case(
+        &["next", "--cron", "* * * * *", "--timezone", "Europe/Berln"],
+        "error: --timezone: unknown time zone \"Europe/Berln\": did you mean \"Europe/Berlin\"?\n",
+    );
+    case(&["next", "helo"], "error: no job is named \"helo\": did you mean hello?\n");
+    case(&["run", "zzz"], "error: no job is named \"zzz\": there are hello, vault_sync\n");
+    case(
+        &["next"],
+        "error: the following required arguments were not provided: <JOB> (--help shows how)\n",
+    );
+    case(
+        &["jbs"],
+        "error: unrecognized subcommand 'jbs'; a similar subcommand exists: 'jobs' (--help shows how)\n",
+    );
+    case(
+        &["next", "--cron", "* * * * *", "--from", "noon"],
+        "error: invalid value 'noon' for '--from <RFC3339>': premature end of input: \
+         write it as 2026-08-24T12:00:00Z (--help shows how)\n",
+    );
+}
+
+#[test]
+fn commands_that_need_no_configuration_do_not_read_it() {
+    let sandbox = Sandbox::new("this: [is, no, yaml\n");
+    sandbox.run(&["next", "--cron", "0 0 1 1 *", "--from", "2026-01-01T00:00:00Z"]).is(
+        0,
+        "2027-01-01T00:00:00Z\n",
+        "",
+    );
+    sandbox.run_with_input(&["blocks", "-"], "no block here\n").is(0, "", "");
+    assert_eq!(sandbox.run(&["jobs"]).code, Some(2));
+    assert!(!sandbox.path("state").exists());
+}
+
+#[test]
+fn blocks_shows_what_the_parser_sees() {
+    let sandbox = Sandbox::new("");
+    let text = "# Head\n\n- A claim. <!-- aclarai:id=clm_1 ver=2 --> ^clm_1\n\nMore text that follows the claim.\n";
+    sandbox.write("a.md", text);
+    let shown = json!([{
+        "file": "a.md",
+        "id": "clm_1",
+        "version": 2,
+        "line": 3,
+        "level": "inline",
+        "text": "- A claim.",
+        "hash": "4bc53d391a0edfa4d2d7a61fdd7e8eb4a8c2a4b6ecf4d4f4bd1ee0a26cd2a9a5",
+        "body_hash": "",
+    }]);
+    let mut seen = sandbox.run(&["blocks", "--json", "a.md"]).json(0);
+    let hash = seen[0]["hash"].as_str().unwrap().to_owned();
+    let body_hash = seen[0]["body_hash"].as_str().unwrap().to_owned();
+    assert_eq!((hash.len(), body_hash.len()), (64, 64));
+    seen[0]["hash"] = shown[0]["hash"].clone();
+    seen[0]["body_hash"] = shown[0]["body_hash"].clone();
+    assert_eq!(seen, shown);
+
+    sandbox.run_with_input(&["blocks", "-"], text).is(
+        0,
+        &format!("-:3: clm_1 version 2, inline\n    hash {hash}\n    body {body_hash}\n    | - A claim.\n"),
+        "",
+    );
+    std::fs::write(sandbox.path("b.md"), b"caf\xe9 <!-- aclarai:id=blk_1 -->\n").unwrap();
+    sandbox.run(&["blocks", "b.md", "missing.md", "--json"]).is(
+        3,
+        "[]\n",
+        "error: b.md: not UTF-8 at byte 3\n\
+         error: missing.md: No such file or directory (os error 2)\n\
+         error: done, with 2 errors: see above\n",
+    );
+    sandbox.run(&["blocks", "missing.md"]).is(
+        4,
+        "",
+        "error: missing.md: No such file or directory (os error 2)\n\
+         error: no file could be read: see above\n",
+    );
+    let near = sandbox.run_with_input(&["blocks", "-"], "Text <!-- aclarai:ID=blk_1 -->\n");
+    assert_eq!(near.code, Some(0));
+    assert!(near.stderr.starts_with("warning: -: line 1: near_miss_marker: "), "{near:?}");
+}
+
+#[test]
+fn run_prints_one_flat_object() {
+    let sandbox = Sandbox::new(HELLO);
+    let mut seen = sandbox.run(&["run", "hello", "--json"]).json(0);
+    let id = seen["job_id"].take();
+    assert!(id.as_str().unwrap().starts_with("hello_1"), "{id}");
+    assert!(seen["duration"].take().as_f64().unwrap() > 0.0);
+    assert_eq!(
+        seen.to_string(),
+        r#"{"job_name":"hello","job_id":null,"trigger":"manual","success":true,"duration":null,"items_processed":3,"note":"x"}"#
+    );
+    let history = sandbox.history(&["hello"]);
+    assert_eq!((&history[0]["job_id"], &history[0]["state"]), (&id, &json!("succeeded")));
+    assert_eq!(history[0]["stats"], json!({"items_processed": 3, "note": "x"}));
+}
+
+#[test]
+fn run_ends_with_the_code_that_tells_why() {
+    let job = |name: &str, script: &str| {
+        format!("    {name}: {{cron: \"0 3 * * *\", command: [sh, -c, {script:?}]}}\n")
+    };
+    let jobs = [
+        job("fails", "echo no luck >&2; exit 7"),
+        job("attention", "echo '{\"errors\": 2}'"),
+        "    missing: {command: [no-such-program]}\n".to_owned(),
+        "    top_concepts: {enabled: true, count: 25}\n".to_owned(),
+        "    slow: {timeout: 0.2, command: [sleep, '1000']}\n".to_owned(),
+    ];
+    let sandbox = Sandbox::new(&format!("scheduler:\n  jobs:\n{}", jobs.concat()));
+    let case = |job: &str, code: i32, stderr: &str| {
+        let run = sandbox.run(&["run", job, "--log-format", "text", "--log-level", "CRITICAL"]);
+        assert_eq!((run.code, run.stderr.as_str()), (Some(code), stderr), "{job}");
+    };
+    case("fails", 1, "error: fails: exit code 7: no luck\n");
+    case("attention", 3, "error: attention: done, but 2 errors\n");
+    case(
+        "missing",
+        1,
+        "error: missing: not found: no-such-program (in no folder of PATH; write its full path in command)\n",
+    );
+    case(
+        "top_concepts",
+        2,
+        "error: top_concepts: no code here runs it: add command: [...] or remove the job\n",
+    );
+    case("slow", 1, "error: slow: timeout reached\n");
+}
+
+#[test]
+fn run_says_what_it_overrides() {
+    let mut sandbox = Sandbox::new(
+        "scheduler: {jobs: {held: {enabled: false, manual_only: true, command: ['true']}}}\n",
+    );
+    sandbox.variable("AUTOMATION_PAUSE", "yes");
+    let run = sandbox.run(&["run", "held", "--json"]);
+    assert_eq!(run.json(0)["success"], true);
+    let line: serde_json::Value = serde_json::from_str(run.stderr.lines().next().unwrap()).unwrap();
+    let overridden = line["overridden"].as_str().unwrap();
+    assert!(
+        overridden.starts_with("enabled is false, manual_only is true, paused by AUTOMATION_PAUSE"),
+        "{overridden}"
+    );
+}
+
+#[test]
+fn an_interrupted_run_ends_its_program_and_says_so() {
+    let sandbox = Sandbox::new(
+        "scheduler: {jobs: {slow: {command: [sh, -c, 'echo ready; exec sleep 1000']}}}\n",
+    );
+    for which in [Signal::INT, Signal::TERM] {
+        let mut run = sandbox.start(&["run", "slow", "--json", "--log-format", "json"]);
+        run.wait_for_line("ready");
+        run.signal(which);
+        assert_eq!(run.wait().code(), Some(130), "{}", run.stderr());
+        assert!(run.stderr().ends_with("error: slow: told to stop"), "{}", run.stderr());
+    }
+    assert!(sandbox.history(&[]).iter().all(|run| run["state"] == "interrupted"));
+}
+
+#[test]
+fn a_second_run_beside_the_first_is_refused() {
+    let sandbox = Sandbox::new(
+        "scheduler: {jobs: {slow: {command: [sh, -c, 'echo ready; exec sleep 1000']}}}\n",
+    );
+    let first = sandbox.start(&["run", "slow", "--log-format", "json"]);
+    first.wait_for_line("ready");
+    let second = sandbox.run(&["run", "slow", "--json", "--log-level", "CRITICAL"]);
+    let shown = second.json(4);
+    assert_eq!(shown["success"], false);
+    assert!(
+        shown["error"].as_str().unwrap().starts_with("slow is running already (slow_"),
+        "{shown}"
+    );
+    let status = sandbox.run(&["status", "--json"]).json(4);
+    assert_eq!(status["running"], false);
+    assert_eq!(status["running_jobs"][0]["pid"], first.pid());
+}
+
+#[test]
+fn jobs_tells_schedule_runnability_and_the_last_outcome() {
+    let sandbox = Sandbox::new(HELLO);
+    sandbox.run(&["run", "hello"]);
+    let mut jobs = sandbox.run(&["jobs", "--json"]).json(0);
+    let hello = jobs[0].take();
+    assert_eq!(hello["job_name"], "hello");
+    assert_eq!(hello["kind"], "command");
+    assert_eq!(hello["next"].as_array().unwrap().len(), 3);
+    assert_eq!(hello["last"]["state"], "succeeded");
+    let sync = jobs[1].take();
+    assert_eq!(
+        (&sync["job_name"], &sync["enabled"], &sync["next"]),
+        (&json!("vault_sync"), &json!(false), &json!([]))
+    );
+    let table = sandbox.run(&["jobs"]);
+    assert_eq!((table.code, table.stdout.lines().count()), (Some(0), 3), "{table:?}");
+}
+
+#[test]
+fn check_names_each_thing_and_what_to_do() {
+    let sandbox = Sandbox::new(
+        r#"
+scheduler:
+  jobs:
+    vault_sync: {enabled: true, cron: "*/30 * * * *"}
+    feb: {enabled: true, cron: "0 0 30 2 *", command: ["true"]}
+    gone: {enabled: true, command: [no-such-program]}
+    top_concepts: {enabled: true}
+"#,
+    );
+    std::fs::remove_dir(sandbox.path("vault/concepts")).unwrap();
+    let run = sandbox.run(&["check", "--json"]);
+    let lines = run.json(4);
+    let find =
+        |name: &str| lines.as_array().unwrap().iter().find(|line| line["name"] == name).unwrap();
+    for (name, level, part) in [
+        ("config", "ok", "settings/aclarai.config.yaml"),
+        ("job.feb", "warning", "never fires"),
+        ("job.gone", "error", "not found: no-such-program"),
+        ("job.top_concepts", "warning", "add command: [...]"),
+        ("vault", "ok", "can be read"),
+        ("vault.tier3", "warning", "create it, or correct paths"),
+        ("state", "ok", "will be created"),
+        ("daemon", "ok", "not running"),
+    ] {
+        let line = find(name);
+        assert_eq!(line["level"], level, "{line}");
+        assert!(line["message"].as_str().unwrap().contains(part), "{line}");
+    }
+    assert_eq!(run.stderr, "error: 1 thing does not work: see the lines marked error\n");
+    assert!(!sandbox.path("state").exists(), "check creates nothing");
+}
+
+#[test]
+fn pause_and_resume_tell_what_they_did() {
+    let sandbox = Sandbox::new(HELLO);
+    sandbox.run(&["pause"]).is(0, "paused: created DIR/vault/.aclarai_pause\n", "");
+    sandbox.run(&["pause"]).is(0, "paused already by DIR/vault/.aclarai_pause\n", "");
+    sandbox.run(&["resume"]).is(0, "resumed: removed DIR/vault/.aclarai_pause\n", "");
+    sandbox.run(&["resume"]).is(0, "not paused: there is no DIR/vault/.aclarai_pause\n", "");
+}
+
+#[test]
+fn a_reader_that_has_seen_enough_ends_the_program_quietly() {
+    let sandbox = Sandbox::new(HELLO);
+    let mut child = sandbox
+        .command(&["next", "--cron", "* * * * *", "-n", "1000000000"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut first = [0; 21];
+    child.stdout.take().unwrap().read_exact(&mut first).unwrap();
+    let mut stderr = String::new();
+    child.stderr.take().unwrap().read_to_string(&mut stderr).unwrap();
+    assert_eq!((child.wait().unwrap().code(), stderr.as_str()), (Some(0), ""));
+}
+
+#[test]
+fn a_full_disk_behind_standard_output_is_an_error() {
+    let sandbox = Sandbox::new(HELLO);
+    let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let output = sandbox.command(&["jobs"]).stdout(full).output().unwrap();
+    assert_eq!(output.status.code(), Some(4));
+    assert_eq!(
+        String::from_utf8(output.stderr).unwrap(),
+        "error: cannot write to standard output: No space left on device (os error 28)\n"
+    );
+}
+
+#[test]
+fn nothing_is_coloured_that_is_not_for_a_terminal() {
+    let sandbox = Sandbox::new(HELLO);
+    sandbox.run(&["run", "hello"]);
+    for arguments in [&["jobs"][..], &["history"], &["check"], &["run", "hello"]] {
+        let run = sandbox.run(arguments);
+        assert!(!run.stdout.contains('\x1b') && !run.stderr.contains('\x1b'), "{run:?}");
+    }
+}
+
+#[test]
+fn help_and_version_are_no_errors() {
+    let sandbox = Sandbox::new("this: [is, no, yaml\n");
+    for arguments in [&["--help"][..], &["-h"], &["run", "--help"], &["help"], &["--version"]] {
+        let run = sandbox.run(arguments);
+        assert_eq!((run.code, run.stderr.as_str()), (Some(0), ""), "{arguments:?}");
+        assert!(run.stdout.ends_with('\n') && !run.stdout.ends_with("\n\n"), "{arguments:?}");
+    }
+    let version = sandbox.run(&["--version"]).stdout;
+    let expected = concat!("aclarai-scheduler ", env!("CARGO_PKG_VERSION"), " (");
+    assert!(version.starts_with(expected), "{version}");
+    assert!(version.contains("zone data 20"), "{version}");
+}
+
+#[test]
+fn a_job_that_is_killed_with_its_caller_leaves_nothing_running() {
+    let sandbox = Sandbox::new(
+        "scheduler: {jobs: {slow: {command: [sh, -c, 'setsid sleep 1000 & echo ready; exec sleep 1000']}}}\n",
+    );
+    let run = sandbox.start(&["run", "slow", "--log-format", "json"]);
+    let id = run.wait_for_line("ready")["job_id"].as_str().unwrap().to_owned();
+    let mark = format!("ACLARAI_JOB_ID={id}");
+    wait_until("both are there", || crate::wait::processes_with(&mark).len() == 2);
+    run.kill();
+    wait_until("both are gone", || crate::wait::processes_with(&mark).is_empty());
+    assert_eq!(sandbox.history(&[])[0]["state"], "interrupted");
+}
