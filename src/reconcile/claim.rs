@@ -75,9 +75,9 @@ impl Claims {
         }
     }
 
-    /// Whether any file read in this run holds the id.
+    /// Whether any file read in this run holds the id, files that vanished since left out.
     pub(super) fn seen(&self, id: IdDigest) -> bool {
-        self.seen.first(id).is_some()
+        self.first_known(id).is_some()
     }
 
     fn holds(&self, file: FileIndex, id: IdDigest) -> bool {

@@ -185,7 +185,7 @@ impl Session<'_> {
                 may = false;
             }
         }
-        let live = self.stats.blocks_processed + self.stats.blocks_unchanged + missing;
+        let live = self.blocks_in_vault + missing;
         if missing > FEW_BLOCKS.max(live / SHARE) && !self.ctx.options.allow_archive {
             self.stats.needs_attention = true;
             self.warn(format!(

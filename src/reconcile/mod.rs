@@ -11,6 +11,7 @@
 mod batch;
 mod claim;
 pub mod diff;
+mod duplicates;
 mod missing;
 mod seen;
 mod session;

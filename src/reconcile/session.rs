@@ -20,6 +20,7 @@ use crate::vault::{
 use super::batch::{self, Fate, Winner};
 use super::claim::{Claim, Claims, FileState, Home};
 use super::diff::Outcome;
+use super::duplicates::Loser;
 use super::seen::FileIndex;
 use super::stats::SyncStats;
 use super::{SyncSettings, graph_error, state_error, vault_error};
@@ -27,6 +28,9 @@ use super::{SyncSettings, graph_error, state_error, vault_error};
 /// Files whose records wait for one commit of the local state: often enough that a crash costs little, seldom enough
 /// that a commit costs nothing.
 const RECORDS_PER_COMMIT: usize = 2_000;
+
+/// The remembered token of a run that is writing, or was cut short while it did: no graph has it.
+const UNFINISHED: &str = "";
 
 /// Losing occurrences that wait to be compared with the winners of their ids.
 const LOSERS_PER_LOOKUP: usize = 2_000;
@@ -58,10 +62,12 @@ pub(super) struct Session<'a> {
     comparison: Comparison,
     /// Under which name this vault leaves its token in the graph.
     scope: String,
-    /// The token that this run left in the graph; `None` until something is written.
-    token: Option<String>,
+    /// Whether this run has begun to write to the graph.
+    is_writing: bool,
+    /// The token that the graph has.
+    token: String,
     batch: Batch,
-    losers: Vec<Loser>,
+    pub(super) losers: Vec<Loser>,
     undecided: BTreeMap<FileIndex, Undecided>,
     /// What the first look saw of files that had been changed a moment before it.
     second_look: BTreeMap<FileIndex, (FileStat, Digest)>,
@@ -69,6 +75,8 @@ pub(super) struct Session<'a> {
     pub(super) newly_missing: BTreeMap<String, MissingBlock>,
     /// Configured tier folders that are not there but had blocks.
     pub(super) tiers_with_blocks: BTreeSet<VaultPath>,
+    /// Blocks of all files that could be looked at, those of skipped ones as remembered.
+    pub(super) blocks_in_vault: u64,
     faults: Vec<String>,
     explained: Vec<String>,
 }
@@ -124,16 +132,6 @@ enum Look {
     Last,
 }
 
-/// An occurrence of an id that belongs to another place.
-struct Loser {
-    id: BlockId,
-    file: FileIndex,
-    line: u32,
-    hash: String,
-    body_hash: String,
-    winner: FileIndex,
-}
-
 impl<'a> Session<'a> {
     pub(super) fn new(
         settings: &'a SyncSettings,
@@ -147,13 +145,19 @@ impl<'a> Session<'a> {
         let in_graph = store.token(&scope).map_err(graph_error)?;
         let remembered = cache.token().map_err(state_error)?;
         let same_graph = in_graph.is_some() && in_graph == remembered;
-        if !same_graph && remembered.is_some() {
-            log::warn!(
+        match remembered.as_deref() {
+            Some(UNFINISHED) => log::info!(
+                target: "session.new",
+                at = "vault_sync.run", job_id = ctx.run_id.as_str();
+                "the last run was cut short while it wrote: everything is compared"
+            ),
+            Some(_) if !same_graph => log::warn!(
                 target: "session.new",
                 at = "vault_sync.run", job_id = ctx.run_id.as_str();
                 "the graph is not the one this vault was last synced with (another database, or a restored backup): \
                  everything is compared"
-            );
+            ),
+            _ => {}
         }
         let due = match (&settings.full_scan, cache.full_scan_at().map_err(state_error)?) {
             (Some(schedule), Some(last)) => schedule.latest_in(last, now).is_some(),
@@ -200,16 +204,19 @@ impl<'a> Session<'a> {
             changes: Changes::default(),
             comparison,
             scope,
-            token: None,
+            is_writing: false,
+            token: in_graph.unwrap_or_default(),
             batch: Batch::default(),
             losers: Vec::new(),
             undecided: BTreeMap::new(),
             second_look: BTreeMap::new(),
             newly_missing: BTreeMap::new(),
             tiers_with_blocks,
+            blocks_in_vault: 0,
             faults: Vec::new(),
             explained: Vec::new(),
         };
+        session.blocks_in_vault = session.stats.blocks_unchanged;
         for remark in std::mem::take(&mut session.comparison.remarks) {
             session.warn(remark);
         }
@@ -325,6 +332,7 @@ impl<'a> Session<'a> {
                 self.stats.files_processed += 1;
                 self.stats.bytes_read += reading.stat.size;
                 self.stats.blocks_unchanged += u64::from(blocks);
+                self.blocks_in_vault += u64::from(blocks);
                 self.changes.records.push(FileRecord {
                     blocks,
                     ids: None,
@@ -334,7 +342,8 @@ impl<'a> Session<'a> {
             }
             ReadOutcome::Vanished => {
                 self.claims.files[index as usize] = FileState::Gone;
-                if self.remembered(index).is_some() {
+                // On the last look it has been remembered anew: the next run will find it gone.
+                if look != Look::Last && self.remembered(index).is_some() {
                     self.comparison.gone.push(self.listing.files[index as usize].path.clone());
                 }
             }
@@ -351,6 +360,7 @@ impl<'a> Session<'a> {
         self.stats.files_processed += 1;
         self.stats.bytes_read += reading.stat.size;
         self.stats.blocks_processed += parsed.len() as u64;
+        self.blocks_in_vault += parsed.len() as u64;
         self.stats.empty_blocks += parsed.empty_blocks;
         self.stats.warnings += parsed.warnings_left_out;
         let path = &self.listing.files[index as usize].path;
@@ -466,8 +476,7 @@ impl<'a> Session<'a> {
                             id,
                             file: file.index,
                             line: block.line(),
-                            hash: block.hash().to_string(),
-                            body_hash: block.body_hash().to_string(),
+                            hashes: (block.hash(), block.body_hash()),
                             winner,
                         });
                     }
@@ -679,97 +688,29 @@ impl<'a> Session<'a> {
         Ok(())
     }
 
-    /// Tells the losing occurrences of ids, with the place that holds each.
-    fn compare_losers(&mut self) -> Result<(), JobError> {
-        let losers = std::mem::take(&mut self.losers);
-        if losers.is_empty() {
-            return Ok(());
-        }
-        self.stats.duplicates += losers.len() as u64;
-        let ids: BTreeSet<BlockId> = losers.iter().map(|loser| loser.id.clone()).collect();
-        let nodes = self.store.lookup(&ids.into_iter().collect::<Vec<_>>()).map_err(graph_error)?;
-        let lines = self.lines_of_winners(&losers)?;
-        for loser in losers {
-            let winner = &self.listing.files[loser.winner as usize].path;
-            let winner = match lines.get(&(loser.winner, loser.id.clone())) {
-                Some(line) => format!("{winner}:{line}"),
-                None => winner.to_string(),
-            };
-            let place = format!("{}:{}", self.listing.files[loser.file as usize].path, loser.line);
-            let same = nodes.get(&loser.id).is_some_and(|node| {
-                node.hash.as_deref() == Some(loser.hash.as_str())
-                    && node.body_hash.as_deref().is_none_or(|hash| hash == loser.body_hash)
-            });
-            let fault = format!("{place}: duplicate_id: {} belongs to {winner}", loser.id);
-            if self.ctx.options.explain {
-                self.explain(format!(
-                    "{} {place}: duplicate: the id belongs to {winner}",
-                    loser.id
-                ));
-            }
-            if same {
-                self.warn(format!("{fault}: the text is the same: remove one of the two"));
-            } else {
-                self.error(format!("{fault}: the text differs and is not in the graph: give one of the two a new id"));
-            }
-        }
-        Ok(())
-    }
-
-    /// The lines of the winning occurrences, found by reading their files once more.
-    fn lines_of_winners(
-        &self,
-        losers: &[Loser],
-    ) -> Result<HashMap<(FileIndex, BlockId), u32>, JobError> {
-        let mut wanted: BTreeMap<FileIndex, HashSet<&BlockId>> = BTreeMap::new();
-        for loser in losers {
-            wanted.entry(loser.winner).or_default().insert(&loser.id);
-        }
-        let (ctx, listing) = (self.ctx, self.listing);
-        let file = |index: &FileIndex| ToRead {
-            file: &listing.files[*index as usize],
-            known: None,
-            expected: None,
-        };
-        let files: Vec<ToRead<'_>> = wanted.keys().map(file).collect();
-        let interrupt = || ctx.checkpoint().is_err();
-        let (parse, threads) = (self.settings.parse, self.settings.threads);
-        let options = ReadOptions { parse, threads, clock: ctx.clock, interrupt: &interrupt };
-        let mut lines = HashMap::new();
-        let mut winners = wanted.iter();
-        vault::read_in_order(&listing.root, &files, &options, &mut |_, outcome| {
-            if let (Some((index, ids)), ReadOutcome::Parsed(_, parsed)) = (winners.next(), outcome)
-            {
-                for block in parsed.blocks() {
-                    let id = BlockId::new(block.id());
-                    if ids.contains(&id) {
-                        lines.entry((*index, id)).or_insert(block.line());
-                    }
-                }
-            }
-            ControlFlow::Continue(())
-        })
-        .map_err(|error| vault_error(error, ctx))?;
-        Ok(lines)
-    }
-
-    /// Before the first write of a run the token changes, on both sides: whatever happens from here on, a backup of
-    /// either side is recognised as one.
+    /// Before the first write of a run the token changes in the graph and is struck out here, until the run has come to
+    /// its end: a run that was cut short has written blocks that the local state knows nothing of, and would never
+    /// miss. A backup of either side is recognised by its token too.
     pub(super) fn begin_writing(&mut self) -> Result<(), GraphError> {
-        if self.token.is_none() {
-            self.change_token("begin")?;
+        if !self.is_writing {
+            let changes = Changes { token: Some(UNFINISHED.to_owned()), ..Changes::default() };
+            self.cache
+                .commit(&changes)
+                .map_err(|error| GraphError::Unavailable(error.to_string()))?;
+            self.leave_token()?;
+            self.is_writing = true;
         }
         Ok(())
     }
 
-    fn change_token(&mut self, when: &str) -> Result<(), GraphError> {
-        let seed =
-            format!("{} {} {:?} {when}", self.ctx.run_id, self.now, self.ctx.clock.boottime());
+    /// Leaves a new token in the graph. It is made from the last one too: however fast the runs, and whatever the clock
+    /// says, none comes twice.
+    fn leave_token(&mut self) -> Result<(), GraphError> {
+        let boottime = self.ctx.clock.boottime();
+        let seed = format!("{} {} {boottime:?} {}", self.ctx.run_id, self.now, self.token);
         let token = format!("{}-{:016x}", self.ctx.run_id, xxh3_64(seed.as_bytes()));
         self.store.set_token(&self.scope, &token)?;
-        let changes = Changes { token: Some(token.clone()), ..Changes::default() };
-        self.cache.commit(&changes).map_err(|error| GraphError::Unavailable(error.to_string()))?;
-        self.token = Some(token);
+        self.token = token;
         Ok(())
     }
 
@@ -785,10 +726,11 @@ impl<'a> Session<'a> {
         if self.full {
             self.changes.full_scan_at = Some(self.now);
         }
-        // Also without a write a full comparison has proved the two sides to be in step.
-        if self.token.is_some() || self.full {
-            self.store.flush().map_err(graph_error)?;
-            self.change_token("end").map_err(graph_error)?;
+        // Also without a write a full comparison has proved the two sides to be in step. The token is kept together with
+        // the last records: with the one and without the others, local state would pass for complete.
+        if self.is_writing || self.full {
+            self.leave_token().map_err(graph_error)?;
+            self.changes.token = Some(self.token.clone());
         }
         self.commit()
     }

@@ -1,5 +1,7 @@
 //! Whole syncs on real files, with a store in memory and a clock that is moved by hand.
 
+mod accidents;
+mod histories;
 mod rig;
 
 use crate::job::RunOptions;

@@ -123,7 +123,9 @@ impl Sample {
 
     /// Appends the text of the `file`-th file; returns how many blocks it has.
     pub fn text(&self, file: usize, out: &mut String) -> u64 {
-        let mut random = Random(self.seed ^ (file as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15));
+        // Mixed once more: the sequences of neighbouring files would overlap, ids included.
+        let mut random =
+            Random(Random(self.seed ^ (file as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15)).next());
         // From three blocks fewer to three more, the average as asked for.
         let blocks = (self.blocks_per_file + file % 7).saturating_sub(3).max(1);
         let begin = out.len();

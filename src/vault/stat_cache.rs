@@ -109,6 +109,8 @@ pub struct MissingBlock {
 pub struct Changes {
     /// Files read.
     pub records: Vec<FileRecord>,
+    /// Files to be read again in the next run, whatever their records say.
+    pub unsettled: Vec<VaultPath>,
     /// Files gone.
     pub removed: Vec<VaultPath>,
     /// Blocks missing, new or counted on.
@@ -124,6 +126,7 @@ pub struct Changes {
 impl Changes {
     fn is_empty(&self) -> bool {
         self.records.is_empty()
+            && self.unsettled.is_empty()
             && self.removed.is_empty()
             && self.missing.is_empty()
             && self.found.is_empty()
@@ -539,6 +542,11 @@ fn write(
                     ids.execute(params![path.as_bytes(), some.join("\n")])?;
                 }
             }
+        }
+        let mut unsettle =
+            transaction.prepare_cached("UPDATE files SET flags = flags & ~?2 WHERE path = ?1")?;
+        for path in &changes.unsettled {
+            unsettle.execute(params![path.as_bytes(), SETTLED])?;
         }
         let mut gone = transaction.prepare_cached("DELETE FROM files WHERE path = ?1")?;
         for path in &changes.removed {

@@ -1,0 +1,96 @@
+//! Accidents that random histories found, each in its shortest form.
+
+use super::rig::{Counts, Rig};
+use super::{DRY, FULL, line, note};
+use crate::block::BlockId;
+use crate::graph::{DryRun, GraphError, GraphStore, Moment};
+use crate::job::RunOptions;
+
+/// Fails the first answer to a batch: it is written, and the run ends before the local state hears of it.
+fn lose_the_first_answer(rig: &Rig) {
+    let mut lost = false;
+    rig.store.meddle(Box::new(move |moment, _| match moment {
+        Moment::AfterApply(_) if !std::mem::replace(&mut lost, true) => {
+            Err(GraphError::Unavailable("the server is gone".to_owned()))
+        }
+        _ => Ok(()),
+    }));
+}
+
+#[test]
+fn a_block_written_by_a_run_that_was_cut_short_is_missed_when_it_goes() {
+    let rig = Rig::new();
+    rig.file("a.md", note(&[line("One.", "blk_a", 1)]));
+    rig.sync();
+    rig.file("a.md", note(&[line("One.", "blk_a", 1), line("Two.", "blk_b", 1)]));
+    lose_the_first_answer(&rig);
+    rig.sync_with(RunOptions::default()).unwrap_err();
+    // The local state never heard of the second block. It used to stay in the graph for ever.
+    rig.file("a.md", note(&[line("One.", "blk_a", 1)]));
+    assert_eq!(rig.sync().count("blocks_missing"), 1);
+    rig.minutes_pass(10);
+    assert_eq!(rig.sync().count("blocks_archived"), 1);
+}
+
+#[test]
+fn a_restored_graph_is_compared_to_the_end_even_if_the_first_try_is_cut_short() {
+    let rig = Rig::new();
+    for name in ["a", "b"] {
+        rig.file(&format!("{name}.md"), note(&[line("One.", &format!("blk_{name}"), 1)]));
+    }
+    let scope = rig.settings.vault.root.to_str().unwrap();
+    rig.sync();
+    // An older backup, without both blocks.
+    rig.store.edit(|nodes| nodes.clear());
+    rig.store.set_token(scope, "an older one").unwrap();
+    lose_the_first_answer(&rig);
+    rig.sync_with(RunOptions::default()).unwrap_err();
+    rig.store.edit(|nodes| nodes.remove(&BlockId::new("blk_b")));
+    // The second run used to trust the local state again, and to leave the rest of the graph as it was.
+    assert_eq!(rig.sync().count("blocks_new"), 1);
+}
+
+#[test]
+fn a_dry_run_tells_copies_from_other_texts() {
+    let rig = Rig::new();
+    rig.file("a.md", note(&[line("One.", "blk_a", 1)]));
+    rig.file("b.md", note(&[line("One.", "blk_a", 1)]));
+    rig.file("c.md", note(&[line("Another.", "blk_a", 1)]));
+    // Nothing of it is in the graph yet, and it used to be compared with that.
+    let foretold = rig.sync_into(&DryRun::new(rig.store.clone()), DRY).unwrap();
+    assert_eq!((foretold.count("warnings"), foretold.count("errors")), (1, 1), "{foretold:?}");
+    assert_eq!(foretold.faults, rig.sync().faults);
+}
+
+#[test]
+fn of_two_places_the_smaller_one_writes_again_when_the_node_was_deleted() {
+    let rig = Rig::new();
+    rig.file("a.md", note(&[line("One.", "blk_a", 1)]));
+    rig.sync();
+    rig.file("b.md", note(&[line("Two.", "blk_a", 1)]));
+    rig.sync();
+    rig.store.edit(|nodes| nodes.remove(&BlockId::new("blk_a")));
+    // Only the second file used to be read, and its text won.
+    rig.sync();
+    assert_eq!(rig.home("blk_a"), "a.md");
+    assert_eq!(rig.node("blk_a").text.as_deref(), Some("One."));
+}
+
+#[test]
+fn the_guard_counts_each_live_block_once() {
+    let rig = Rig::new();
+    let lines = |name: &str, count: usize| -> Vec<String> {
+        (0..count).map(|n| line("Text.", &format!("blk_{name}{n:03}"), 1)).collect()
+    };
+    // 25 of 225 are more than a tenth. In a full run the others used to be counted twice.
+    rig.file("gone.md", note(&lines("g", 25)));
+    rig.file("left.md", note(&lines("l", 200)));
+    rig.sync();
+    rig.remove("gone.md");
+    for _ in 0..2 {
+        rig.minutes_pass(10);
+        let report = rig.sync_with(FULL).unwrap();
+        assert_eq!((report.count("needs_attention"), report.count("blocks_archived")), (1, 0));
+        assert!(report.faults[0].contains("25 of 225 blocks"), "{:?}", report.faults);
+    }
+}

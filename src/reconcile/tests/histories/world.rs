@@ -1,0 +1,347 @@
+//! The vault of a history: what the user did to it, on disk and as a model.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use crate::block::Tier;
+use crate::clock::{Clock, ManualClock};
+
+/// The ids that a history plays with. The last two have no tier of their own: the folder decides.
+pub(super) const IDS: [&str; 6] = ["blk_a", "blk_b", "clm_c", "clm_d", "note_e", "note_f"];
+
+pub(super) const PATHS: [&str; 6] =
+    ["t1/a.md", "t1/b.md", "t1/s/c.md", "t2/a.md", "t2/b.md", "t2/s/c.md"];
+
+/// One marker and the paragraph before it. Numbers are written with four digits, so that most edits keep the size.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Text {
+    pub(super) id: usize,
+    pub(super) version: i64,
+    /// The line that only the second hash sees.
+    pub(super) lead: u32,
+    /// The line that both hashes see.
+    pub(super) last: u32,
+    /// A score that another service wrote before the marker, which only the first hash sees.
+    pub(super) score: u32,
+}
+
+impl Text {
+    /// What the first hash is made of.
+    pub(super) fn v1(&self) -> String {
+        match self.score {
+            0 => format!("last {:04}", self.last),
+            score => format!("last {:04} <!-- aclarai:score=0.{score} -->", self.last),
+        }
+    }
+
+    /// What the second hash is made of.
+    pub(super) fn v2(&self) -> String {
+        format!("Lead {:04}, last {:04}", self.lead, self.last)
+    }
+
+    fn write(&self, out: &mut String) {
+        let Text { lead, version, .. } = self;
+        let (v1, id) = (self.v1(), IDS[self.id]);
+        out.push_str(&format!("Lead {lead:04},\n{v1} <!-- aclarai:id={id} ver={version} -->\n\n"));
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Condition {
+    Whole,
+    /// Emptied or filled with NUL, and how many syncs have completed since.
+    Blank(u32),
+    /// Not UTF-8.
+    Garbled,
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct File {
+    pub(super) blocks: Vec<Text>,
+    pub(super) condition: Condition,
+}
+
+/// What a user, an editor or a sync program does to the vault. Numbers pick one of what there is.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Deed {
+    New { path: usize, id: usize },
+    Edit { pick: usize, how: usize },
+    MoveBlock { pick: usize, path: usize },
+    CopyBlock { pick: usize, path: usize },
+    DropBlock { pick: usize },
+    MoveFile { pick: usize, path: usize },
+    CopyFile { pick: usize, path: usize },
+    DropFile { pick: usize },
+    RestoreFile { pick: usize },
+    Blank { pick: usize, length: usize },
+    Garble { pick: usize },
+    Mend { pick: usize },
+    Touch { pick: usize },
+    Unmount,
+    Mount,
+}
+
+pub(super) struct World {
+    pub(super) root: PathBuf,
+    clock: Arc<ManualClock>,
+    pub(super) files: BTreeMap<&'static str, File>,
+    trash: Vec<(&'static str, File)>,
+    /// The two folders are tiers.
+    tiered: bool,
+    /// The folder of the second tier is not there.
+    pub(super) unmounted: bool,
+    /// Makes every edit another one.
+    count: u32,
+}
+
+impl World {
+    pub(super) fn new(root: PathBuf, tiered: bool, clock: Arc<ManualClock>) -> World {
+        for folder in ["t1/s", "t2/s"] {
+            fs::create_dir_all(root.join(folder)).unwrap();
+        }
+        World {
+            root,
+            clock,
+            tiered,
+            files: BTreeMap::new(),
+            trash: Vec::new(),
+            unmounted: false,
+            count: 0,
+        }
+    }
+
+    /// The files that can be read as they are, in path order.
+    pub(super) fn readable(&self) -> impl Iterator<Item = (&'static str, &File)> {
+        let there = |path: &str| !(self.unmounted && path.starts_with("t2"));
+        self.files
+            .iter()
+            .filter(move |(path, file)| there(path) && file.condition == Condition::Whole)
+            .map(|(path, file)| (*path, file))
+    }
+
+    /// The places that hold an id, in path order, the first of each file.
+    pub(super) fn places(&self, id: usize) -> Vec<(&'static str, Text)> {
+        let first = |file: &File| file.blocks.iter().find(|text| text.id == id).copied();
+        self.readable().filter_map(|(path, file)| Some((path, first(file)?))).collect()
+    }
+
+    pub(super) fn place(&self, path: &str) -> String {
+        self.root.join(path).to_str().unwrap().to_owned()
+    }
+
+    /// What the file at an absolute path is in, if there is one.
+    pub(super) fn at(&self, place: &str) -> Option<(&'static str, &File)> {
+        let path = Path::new(place).strip_prefix(&self.root).ok()?.to_str()?;
+        self.files.get_key_value(path).map(|(path, file)| (*path, file))
+    }
+
+    pub(super) fn tier(&self, id: usize, path: &str) -> Tier {
+        match &IDS[id][..4] {
+            "blk_" => Tier::One,
+            "clm_" => Tier::Two,
+            _ if self.tiered && path.starts_with("t2") => Tier::Two,
+            _ => Tier::One,
+        }
+    }
+
+    pub(super) fn a_sync_completed(&mut self) {
+        for file in self.files.values_mut() {
+            if let Condition::Blank(syncs) = &mut file.condition {
+                *syncs += 1;
+            }
+        }
+    }
+
+    pub(super) fn do_it(&mut self, deed: Deed) {
+        self.count += 1;
+        match deed {
+            Deed::New { path, id } => {
+                self.add(path, |count| Text { id, version: 1, lead: count, last: count, score: 0 })
+            }
+            Deed::Edit { pick, how } => {
+                let count = self.count;
+                self.change(pick, |blocks, at| edit(&mut blocks[at], how, count));
+            }
+            Deed::MoveBlock { pick, path } => {
+                let taken = self.change(pick, |blocks, at| blocks.remove(at));
+                if let Some(text) = taken {
+                    self.add(path, |_| text);
+                }
+            }
+            Deed::CopyBlock { pick, path } => {
+                if let Some((file, at)) = self.pick_block(pick) {
+                    let text = self.files[file].blocks[at];
+                    self.add(path, |_| text);
+                }
+            }
+            Deed::DropBlock { pick } => {
+                self.change(pick, |blocks, at| blocks.remove(at));
+            }
+            Deed::MoveFile { pick, path } => {
+                let (Some(from), Some(to)) = (self.pick_file(pick), self.pick_path(path)) else {
+                    return;
+                };
+                if from != to {
+                    fs::rename(self.root.join(from), self.root.join(to)).unwrap();
+                    let mut file = self.files.remove(from).unwrap();
+                    // It may take the place of one that had blocks.
+                    if matches!(file.condition, Condition::Blank(_)) {
+                        file.condition = Condition::Blank(0);
+                    }
+                    self.files.insert(to, file);
+                }
+            }
+            Deed::CopyFile { pick, path } => {
+                if let (Some(from), Some(to)) = (self.pick_file(pick), self.pick_path(path))
+                    && self.files[from].condition == Condition::Whole
+                {
+                    self.put(to, self.files[from].clone());
+                }
+            }
+            Deed::DropFile { pick } => {
+                if let Some(path) = self.pick_file(pick) {
+                    fs::remove_file(self.root.join(path)).unwrap();
+                    let file = self.files.remove(path).unwrap();
+                    self.trash.push((path, file));
+                }
+            }
+            Deed::RestoreFile { pick } => {
+                if self.trash.is_empty() {
+                    return;
+                }
+                let (path, file) = self.trash[pick % self.trash.len()].clone();
+                if self.pick_path(0).is_some() && !(self.unmounted && path.starts_with("t2")) {
+                    self.put(path, File { condition: Condition::Whole, ..file });
+                }
+            }
+            Deed::Blank { pick, length } => {
+                if let Some(path) = self.pick_file(pick) {
+                    let file = self.files.get_mut(path).unwrap();
+                    // Emptied again, it does not get more time.
+                    if !matches!(file.condition, Condition::Blank(_)) {
+                        file.condition = Condition::Blank(0);
+                    }
+                    self.write(path, &vec![0; length]);
+                }
+            }
+            Deed::Garble { pick } => {
+                if let Some(path) = self.pick_file(pick) {
+                    self.files.get_mut(path).unwrap().condition = Condition::Garbled;
+                    self.write(path, b"caf\xe9 <!-- aclarai:id=blk_a ver=1 -->\n\nThe end.\n");
+                }
+            }
+            Deed::Mend { pick } => {
+                if let Some(path) = self.pick_file(pick) {
+                    let file = self.files[path].clone();
+                    self.put(path, File { condition: Condition::Whole, ..file });
+                }
+            }
+            Deed::Touch { pick } => {
+                if let Some(path) = self.pick_file(pick) {
+                    self.stamp(path);
+                }
+            }
+            // Without tiers a folder that is gone was deleted.
+            Deed::Unmount if !self.tiered => {}
+            Deed::Unmount => self.mount(false),
+            Deed::Mount => self.mount(true),
+        }
+    }
+
+    /// Makes everything readable again, files that were emptied excepted.
+    pub(super) fn settle(&mut self) {
+        self.mount(true);
+        let garbled = |file: &File| file.condition == Condition::Garbled;
+        while let Some(pick) = self.files.values().position(garbled) {
+            self.do_it(Deed::Mend { pick });
+        }
+    }
+
+    fn mount(&mut self, mount: bool) {
+        if mount == self.unmounted {
+            let (there, away) = (self.root.join("t2"), self.root.join(".t2"));
+            let (from, to) = if mount { (away, there) } else { (there, away) };
+            fs::rename(from, to).unwrap();
+            self.unmounted = !mount;
+        }
+    }
+
+    fn pick_file(&self, pick: usize) -> Option<&'static str> {
+        let there = |path: &&str| !(self.unmounted && path.starts_with("t2"));
+        let paths: Vec<&'static str> = self.files.keys().copied().filter(there).collect();
+        (!paths.is_empty()).then(|| paths[pick % paths.len()])
+    }
+
+    fn pick_path(&self, path: usize) -> Option<&'static str> {
+        Some(PATHS[path]).filter(|path| !(self.unmounted && path.starts_with("t2")))
+    }
+
+    fn pick_block(&self, pick: usize) -> Option<(&'static str, usize)> {
+        let blocks: Vec<(&'static str, usize)> = self
+            .readable()
+            .flat_map(|(path, file)| (0..file.blocks.len()).map(move |at| (path, at)))
+            .collect();
+        (!blocks.is_empty()).then(|| blocks[pick % blocks.len()])
+    }
+
+    fn change<T>(
+        &mut self,
+        pick: usize,
+        change: impl FnOnce(&mut Vec<Text>, usize) -> T,
+    ) -> Option<T> {
+        let (path, at) = self.pick_block(pick)?;
+        let result = change(&mut self.files.get_mut(path)?.blocks, at);
+        self.put(path, self.files[path].clone());
+        Some(result)
+    }
+
+    /// Adds a block to the file at a path, as its first or last one.
+    fn add(&mut self, path: usize, text: impl FnOnce(u32) -> Text) {
+        let Some(path) = self.pick_path(path) else { return };
+        let mut file = self
+            .files
+            .get(path)
+            .filter(|file| file.condition == Condition::Whole)
+            .cloned()
+            .unwrap_or(File { blocks: Vec::new(), condition: Condition::Whole });
+        let at = if self.count.is_multiple_of(2) { 0 } else { file.blocks.len() };
+        file.blocks.insert(at, text(self.count));
+        self.put(path, file);
+    }
+
+    fn put(&mut self, path: &'static str, file: File) {
+        let mut text = String::new();
+        for block in &file.blocks {
+            block.write(&mut text);
+        }
+        text.push_str("The end of it.\n");
+        self.files.insert(path, file);
+        self.write(path, text.as_bytes());
+    }
+
+    fn write(&self, path: &str, bytes: &[u8]) {
+        fs::write(self.root.join(path), bytes).unwrap();
+        self.stamp(path);
+    }
+
+    /// Files get the times of the clock that is moved by hand: what is done without moving it falls into one tick.
+    fn stamp(&self, path: &str) {
+        let file = fs::File::options().write(true).open(self.root.join(path)).unwrap();
+        file.set_modified(SystemTime::from(self.clock.now())).unwrap();
+    }
+}
+
+fn edit(text: &mut Text, how: usize, count: u32) {
+    match how {
+        0 => text.last = count,
+        1 => text.lead = count,
+        2 => text.score = count % 9 + 1,
+        3 => text.version += 1,
+        4 => text.version = (text.version - 1).max(0),
+        5 => (text.version, text.last) = (text.version + 1, count),
+        _ => (text.version, text.last) = ((text.version - 1).max(0), count),
+    }
+}

@@ -1,0 +1,10 @@
+//! The real program on vaults, disks and processes that fail under it.
+//!
+//! Nothing here waits for a fixed time. A program that has not ended after [`place::PATIENCE`] is a failure: whatever
+//! the vault is made of, a sync must come to an end.
+
+#![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
+
+mod faults;
+mod kill;
+mod place;

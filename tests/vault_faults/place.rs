@@ -1,0 +1,242 @@
+//! A vault, a state folder and the program that keeps them in step.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use aclarai_scheduler::clock::{Clock, SystemClock};
+use rusqlite::Connection;
+use rusqlite::types::Value as Cell;
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// How long a run may take on a busy machine.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
+
+/// What came of a run.
+#[derive(Debug)]
+pub(crate) struct Ran {
+    pub(crate) code: Option<i32>,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+}
+
+impl Ran {
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_str(&self.stdout).unwrap_or_else(|error| panic!("{error}: {self:?}"))
+    }
+
+    pub(crate) fn count(&self, name: &str) -> u64 {
+        self.json()[name].as_u64().unwrap_or_else(|| panic!("no {name}: {self:?}"))
+    }
+
+    pub(crate) fn faults(&self) -> Vec<String> {
+        let lines = self.json()["faults"].as_array().cloned().unwrap_or_default();
+        lines.iter().map(|line| line.as_str().unwrap().to_owned()).collect()
+    }
+
+    #[track_caller]
+    pub(crate) fn expect(self, code: i32) -> Ran {
+        assert_eq!(self.code, Some(code), "{self:#?}");
+        self
+    }
+}
+
+pub(crate) struct Place {
+    pub(crate) dir: TempDir,
+    /// Lines of the configuration below `databases:` and `scheduler:`.
+    pub(crate) graph: Option<PathBuf>,
+    pub(crate) job: &'static str,
+    /// Run as this user, where the tests may choose one.
+    pub(crate) user: Option<u32>,
+}
+
+impl Place {
+    pub(crate) fn new() -> Place {
+        let dir = tempfile::tempdir().unwrap();
+        fs::create_dir(dir.path().join("vault")).unwrap();
+        Place { dir, graph: None, job: "", user: None }
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    pub(crate) fn vault(&self) -> PathBuf {
+        self.path("vault")
+    }
+
+    pub(crate) fn note(&self, name: &str) -> PathBuf {
+        self.vault().join(name)
+    }
+
+    /// A note with one block for each id.
+    pub(crate) fn write(&self, name: &str, ids: &[&str]) {
+        let lines: String = ids
+            .iter()
+            .map(|id| format!("Text of {id}. <!-- aclarai:id={id} ver=1 -->\n\n"))
+            .collect();
+        let path = self.note(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, format!("{lines}The end of it.\n")).unwrap();
+    }
+
+    pub(crate) fn graph_file(&self) -> PathBuf {
+        self.graph.clone().unwrap_or_else(|| self.path("state/graph.db"))
+    }
+
+    /// The program with `arguments`, its state in the folder `state`.
+    fn command(&self, state: &str, arguments: &[&str]) -> Command {
+        let graph = match &self.graph {
+            Some(path) => format!("{:?}", path.to_str().unwrap()),
+            None => "null".to_owned(),
+        };
+        let config = format!(
+            "databases: {{graph: embedded, embedded: {{path: {graph}}}}}\nscheduler: {{jobs: {{vault_sync: {{enabled: \
+             true{}}}}}}}\n",
+            self.job
+        );
+        fs::write(self.path("config.yaml"), config).unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_aclarai-scheduler"));
+        command
+            .env_clear()
+            .current_dir(self.dir.path())
+            .arg("--config")
+            .arg(self.path("config.yaml"))
+            .arg("--vault")
+            .arg(self.vault())
+            .arg("--state-dir")
+            .arg(self.path(state))
+            .args(arguments)
+            .stdin(Stdio::null());
+        if let Some(user) = self.user {
+            command.uid(user).gid(user);
+        }
+        command
+    }
+
+    pub(crate) fn sync(&self) -> Ran {
+        self.run(&["run", "vault_sync", "--json"])
+    }
+
+    pub(crate) fn run(&self, arguments: &[&str]) -> Ran {
+        self.finish(self.command("state", arguments))
+    }
+
+    /// The same with the state, and so the graph, in another folder.
+    pub(crate) fn sync_in(&self, state: &str) -> Ran {
+        self.finish(self.command(state, &["run", "vault_sync", "--json"]))
+    }
+
+    /// Files that the program writes may not grow beyond this many blocks of 512 bytes.
+    pub(crate) fn sync_with_small_files(&self, blocks: u32) -> Ran {
+        let program = self.command("state", &["run", "vault_sync", "--json"]);
+        let mut shell = Command::new("/bin/sh");
+        // With the signal ignored, the write itself is refused.
+        shell
+            .arg("-c")
+            .arg(format!("trap '' XFSZ; ulimit -f {blocks}; exec \"$0\" \"$@\""))
+            .arg(program.get_program())
+            .args(program.get_args())
+            .env_clear()
+            .current_dir(self.dir.path())
+            .stdin(Stdio::null());
+        self.finish(shell)
+    }
+
+    pub(crate) fn start(&self) -> Child {
+        self.command("state", &["run", "vault_sync", "--json"])
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap()
+    }
+
+    fn finish(&self, mut command: Command) -> Ran {
+        // Files, unlike pipes, never make the program wait for a reader.
+        let (out, err) = (self.path("stdout"), self.path("stderr"));
+        let mut child = command
+            .stdout(File::create(&out).unwrap())
+            .stderr(File::create(&err).unwrap())
+            .spawn()
+            .unwrap();
+        let status = ended(&mut child);
+        Ran {
+            code: status.code(),
+            stdout: fs::read_to_string(out).unwrap(),
+            stderr: fs::read_to_string(err).unwrap(),
+        }
+    }
+
+    /// All rows of a graph by id, without when they were written.
+    pub(crate) fn rows(&self, state: &str) -> BTreeMap<String, Vec<(String, Cell)>> {
+        rows(&if state == "state" { self.graph_file() } else { self.path(state).join("graph.db") })
+    }
+}
+
+fn rows(graph: &Path) -> BTreeMap<String, Vec<(String, Cell)>> {
+    let connection = Connection::open(graph).unwrap();
+    let mut statement = connection.prepare("SELECT * FROM blocks").unwrap();
+    let names: Vec<String> = statement.column_names().map(str::to_owned).collect();
+    let mut rows = statement.query([]).unwrap();
+    let mut all = BTreeMap::new();
+    while let Some(row) = rows.next().unwrap() {
+        let cells = names.iter().enumerate().filter(|(_, name)| *name != "last_updated");
+        let cells = cells.map(|(at, name)| (name.clone(), row.get(at).unwrap())).collect();
+        all.insert(row.get("id").unwrap(), cells);
+    }
+    all
+}
+
+/// Waits for a process, but not for ever.
+#[track_caller]
+pub(crate) fn ended(child: &mut Child) -> ExitStatus {
+    let deadline = SystemClock.monotonic() + PATIENCE;
+    loop {
+        if let Some(status) = child.try_wait().unwrap() {
+            return status;
+        }
+        if SystemClock.monotonic() > deadline {
+            child.kill().unwrap();
+            panic!("the program has not ended after {PATIENCE:?}");
+        }
+        SystemClock.wait(Duration::from_millis(5), &|| false);
+    }
+}
+
+/// Does something over and over beside a test, until it is dropped.
+pub(crate) struct Meanwhile {
+    stop: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Meanwhile {
+    pub(crate) fn new(mut happens: impl FnMut(u64) + Send + 'static) -> Meanwhile {
+        let stop = Arc::new(AtomicBool::new(false));
+        let asked = Arc::clone(&stop);
+        let work = move || {
+            for round in 0.. {
+                if asked.load(Ordering::Relaxed) {
+                    return;
+                }
+                happens(round);
+            }
+        };
+        let thread = std::thread::Builder::new().name("meanwhile".to_owned()).spawn(work).unwrap();
+        Meanwhile { stop, thread: Some(thread) }
+    }
+}
+
+impl Drop for Meanwhile {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        let ended = self.thread.take().map(JoinHandle::join);
+        assert!(matches!(ended, Some(Ok(()))), "what happened meanwhile went wrong");
+    }
+}
