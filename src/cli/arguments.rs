@@ -22,6 +22,7 @@ Commands, each by an example (`aclarai-scheduler COMMAND --help` tells more):
   status                    the daemon: since when, what runs, what is next
   pause                     nothing starts by its schedule from now on
   resume                    schedules start runs again
+  purge --older-than 30d    deletes blocks archived longer ago; try --dry-run
   blocks notes/idea.md      what the parser sees in a file
   bench --files 10000       how fast this machine scans and stores a vault
 
@@ -105,6 +106,9 @@ pub(super) enum Command {
     /// Removes the pause file
     #[command(after_help = "Example: aclarai-scheduler resume --vault ~/notes")]
     Resume,
+    /// Deletes blocks that were archived longer ago than that; nothing else ever deletes from the graph
+    #[command(after_help = "Example: aclarai-scheduler purge --older-than 30d --dry-run")]
+    Purge(Purge),
     /// Shows what the parser sees in files: id, version, line, level, text, hashes, warnings
     #[command(after_help = "Example: aclarai-scheduler blocks notes/idea.md --json")]
     Blocks(Blocks),
@@ -182,6 +186,19 @@ pub(super) struct Bench {
     pub(super) files: Option<usize>,
     #[command(flatten)]
     pub(super) format: Format,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Purge {
+    /// How long ago a block must have been archived, such as 30d or 12h
+    #[arg(long, value_name = "DURATION", value_parser = crate::config::parse_duration)]
+    pub(super) older_than: std::time::Duration,
+    /// Delete nothing; list what would be deleted
+    #[arg(long)]
+    pub(super) dry_run: bool,
+    /// Delete also blocks that other nodes have relationships with, and the relationships
+    #[arg(long)]
+    pub(super) detach: bool,
 }
 
 #[derive(Debug, Args)]

@@ -15,6 +15,7 @@ mod next;
 mod out;
 mod pause;
 mod progress;
+mod purge;
 mod run;
 mod serve;
 mod setup;
@@ -86,6 +87,7 @@ fn obey(arguments: Arguments, register: Register<'_>) -> Result<Exit, Failure> {
         Command::Status(format) => status::status(&setup, &format),
         Command::Pause => pause::pause(&setup),
         Command::Resume => pause::resume(&setup),
+        Command::Purge(arguments) => purge::purge(&setup, &arguments),
         Command::Blocks(arguments) => blocks::blocks(&arguments),
         Command::Bench(arguments) => bench::bench(&setup, &arguments),
     }

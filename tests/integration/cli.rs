@@ -362,3 +362,38 @@ fn a_job_that_is_killed_with_its_caller_leaves_nothing_running() {
     wait_until("both are gone", || crate::wait::processes_with(&mark).is_empty());
     assert_eq!(sandbox.history(&[])[0]["state"], "interrupted");
 }
+
+#[test]
+fn purge_deletes_what_was_archived_long_enough_ago() {
+    let sandbox = Sandbox::new("scheduler: {jobs: {vault_sync: {archive_after: 0 s}}}\n");
+    sandbox.run(&["purge", "--older-than", "0s", "--dry-run"]).is(
+        0,
+        "would delete 0 archived blocks\n",
+        "",
+    );
+    assert!(!sandbox.path("state/graph.db").exists());
+    let note = sandbox.write(
+        "vault/summaries/a.md",
+        "Gone soon. <!-- aclarai:id=clm_1 ver=1 -->\n\nMore text here.\n",
+    );
+    sandbox.write(
+        "vault/summaries/b.md",
+        "Here to stay. <!-- aclarai:id=clm_2 ver=1 -->\n\nMore text here.\n",
+    );
+    let sync = || sandbox.run(&["run", "vault_sync", "--full", "--json"]).json(0);
+    assert_eq!(sync()["blocks_new"], 2);
+    std::fs::remove_file(note).unwrap();
+    // Missing in one scan may be a mistake; missing in two is not.
+    let archived: u64 = (0..2).map(|_| sync()["blocks_archived"].as_u64().unwrap()).sum();
+    assert_eq!(archived, 1);
+    sandbox.run(&["purge", "--older-than", "1 h"]).is(0, "deleted 0 archived blocks\n", "");
+    sandbox.run(&["purge", "--older-than", "0 s", "--dry-run"]).is(
+        0,
+        "clm_1\nwould delete 1 archived block\n",
+        "",
+    );
+    sandbox.run(&["purge", "--older-than", "0 s"]).is(0, "deleted 1 archived block\n", "");
+    sandbox.run(&["purge", "--older-than", "0 s"]).is(0, "deleted 0 archived blocks\n", "");
+    let run = sandbox.run(&["purge", "--older-than", "soon"]);
+    assert_eq!((run.code, run.stderr.lines().count()), (Some(2), 1), "{run:?}");
+}

@@ -7,6 +7,7 @@
 
 mod cli;
 mod command_job;
+mod config;
 mod daemon;
 mod docs;
 mod sandbox;

@@ -1,0 +1,69 @@
+//! `purge`: really deletes blocks that were archived long ago. The only thing here that deletes from the graph.
+
+use std::io::Write;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use chrono::TimeDelta;
+
+use super::arguments;
+use super::exit::{Exit, Failure};
+use super::out::{Out, written};
+use super::setup::Setup;
+use crate::clock::{Clock, SystemClock};
+use crate::daemon::signals;
+use crate::graph::{self, GraphError, Purge, Purged};
+
+pub(super) fn purge(setup: &Setup<'_>, arguments: &arguments::Purge) -> Result<Exit, Failure> {
+    let config = setup.config()?;
+    let clock = Arc::new(SystemClock);
+    let age = TimeDelta::from_std(arguments.older_than).ok();
+    let archived_before = age
+        .and_then(|age| clock.now().checked_sub_signed(age))
+        .ok_or_else(|| Failure::usage("--older-than: that is before all time: write less"))?;
+
+    let stop = Arc::new(AtomicBool::new(false));
+    let told = Arc::clone(&stop);
+    signals::listen(move |_| told.store(true, Ordering::Release))
+        .map_err(|error| Failure::unavailable(format!("cannot listen for signals: {error}")))?;
+    let interrupt: graph::Interrupt = Arc::new(move || stop.load(Ordering::Acquire));
+
+    let open = if arguments.dry_run { graph::open_dry } else { graph::open };
+    let purged = open(&config.graph, config.retries, interrupt, clock)
+        .and_then(|store| {
+            store.purge(&Purge {
+                archived_before,
+                detach: arguments.detach,
+                dry_run: arguments.dry_run,
+            })
+        })
+        .map_err(|error| match error {
+            GraphError::Cancelled => Failure::new(Exit::Interrupted, "told to stop"),
+            error => Failure::unavailable(error.to_string()),
+        })?;
+    let mut out = Out::stdout();
+    written(show(&mut out, &purged, arguments).and_then(|()| out.flush()), Exit::Done)
+}
+
+fn show(out: &mut Out, purged: &Purged, arguments: &arguments::Purge) -> std::io::Result<()> {
+    let Purged { deleted, kept_related } = purged;
+    if arguments.dry_run {
+        for id in deleted {
+            writeln!(out, "{id}")?;
+        }
+    }
+    let verb = if arguments.dry_run { "would delete" } else { "deleted" };
+    writeln!(out, "{verb} {}", blocks(deleted.len()))?;
+    if !kept_related.is_empty() {
+        let kept = blocks(kept_related.len());
+        writeln!(out, "kept {kept} that other nodes point at: --detach deletes these too")?;
+    }
+    Ok(())
+}
+
+fn blocks(count: usize) -> String {
+    match count {
+        1 => "1 archived block".to_owned(),
+        _ => format!("{count} archived blocks"),
+    }
+}
