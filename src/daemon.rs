@@ -11,7 +11,7 @@ mod notify;
 pub mod signals;
 
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use chrono::SecondsFormat;
@@ -21,10 +21,12 @@ use self::notify::Notifier;
 use self::signals::Asked;
 use crate::clock::{Clock, SystemClock};
 use crate::config::{self, Config, ConfigErrors, Env, Fault, JobSpec, Overrides, suggestion};
+use crate::history::History;
 use crate::job::{BuildError, DuplicateKind, JobRegistry};
 use crate::jobs::command::Surroundings;
 use crate::jobs::{self, Deps, supervisor};
 use crate::logging::{Logging, log_run};
+use crate::metrics::{Counters, MetricsFile};
 use crate::pause::PauseSwitch;
 use crate::schedule::zone_data_version;
 use crate::scheduler::{
@@ -103,6 +105,8 @@ pub struct Serve<'r> {
     pub register: Register<'r>,
     /// The log; its level follows the configuration.
     pub logging: Logging,
+    /// Where to keep numbers for Prometheus.
+    pub metrics_file: Option<PathBuf>,
 }
 
 /// Why a daemon does not start, or ends before it was told to.
@@ -144,13 +148,29 @@ pub fn serve(start: &Serve<'_>, config: Config) -> Result<bool, ServeError> {
         log::info!(target: "daemon.serve", "{note}");
     }
     let (jobs, scheduled) = count(&settings);
-    let mut scheduler = Scheduler::start(Setup {
+    let metrics = match &start.metrics_file {
+        Some(path) => Some(start_metrics(path, &*clock)?),
+        None => None,
+    };
+    let mut setup = Setup {
         clock: clock.clone(),
         state_dir: config.state_dir.clone(),
         settings,
         observers: vec![Box::new(log_event)],
         heartbeat: heartbeat(notifier.clone()),
-    })?;
+    };
+    if let Some(metrics) = &metrics {
+        setup.observers.push(Box::new(metrics.observer()));
+        let (mut feed, mut take) = (setup.heartbeat, metrics.heartbeat());
+        setup.heartbeat = Box::new(move |status| {
+            feed(status);
+            take(status);
+        });
+    }
+    let mut scheduler = Scheduler::start(setup)?;
+    if let Some(metrics) = &metrics {
+        introduce_jobs(metrics, &config);
+    }
     log::info!(
         target: "daemon.serve",
         version = env!("CARGO_PKG_VERSION"),
@@ -171,6 +191,9 @@ pub fn serve(start: &Serve<'_>, config: Config) -> Result<bool, ServeError> {
                 Ok(Asked::Reload) => {
                     notifier.reloading(&*clock);
                     reload(start, &mut current, &scheduler, clock.clone());
+                    if let Some(metrics) = &metrics {
+                        introduce_jobs(metrics, &current);
+                    }
                     notifier.tell("READY=1");
                 }
                 Ok(what) => {
@@ -186,6 +209,9 @@ pub fn serve(start: &Serve<'_>, config: Config) -> Result<bool, ServeError> {
         }
     }
     let Ending { interrupted, taken_back, crashed } = scheduler.stop();
+    if let Some(metrics) = metrics {
+        metrics.stop();
+    }
     log::info!(target: "daemon.serve", interrupted, taken_back; "stopped");
     if crashed { Err(ServeError::Crashed) } else { Ok(hurried) }
 }
@@ -260,6 +286,25 @@ fn reload(start: &Serve<'_>, current: &mut Config, scheduler: &Scheduler, clock:
     scheduler.reload(settings);
     *current = config;
     log::info!(target: "daemon.reload", jobs, scheduled; "configuration reloaded");
+}
+
+fn start_metrics(path: &Path, clock: &dyn Clock) -> Result<MetricsFile, StartError> {
+    MetricsFile::start(path, Counters::new(clock.now())).map_err(StartError::Thread)
+}
+
+/// Shows every configured job in the metrics before anything happens to it, and when it last succeeded.
+fn introduce_jobs(metrics: &MetricsFile, config: &Config) {
+    let history = History::open(&config.state_dir).ok().flatten();
+    let last_success = |job| history.as_ref()?.last_success(job).ok().flatten();
+    let jobs = config.scheduler.jobs.keys().map(|job| (job, last_success(job)));
+    metrics.update(|counters| {
+        for (job, last_success) in jobs {
+            counters.know(job);
+            if let Some(at) = last_success {
+                counters.remember_success(job, at);
+            }
+        }
+    });
 }
 
 fn log_event(event: &Event<'_>) {

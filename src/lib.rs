@@ -23,6 +23,7 @@ pub mod history;
 pub mod job;
 pub mod jobs;
 pub mod logging;
+pub mod metrics;
 pub mod pause;
 pub mod reconcile;
 pub mod schedule;

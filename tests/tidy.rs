@@ -22,6 +22,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("reconcile", &["block", "clock", "schedule", "config", "state", "job", "vault", "graph"]),
     ("history", &["clock", "config", "job", "state"]),
     ("scheduler", &["clock", "schedule", "config", "job", "state", "history"]),
+    ("metrics", &["schedule", "config", "job", "scheduler"]),
     (
         "jobs",
         &["block", "clock", "schedule", "config", "state", "job", "vault", "graph", "reconcile"],
@@ -41,6 +42,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "reconcile",
             "history",
             "scheduler",
+            "metrics",
             "jobs",
         ],
     ),
@@ -60,6 +62,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "reconcile",
             "history",
             "scheduler",
+            "metrics",
             "jobs",
             "daemon",
         ],
@@ -103,6 +106,7 @@ const CONFINED: &[(&str, &[&str])] = &[
     ("ctrlc", &["daemon"]),
     ("indicatif", &["cli/"]),
     ("clap", &["cli/"]),
+    ("clap_complete", &["cli/completions.rs"]),
     ("env_logger", &["logging.rs"]),
 ];
 

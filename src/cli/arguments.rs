@@ -25,10 +25,13 @@ Commands, each by an example (`aclarai-scheduler COMMAND --help` tells more):
   purge --older-than 30d    deletes blocks archived longer ago; try --dry-run
   blocks notes/idea.md      what the parser sees in a file
   bench --files 10000       how fast this machine scans and stores a vault
+  install --user --dry-run  what it takes to run under systemd
+  completions bash          completion of these words by a shell
 
 Options, before or after the command:
   --config PATH  --vault PATH  --state-dir PATH  --log-format text|json
-  --log-level DEBUG|INFO|WARNING|ERROR  -h, --help  -V, --version
+  --metrics-file PATH  --log-level DEBUG|INFO|WARNING|ERROR
+  -h, --help  -V, --version
 ";
 
 /// Keeps a Markdown vault and a knowledge graph in step, and runs other jobs
@@ -59,6 +62,9 @@ pub(super) struct Global {
     /// State folder [else $STATE_DIRECTORY, $XDG_STATE_HOME, ~/.local/state]
     #[arg(long, global = true, value_name = "PATH")]
     pub(super) state_dir: Option<PathBuf>,
+    /// Keep numbers for Prometheus' node_exporter in this file (`serve` and `run`)
+    #[arg(long, global = true, value_name = "PATH")]
+    pub(super) metrics_file: Option<PathBuf>,
     /// Log as text or json on standard error [default: text on a terminal, else json]
     #[arg(long, global = true, value_name = "FORMAT", hide_possible_values = true)]
     pub(super) log_format: Option<LogFormat>,
@@ -115,6 +121,38 @@ pub(super) enum Command {
     /// Measures how fast this machine walks, reads, hashes, parses and stores a vault, which it only reads
     #[command(after_help = "Example: aclarai-scheduler bench --vault ~/notes")]
     Bench(Bench),
+    /// Places unit, configuration and folders for systemd; a file that a person may have edited is left as it is
+    #[command(
+        after_help = "Examples: aclarai-scheduler install --user --vault ~/notes --dry-run\n          \
+                      sudo aclarai-scheduler install"
+    )]
+    Install(Install),
+    /// Prints what makes a shell complete commands and options
+    #[command(
+        after_help = "Example: aclarai-scheduler completions bash > ~/.local/share/bash-completion/completions/aclarai-scheduler"
+    )]
+    Completions {
+        /// The shell
+        shell: Shell,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Install {
+    /// For this user alone, not for the machine
+    #[arg(long)]
+    pub(super) user: bool,
+    /// Only say what would be done
+    #[arg(long)]
+    pub(super) dry_run: bool,
+}
+
+/// The shells there are completions for.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(super) enum Shell {
+    Bash,
+    Zsh,
+    Fish,
 }
 
 #[derive(Debug, Args)]
@@ -257,6 +295,53 @@ mod tests {
             assert!(own.starts_with("Example"), "{name} has no example in its own help");
             assert!(own.contains(&format!("aclarai-scheduler {name}")), "{own}");
         }
+    }
+
+    /// `docs/aclarai-scheduler.1` is made of the definition above: `ACLARAI_WRITE_MAN=1 cargo test man_page` makes it
+    /// anew.
+    #[test]
+    fn the_man_page_is_that_of_this_definition() {
+        let file = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/aclarai-scheduler.1");
+        let page = man_page();
+        if std::env::var_os("ACLARAI_WRITE_MAN").is_some() {
+            std::fs::write(file, &page).unwrap();
+        }
+        let committed = std::fs::read_to_string(file).unwrap();
+        assert!(committed == page, "{file} is old: ACLARAI_WRITE_MAN=1 cargo test man_page");
+    }
+
+    /// One page for all commands, as long as nobody needs more than one screen of each.
+    fn man_page() -> String {
+        let mut command = Arguments::command().version(env!("CARGO_PKG_VERSION"));
+        command.build();
+        let mut page = Vec::new();
+        let man = clap_mangen::Man::new(command.clone()).manual("aclarai");
+        man.render_title(&mut page).unwrap();
+        man.render_name_section(&mut page).unwrap();
+        man.render_synopsis_section(&mut page).unwrap();
+        man.render_options_section(&mut page).unwrap();
+        page.extend_from_slice(b".SH COMMANDS\n");
+        for command in command.get_subcommands().filter(|command| command.get_name() != "help") {
+            let man = clap_mangen::Man::new(command.clone().mut_args(|argument| {
+                let is_global = argument.is_global_set();
+                argument.hide(is_global)
+            }));
+            let mut part = Vec::new();
+            man.render_description_section(&mut part).unwrap();
+            man.render_synopsis_section(&mut part).unwrap();
+            man.render_options_section(&mut part).unwrap();
+            man.render_extra_section(&mut part).unwrap();
+            let part = String::from_utf8(part).unwrap();
+            page.extend_from_slice(format!(".SS {}\n", command.get_name()).as_bytes());
+            for line in
+                part.lines().filter(|line| !line.starts_with(".ie") && !line.starts_with(".el"))
+            {
+                let line = if line.starts_with(".SH") { ".PP" } else { line };
+                page.extend_from_slice(format!("{line}\n").as_bytes());
+            }
+        }
+        page.extend_from_slice(include_bytes!("../../docs/man-tail.1"));
+        String::from_utf8(page).unwrap()
     }
 
     #[test]

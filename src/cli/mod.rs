@@ -8,8 +8,10 @@ mod arguments;
 mod bench;
 mod blocks;
 mod check;
+mod completions;
 mod exit;
 mod history;
+mod install;
 mod jobs;
 mod next;
 mod out;
@@ -90,5 +92,7 @@ fn obey(arguments: Arguments, register: Register<'_>) -> Result<Exit, Failure> {
         Command::Purge(arguments) => purge::purge(&setup, &arguments),
         Command::Blocks(arguments) => blocks::blocks(&arguments),
         Command::Bench(arguments) => bench::bench(&setup, &arguments),
+        Command::Install(arguments) => install::install(&setup, &arguments),
+        Command::Completions { shell } => completions::completions(shell),
     }
 }

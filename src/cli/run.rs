@@ -18,6 +18,7 @@ use crate::job::{
     CancelToken, JobError, JobErrorKind, NoProgress, Progress, RunOptions, RunReport, Trigger,
 };
 use crate::logging::{LogFormat, log_run};
+use crate::metrics::{Counters, write_file};
 use crate::scheduler::ConfiguredJob;
 use crate::scheduler::manual::{ManualError, ManualOutcome, ManualRun, run_now};
 
@@ -71,6 +72,13 @@ pub(super) fn run(setup: &Setup<'_>, arguments: &Run) -> Result<Exit, Failure> {
     };
     if log.format == LogFormat::Json {
         log_run(&outcome.record);
+    }
+    if let Some(path) = setup.global.metrics_file.as_ref().filter(|_| !arguments.dry_run) {
+        let mut counters = Counters::default();
+        counters.count(&outcome.record);
+        write_file(path, &counters.render()).map_err(|error| {
+            Failure::unavailable(format!("metrics file {}: {error}", path.display()))
+        })?;
     }
     let result = if arguments.format.json { show_json(&outcome) } else { show_text(&outcome) };
     let exit = written(result, Exit::Done)?;

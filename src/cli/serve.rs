@@ -12,6 +12,7 @@ pub(super) fn serve(setup: &Setup<'_>) -> Result<Exit, Failure> {
         env: setup.env()?,
         register: setup.register,
         logging: log.logging,
+        metrics_file: setup.global.metrics_file.clone(),
     };
     match run_daemon(&start, config) {
         Ok(false) => Ok(Exit::Done),

@@ -74,6 +74,16 @@ impl History {
             .map_err(|error| self.state.error(error))
     }
 
+    /// When the newest run of a job that succeeded ended; `None` if none did.
+    pub fn last_success(&self, job: &JobName) -> Result<Option<DateTime<Utc>>, StateError> {
+        let sql = "SELECT finished_at FROM runs WHERE job = ?1 AND state = 'succeeded' ORDER BY seq DESC LIMIT 1";
+        rows(self.state.connection(), sql, (job.as_str(),), |row| {
+            optional_instant(row, "finished_at")
+        })
+        .map(|ends| ends.into_iter().next().flatten())
+        .map_err(|error| self.state.error(error))
+    }
+
     /// Every run that is queued or running now, in whichever process, in the order of their decisions.
     pub fn open_runs(&self) -> Result<Vec<OpenRun>, StateError> {
         let mut seen = Seen::new(self.state.dir());
