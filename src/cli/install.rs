@@ -29,12 +29,8 @@ const SHIPPED_USER_COMMAND: &str =
 /// The line of the shipped configuration that says where the vault is, as far as it is to be replaced.
 const SHIPPED_VAULT: &str = "\n  vault: /vault ";
 
-/// A file that holds the secrets, and is therefore there from the start with the right mode.
-const ENVIRONMENT: &str = "\
-# Variables of the service, one NAME=value a line: what must not stand in the configuration.
-# NEO4J_USER=neo4j
-# NEO4J_PASSWORD=
-";
+/// The file that holds the secrets, and is therefore there from the start with the right mode.
+const ENVIRONMENT: &str = include_str!("../../settings/environment");
 
 pub(super) fn install(setup: &Setup<'_>, arguments: &Install) -> Result<Exit, Failure> {
     if setup.global.state_dir.is_some() {

@@ -126,10 +126,17 @@ fn the_text_keeps_the_rules_of_prometheus() {
             let value: f64 = value.parse().unwrap();
             assert!(value.is_finite() && (kind == "gauge" || value >= 0.0), "{line}");
             assert!(series.insert(head), "{head} comes twice");
-            let (own, labels) = head.split_once('{').unwrap_or((head, "}"));
+            let (own, _) = head.split_once('{').unwrap_or((head, ""));
             let suffixes: &[&str] = if kind == "summary" { &["_sum", "_count"] } else { &[""] };
             assert!(suffixes.iter().any(|suffix| own == format!("{name}{suffix}")), "{line}");
-            check_labels(labels.strip_suffix('}').unwrap());
+            for label in labels(line) {
+                assert!(label.chars().all(|c| c.is_ascii_lowercase() || c == '_'), "{line}");
+                assert!(!label.starts_with("__"), "{line}");
+                assert!(
+                    !["job", "instance", "le", "quantile"].contains(&label),
+                    "{label} is taken"
+                );
+            }
         }
     }
 }
@@ -152,23 +159,23 @@ fn check_name(name: &str, kind: &str) {
     assert_eq!(is_time, name.ends_with("_seconds"), "{name}");
 }
 
-#[track_caller]
-fn check_labels(mut labels: &str) {
-    while !labels.is_empty() {
-        let (name, rest) = labels.split_once("=\"").unwrap();
-        let name = name.trim_start_matches(',');
-        assert!(
-            name.chars().all(|c| c.is_ascii_lowercase() || c == '_') && !name.starts_with("__")
-        );
-        assert!(!["job", "instance", "le", "quantile"].contains(&name), "{name} is taken");
+/// The names of the labels of a sample line.
+fn labels(line: &str) -> Vec<&str> {
+    let (head, _) = line.rsplit_once(' ').unwrap();
+    let mut rest = head.split_once('{').map_or("", |(_, labels)| labels.strip_suffix('}').unwrap());
+    let mut names = Vec::new();
+    while !rest.is_empty() {
+        let (name, value) = rest.split_once("=\"").unwrap();
+        names.push(name.trim_start_matches(','));
         let mut escaped = false;
-        let end = rest.find(|c| {
+        let end = value.find(|c| {
             let ends = c == '"' && !escaped;
             escaped = c == '\\' && !escaped;
             ends
         });
-        labels = &rest[end.unwrap() + 1..];
+        rest = &value[end.unwrap() + 1..];
     }
+    names
 }
 
 #[test]
@@ -214,4 +221,34 @@ fn the_last_file_says_that_the_daemon_has_ended() {
     assert!(text.contains("\naclarai_scheduler_up 0\n"), "{text}");
     assert!(text.contains("\naclarai_scheduler_queued_runs 1\n"), "{text}");
     assert!(text.contains("outcome=\"succeeded\"} 1\n"), "{text}");
+}
+
+/// `docs/operating.md` lists each family with its type and labels, and no other.
+#[test]
+fn the_reference_has_every_metric() {
+    let page = include_str!("../../docs/operating.md");
+    let rows = page.lines().filter(|line| line.starts_with("| `aclarai_scheduler_"));
+    let documented: Vec<String> = rows
+        .map(|row| {
+            let cells: Vec<&str> = row.split('|').map(str::trim).collect();
+            format!("{} {} {}", cells[1], cells[2], cells[3])
+                .replace(['`', ','], "")
+                .trim()
+                .to_owned()
+        })
+        .collect();
+    let text = busy().render();
+    let mut found: Vec<String> = Vec::new();
+    let mut family = "";
+    for line in text.lines() {
+        if let Some(name_and_kind) = line.strip_prefix("# TYPE ") {
+            family = name_and_kind;
+        } else if !line.starts_with('#') {
+            let row = format!("{family} {}", labels(line).join(" ")).trim().to_owned();
+            if found.last() != Some(&row) {
+                found.push(row);
+            }
+        }
+    }
+    assert_eq!(found, documented);
 }

@@ -1,0 +1,29 @@
+# syntax=docker/dockerfile:1
+# A small image of the daemon alone, as nobody in particular (user 65532). Built where this file lies:
+#   docker build -t aclarai-scheduler --build-arg COMMIT=$(git rev-parse --short HEAD) .
+#
+# Command jobs need the programs that they run. An image with Python, say, takes the binary of this one:
+#   FROM python:3.13-slim
+#   COPY --from=aclarai-scheduler /usr/bin/aclarai-scheduler /usr/bin/
+
+FROM rust:1.91-slim-bookworm AS build
+RUN apt-get update && apt-get install -y --no-install-recommends gcc g++ make cmake libc6-dev && rm -rf /var/lib/apt/lists/*
+WORKDIR /src
+COPY . .
+ARG COMMIT
+RUN --mount=type=cache,target=/usr/local/cargo/registry --mount=type=cache,target=/src/target \
+    ${COMMIT:+env ACLARAI_COMMIT="$COMMIT"} cargo build --release --locked \
+    && install -D target/release/aclarai-scheduler /out/usr/bin/aclarai-scheduler \
+    && install -d -m 0700 /out/state
+
+FROM gcr.io/distroless/cc-debian12:nonroot
+COPY --from=build /out/usr/bin/aclarai-scheduler /usr/bin/aclarai-scheduler
+# Belongs to the user of the image, so that a new volume does too.
+COPY --from=build --chown=65532:65532 /out/state /state
+# The configuration is /settings/aclarai.config.yaml, the vault /vault: where the original had them.
+WORKDIR /
+ENV STATE_DIRECTORY=/state
+VOLUME /state
+HEALTHCHECK --interval=60s --timeout=5s --start-period=10s CMD ["/usr/bin/aclarai-scheduler", "status"]
+ENTRYPOINT ["/usr/bin/aclarai-scheduler"]
+CMD ["serve"]
