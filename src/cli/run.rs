@@ -214,7 +214,7 @@ fn judge(outcome: &ManualOutcome) -> Option<Failure> {
         Err(JobError { kind, message, .. }) => {
             let exit = match kind {
                 JobErrorKind::Cancelled => Exit::Interrupted,
-                JobErrorKind::Unavailable => Exit::Unavailable,
+                JobErrorKind::Unreachable | JobErrorKind::Unavailable => Exit::Unavailable,
                 JobErrorKind::TimedOut | JobErrorKind::Transient | JobErrorKind::Permanent => {
                     Exit::JobFailed
                 }

@@ -195,7 +195,10 @@ pub enum JobErrorKind {
     TimedOut,
     /// It may work the next time: tried again as `retries` says.
     Transient,
-    /// A service or file the run cannot do without is not there: not tried again inside the run; exit code 4.
+    /// A service the run cannot do without does not answer: tried again as `retries` says; exit code 4.
+    Unreachable,
+    /// A service or file the run cannot do without is not there, and will not be until a person has looked: not tried
+    /// again inside the run; exit code 4.
     Unavailable,
     /// Trying again will not help.
     Permanent,

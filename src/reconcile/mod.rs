@@ -79,7 +79,8 @@ pub fn sync_vault(
 /// What a failed store means for the run.
 pub(crate) fn graph_error(error: GraphError) -> JobError {
     let kind = match error {
-        GraphError::Transient(_) => JobErrorKind::Transient,
+        // The store has tried again as `processing.retries` says; the run may do so as the job's own `retries` say.
+        GraphError::Transient(_) => JobErrorKind::Unreachable,
         GraphError::Unavailable(_) => JobErrorKind::Unavailable,
         GraphError::Rejected(_) => JobErrorKind::Permanent,
         GraphError::Cancelled => JobErrorKind::Cancelled,

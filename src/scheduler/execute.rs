@@ -59,7 +59,7 @@ pub(super) fn carry_out(run: &Assignment<'_>) -> Outcome {
             .unwrap_or_else(|panic| Err(panicked(panic.as_ref())));
         match result {
             Err(error)
-                if error.kind == JobErrorKind::Transient
+                if matches!(error.kind, JobErrorKind::Transient | JobErrorKind::Unreachable)
                     && attempt < policy.retries.max_attempts =>
             {
                 let wait = policy.retries.wait_after(attempt);
@@ -116,6 +116,7 @@ pub(super) fn conclude(record: &mut RunRecord, outcome: Outcome) {
                 JobErrorKind::Cancelled => RunState::Interrupted,
                 JobErrorKind::TimedOut
                 | JobErrorKind::Transient
+                | JobErrorKind::Unreachable
                 | JobErrorKind::Unavailable
                 | JobErrorKind::Permanent => RunState::Failed,
             };

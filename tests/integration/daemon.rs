@@ -36,7 +36,7 @@ scheduler:
 
 impl Sandbox {
     /// A sandbox whose daemon has run before, some minutes ago.
-    fn with_downtime(yaml: &str, minutes: u32) -> Sandbox {
+    pub(crate) fn with_downtime(yaml: &str, minutes: u32) -> Sandbox {
         let sandbox = Sandbox::new(yaml);
         sandbox.serve().stop();
         sandbox.let_pass(minutes);

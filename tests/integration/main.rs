@@ -10,5 +10,6 @@ mod command_job;
 mod config;
 mod daemon;
 mod docs;
+mod operating;
 mod sandbox;
 mod wait;

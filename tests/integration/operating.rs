@@ -1,0 +1,169 @@
+//! What an operator meets: an installation, a Neo4j that is not up yet, a vault that is not mounted, a configuration that
+//! turned bad. The daemon lives wherever a later try may do better, and ends with a code that tells systemd not to try
+//! again where it may not.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::process::{Command, Stdio};
+
+use crate::sandbox::Sandbox;
+use crate::wait::wait_until;
+
+/// Due at the next start. The port is one that nobody listens on.
+const NO_NEO4J: &str = r#"
+databases: {neo4j: {uri: "bolt://127.0.0.1:1"}}
+processing: {retries: {max_attempts: 2}}
+scheduler:
+  jobs:
+    vault_sync: {cron: "* * * * *", misfire_grace_time: 3600}
+    other: {enabled: true, cron: "* * * * *", misfire_grace_time: 3600, command: ["true"]}
+"#;
+
+#[test]
+fn a_neo4j_that_is_not_there_fails_runs_and_not_the_daemon() {
+    let mut sandbox = Sandbox::with_downtime(NO_NEO4J, 2);
+    sandbox.variable("NEO4J_PASSWORD", "hush-hush");
+    let metrics = sandbox.path("metrics/aclarai.prom");
+    fs::create_dir(sandbox.path("metrics")).unwrap();
+    let daemon = sandbox.start(&["serve", "--metrics-file", metrics.to_str().unwrap()]);
+
+    let failed = daemon.wait_for_line("run failed");
+    let error = failed["error"].as_str().unwrap();
+    assert!(error.contains("check that the server is up"), "{error}");
+    let is_retry =
+        |line: &serde_json::Value| line["message"].as_str().unwrap().ends_with(": trying again");
+    assert!(daemon.log().iter().any(is_retry), "it waits and says so:\n{}", daemon.stderr());
+    // Other jobs do not mind.
+    assert_eq!(daemon.wait_for_line("run finished")["job_name"], "other");
+    assert_eq!(sandbox.run(&["status"]).code, Some(0));
+
+    let is_counted = |text: &str| {
+        text.contains(r#"runs_total{job_name="vault_sync",outcome="failed"} 1"#)
+            && text.contains(r#"runs_total{job_name="other",outcome="succeeded"} 1"#)
+            && text.contains("\naclarai_scheduler_up 1\n")
+    };
+    wait_until("both runs are counted", || {
+        fs::read_to_string(&metrics).is_ok_and(|text| is_counted(&text))
+    });
+    assert!(!daemon.stderr().contains("hush-hush"));
+    daemon.stop();
+    let text = fs::read_to_string(&metrics).unwrap();
+    assert!(text.contains("\naclarai_scheduler_up 0\n") && !text.contains("hush-hush"), "{text}");
+    assert_eq!(fs::metadata(&metrics).unwrap().permissions().mode() & 0o777, 0o644);
+    assert_eq!(
+        fs::read_dir(sandbox.path("metrics")).unwrap().count(),
+        1,
+        "no temporary file stays"
+    );
+
+    let by_hand = sandbox.run(&["run", "vault_sync", "--log-format", "text"]);
+    assert_eq!(by_hand.code, Some(4), "{}", by_hand.stderr);
+}
+
+#[test]
+fn a_daemon_starts_without_its_vault_and_finds_it_later() {
+    let sandbox = Sandbox::with_downtime(
+        "scheduler: {jobs: {vault_sync: {cron: '* * * * *', misfire_grace_time: 3600}}}\n",
+        2,
+    );
+    fs::rename(sandbox.path("vault"), sandbox.path("unplugged")).unwrap();
+    let daemon = sandbox.start(&["serve"]);
+    let failed = daemon.wait_for_line("run failed");
+    assert!(
+        failed["error"].as_str().unwrap().contains("no such folder: create it, mount it"),
+        "{failed}"
+    );
+    let by_hand = sandbox.run(&["run", "vault_sync"]);
+    assert_eq!(by_hand.code, Some(4), "{}", by_hand.stderr);
+
+    fs::rename(sandbox.path("unplugged"), sandbox.path("vault")).unwrap();
+    assert_eq!(sandbox.run(&["run", "vault_sync"]).code, Some(0));
+    daemon.stop();
+}
+
+#[test]
+fn a_metrics_file_that_cannot_be_written_holds_nothing_up() {
+    let sandbox = Sandbox::new("scheduler: {jobs: {vault_sync: {enabled: false}}}\n");
+    let daemon = sandbox.start(&["serve", "--metrics-file", "no/such/folder/a.prom"]);
+    daemon.wait_for_line("metrics file cannot be written: let this user write in its folder");
+    daemon.wait_for_line("started");
+    daemon.stop();
+}
+
+#[test]
+fn a_run_by_hand_writes_its_own_figures() {
+    let sandbox = Sandbox::new("");
+    sandbox.write("vault/summaries/a.md", "Text. <!-- aclarai:id=blk_a1 ver=1 -->\n");
+    let path = sandbox.path("run.prom");
+    let arguments = ["run", "vault_sync", "--metrics-file", path.to_str().unwrap()];
+    assert_eq!(sandbox.run(&[&arguments[..], &["--dry-run"]].concat()).code, Some(0));
+    assert!(!path.exists(), "a dry run writes nothing anywhere");
+    assert_eq!(sandbox.run(&arguments).code, Some(0));
+    let text = fs::read_to_string(&path).unwrap();
+    assert!(text.contains("blocks_total{job_name=\"vault_sync\",outcome=\"new\"} 1\n"), "{text}");
+}
+
+#[test]
+fn a_configuration_that_turned_bad_ends_the_start_with_one_line_and_code_2() {
+    let sandbox = Sandbox::new("scheduler: {wrokers: 3}\n");
+    let ended = sandbox.run(&["serve"]);
+    assert_eq!(ended.code, Some(2));
+    assert_eq!(ended.stderr.lines().count(), 1, "{}", ended.stderr);
+    assert!(ended.stderr.contains("did you mean workers?"), "{}", ended.stderr);
+}
+
+#[test]
+fn what_install_places_works_and_is_left_alone_the_second_time() {
+    let sandbox = Sandbox::new("");
+    let install = ["install", "--user", "--vault", "vault"];
+    let looked = sandbox.run(&[&install[..], &["--dry-run"]].concat());
+    assert_eq!((looked.code, looked.stderr.as_str()), (Some(0), ""));
+    assert!(looked.stdout.contains("would create"), "{}", looked.stdout);
+    assert!(!sandbox.path("home").exists(), "a dry run creates nothing");
+
+    let placed = sandbox.run(&install);
+    assert_eq!((placed.code, placed.stderr.as_str()), (Some(0), ""));
+    assert!(
+        placed.stdout.contains("systemctl --user enable --now aclarai-scheduler"),
+        "{}",
+        placed.stdout
+    );
+    let config = sandbox.path("home/.config/aclarai-scheduler/aclarai.config.yaml");
+    let unit =
+        fs::read_to_string(sandbox.path("home/.config/systemd/user/aclarai-scheduler.service"))
+            .unwrap();
+    let program = fs::canonicalize(crate::sandbox::PROGRAM).unwrap();
+    let expected =
+        format!("\nExecStart={} --config {} serve\n", program.display(), config.display());
+    assert!(unit.contains(&expected), "{unit}");
+
+    let config = config.to_str().unwrap();
+    let run = sandbox.run(&["run", "vault_sync", "--config", config, "--json"]);
+    assert_eq!(run.json(0)["success"], true);
+
+    fs::write(config, "scheduler: {workers: 5}\n").unwrap();
+    let again = sandbox.run(&install);
+    assert_eq!(again.code, Some(0));
+    assert!(
+        again.stdout.contains("is there already: --vault is not written into it"),
+        "{}",
+        again.stdout
+    );
+    assert_eq!(fs::read_to_string(config).unwrap(), "scheduler: {workers: 5}\n");
+}
+
+#[test]
+fn completions_are_scripts_of_their_shell() {
+    let sandbox = Sandbox::new("");
+    for shell in ["bash", "zsh", "fish"] {
+        let script = sandbox.run(&["completions", shell]);
+        assert_eq!((script.code, script.stderr.as_str()), (Some(0), ""), "{shell}");
+        assert!(script.stdout.contains("metrics-file"), "{shell}");
+        let file = sandbox.write(shell, &script.stdout);
+        let mut check = Command::new(shell);
+        match check.arg("-n").arg(&file).stderr(Stdio::inherit()).status() {
+            Ok(status) => assert!(status.success(), "{shell} does not take it"),
+            Err(_) => println!("not run: there is no {shell} here"),
+        }
+    }
+}
