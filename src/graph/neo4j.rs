@@ -19,7 +19,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use neo4rs::{BoltType, ConfigBuilder, Graph, Query};
+use neo4rs::{BoltType, ConfigBuilder, DetachedRowStream, Graph, Query};
 use serde::de::DeserializeOwned;
 use tokio::runtime::Runtime;
 use tokio::task::JoinSet;
@@ -34,9 +34,10 @@ use crate::config::Neo4jConfig;
 use cypher::StoredRow;
 use fault::{Fault, Verdict};
 
-/// How long a server may take to take a connection, let us in and answer a first question. A running one needs
-/// milliseconds.
-const CONNECT_LIMIT: Duration = Duration::from_secs(10);
+/// How long a server may take to let us in and answer a first question, or to take a statement in and say that it
+/// begins. Milliseconds for a running one, some seconds for one that has just started. It is also the bound on a
+/// habit of the driver: it sends a statement that is refused at its beginning again and again by itself.
+const BEGIN_LIMIT: Duration = Duration::from_secs(20);
 
 /// How long the server may work on one statement; it is told, and gives up by itself. A full batch takes a second on
 /// a slow machine, so a minute means trouble.
@@ -85,8 +86,8 @@ struct Connected {
     graph: Option<Graph>,
     /// The tokens that came with the first answer. Good for one question: on an unchanged vault it is the only one.
     tokens: Option<BTreeMap<String, String>>,
-    /// Whether ids are known to be unique.
-    has_constraint: bool,
+    /// Whether this server is known to take writes, and ids to be unique.
+    prepared: bool,
 }
 
 /// Why a call has no answer.
@@ -139,10 +140,8 @@ impl Neo4jStore {
         }
         let connect = |uri: &str| {
             let graph = self.connect(uri)?;
-            let question = limited(Query::new(cypher::TOKENS.to_owned()), CONNECT_LIMIT);
-            let answer =
-                self.wait(CONNECT_LIMIT, fetch::<(String, String)>(graph.clone(), question));
-            let tokens = answer.map_err(|stopped| self.error("cannot connect", stopped))?;
+            let answer = self.wait(BEGIN_LIMIT, first_answer(&graph));
+            let tokens = answer.map_err(|stopped| self.cannot_connect(stopped))?;
             Ok((graph, tokens))
         };
         // A routed connection calls any trouble "no server"; the server itself, asked directly, names the cause.
@@ -185,7 +184,15 @@ impl Neo4jStore {
             builder = builder.with_client_certificate(ca);
         }
         let graph = builder.build().and_then(Graph::connect);
-        graph.map_err(|error| self.error("cannot connect", Stopped::Fault(Fault::of(&error))))
+        graph.map_err(|error| self.cannot_connect(Stopped::Fault(Fault::of(&error))))
+    }
+
+    fn cannot_connect(&self, stopped: Stopped) -> GraphError {
+        let stopped = match stopped {
+            Stopped::Fault(fault) => Stopped::Fault(fault.at_connecting()),
+            cancelled @ Stopped::Cancelled => cancelled,
+        };
+        self.error("cannot connect", stopped)
     }
 
     /// Runs `work` until it is done, `limit` is over, or the run is told to stop.
@@ -240,30 +247,46 @@ impl Neo4jStore {
         match fault.verdict {
             Verdict::Retry | Verdict::Race | Verdict::TooMuch => GraphError::Transient(message),
             Verdict::Reconnect => {
-                self.connected().graph = None;
+                *self.connected() = Connected::default();
                 GraphError::Transient(message)
             }
-            Verdict::Data => GraphError::Rejected(message),
-            Verdict::Person => GraphError::Unavailable(message),
+            // Only a batch has rows that could be at fault, and `apply` sees to that.
+            Verdict::Data | Verdict::Person => GraphError::Unavailable(message),
         }
     }
 
-    /// Sees to it that ids are unique, without which two writers could make one block twice.
-    fn ensure_constraint(&self) -> Result<(), GraphError> {
-        if !self.may_create || self.connected().has_constraint {
+    /// Sees to it, before anything is read in order to be written, that this server takes writes and that ids are
+    /// unique, without which two writers could make one block twice.
+    fn prepare(&self) -> Result<(), GraphError> {
+        if !self.may_create || self.connected().prepared {
             return Ok(());
         }
+        self.try_to_write()?;
         // A user without the right to look may have the right to create, so a refusal is not the end.
         let found = match self.ask_number("cannot read the schema", cypher::FIND_CONSTRAINT) {
             Ok(found) => found > 0,
-            Err(GraphError::Unavailable(_) | GraphError::Rejected(_)) => false,
+            Err(GraphError::Unavailable(_)) => false,
             Err(error) => return Err(error),
         };
         if !found {
             self.create_constraint()?;
         }
-        self.connected().has_constraint = true;
+        self.connected().prepared = true;
         Ok(())
+    }
+
+    /// Writes in a transaction that is taken back. Unlike other statements the driver sends this one once, so a
+    /// server that is read-only, or no longer the leader of its cluster, is known at once and by its own words.
+    fn try_to_write(&self) -> Result<(), GraphError> {
+        let graph = self.graph()?;
+        let attempt = async {
+            let mut transaction = graph.start_txn().await.map_err(|error| Fault::of(&error))?;
+            let written =
+                transaction.run(cypher::TRY_TO_WRITE).await.map_err(|error| Fault::of(&error));
+            let undone = transaction.rollback().await.map_err(|error| Fault::of(&error));
+            written.and(undone)
+        };
+        self.wait(BEGIN_LIMIT, attempt).map_err(|stopped| self.error("cannot write", stopped))
     }
 
     fn create_constraint(&self) -> Result<(), GraphError> {
@@ -278,13 +301,11 @@ impl Neo4jStore {
                 duplicates if duplicates.is_empty() => Err(GraphError::Transient(message)),
                 duplicates => Err(GraphError::Unavailable(self.about_duplicates(&duplicates))),
             },
-            Err(GraphError::Rejected(message) | GraphError::Unavailable(message)) => {
-                Err(GraphError::Unavailable(format!(
-                    "{message}; or let an administrator run: {}",
-                    cypher::CREATE_CONSTRAINT
-                )))
-            }
-            Err(GraphError::Cancelled) => Err(GraphError::Cancelled),
+            Err(GraphError::Unavailable(message)) => Err(GraphError::Unavailable(format!(
+                "{message}: let an administrator run: {}",
+                cypher::CREATE_CONSTRAINT
+            ))),
+            Err(error) => Err(error),
         }
     }
 
@@ -329,15 +350,6 @@ impl Neo4jStore {
         // What was in flight beside a fault was still waited for: the fewer answers are lost, the better.
         fault.map_or(Ok(stale), Err)
     }
-
-    /// Writes, in a transaction that is never committed.
-    async fn try_to_write(graph: Graph) -> Result<(), Fault> {
-        let mut transaction = graph.start_txn().await.map_err(|error| Fault::of(&error))?;
-        let written =
-            transaction.run(cypher::TRY_TO_WRITE).await.map_err(|error| Fault::of(&error));
-        let undone = transaction.rollback().await.map_err(|error| Fault::of(&error));
-        written.and(undone)
-    }
 }
 
 impl Drop for Neo4jStore {
@@ -355,7 +367,7 @@ impl GraphStore for Neo4jStore {
         if ids.is_empty() {
             return Ok(HashMap::new());
         }
-        self.ensure_constraint()?;
+        self.prepare()?;
         let doing = "cannot read blocks";
         // Measured: 72,000 rows a second one by one, 330,000 in one sweep.
         let sweep =
@@ -379,7 +391,7 @@ impl GraphStore for Neo4jStore {
         if changes.is_empty() {
             return Ok(Applied { stale: Vec::new(), rejected });
         }
-        self.ensure_constraint()?;
+        self.prepare()?;
         let (creates, updates): (Vec<&Change>, Vec<&Change>) =
             changes.iter().partition(|change| change.expected.is_none());
         let parts: Vec<&[&Change]> =
@@ -405,7 +417,7 @@ impl GraphStore for Neo4jStore {
         let graph = self.graph()?;
         let sweep = async {
             let of = |error| Fault::of(&error);
-            let mut rows = graph.execute(limited(cypher::scan(), SCAN_LIMIT)).await.map_err(of)?;
+            let mut rows = begin(&graph, limited(cypher::scan(), SCAN_LIMIT)).await?;
             while let Some(row) = rows.next().await.map_err(of)? {
                 let row: StoredRow = row.get("r").map_err(|error| Fault::unreadable(&error))?;
                 let (id, block) = row.into();
@@ -450,7 +462,9 @@ impl GraphStore for Neo4jStore {
     }
 
     fn purge(&self, what: &Purge) -> Result<Purged, GraphError> {
-        self.ensure_constraint()?;
+        if !what.dry_run {
+            self.prepare()?;
+        }
         let doing = "cannot purge";
         let found: Vec<(String, bool)> =
             self.ask(doing, SCAN_LIMIT, cypher::find_old(what.archived_before))?;
@@ -514,11 +528,7 @@ impl GraphStore for Neo4jStore {
             Ok(_) => line("constraint", CheckLevel::Ok, "block ids are unique".to_owned()),
             Err(error) => line("constraint", CheckLevel::Warning, error.to_string()),
         }
-        let written = self.graph().and_then(|graph| {
-            let written = self.wait(STATEMENT_LIMIT, Neo4jStore::try_to_write(graph));
-            written.map_err(|stopped| self.error("cannot write", stopped))
-        });
-        match written {
+        match self.try_to_write() {
             Ok(()) => line("writable", CheckLevel::Ok, "may write".to_owned()),
             Err(error) => line("writable", CheckLevel::Error, error.to_string()),
         }
@@ -581,12 +591,34 @@ async fn write_part(graph: Graph, statement: Query) -> Result<Vec<String>, Fault
 
 /// Reads an answer to its end: only there is the statement committed, and some errors come only there.
 async fn fetch<T: DeserializeOwned>(graph: Graph, question: Query) -> Result<Vec<T>, Fault> {
-    let mut stream = graph.execute(question).await.map_err(|error| Fault::of(&error))?;
+    let mut stream = begin(&graph, question).await?;
     let mut rows = Vec::new();
     while let Some(row) = stream.next().await.map_err(|error| Fault::of(&error))? {
         rows.push(row.get("r").map_err(|error| Fault::unreadable(&error))?);
     }
     Ok(rows)
+}
+
+/// The answer to the first question on a new connection. In a transaction of our own the driver asks once; otherwise
+/// it would ask a server that refuses again and again, and keep the reason to itself.
+async fn first_answer(graph: &Graph) -> Result<Vec<(String, String)>, Fault> {
+    let of = |error| Fault::of(&error);
+    let mut transaction = graph.start_txn().await.map_err(of)?;
+    let mut stream = transaction.execute(cypher::TOKENS).await.map_err(of)?;
+    let mut tokens = Vec::new();
+    while let Some(row) = stream.next(transaction.handle()).await.map_err(of)? {
+        tokens.push(row.get("r").map_err(|error| Fault::unreadable(&error))?);
+    }
+    transaction.rollback().await.map_err(of)?;
+    Ok(tokens)
+}
+
+/// Has the server begin with a statement.
+async fn begin(graph: &Graph, statement: Query) -> Result<DetachedRowStream, Fault> {
+    match tokio::time::timeout(BEGIN_LIMIT, graph.execute(statement)).await {
+        Ok(answer) => answer.map_err(|error| Fault::of(&error)),
+        Err(_) => Err(Fault::silence(BEGIN_LIMIT)),
+    }
 }
 
 /// Tells the server how long it may take.

@@ -36,8 +36,15 @@ pub(super) struct Fault {
 
 const CHECK_ADDRESS: &str = "check that the server is up and that databases.neo4j.uri, or NEO4J_HOST and NEO4J_BOLT_PORT, is its address";
 const CHECK_PASSWORD: &str = "check NEO4J_USER and NEO4J_PASSWORD";
-const CHECK_TLS: &str =
+const WITH_TLS: &str =
     "if the server wants TLS, write bolt+s:// or neo4j+s:// in databases.neo4j.uri";
+const WITHOUT_TLS: &str =
+    "if the server does not speak TLS, write bolt:// or neo4j:// in databases.neo4j.uri";
+
+const MAKE_WRITABLE: &str = "let an administrator make the database writable, or write neo4j:// in databases.neo4j.uri for a cluster";
+
+/// How a message begins about a server that hung up.
+const CLOSED: &str = "the server closed the connection";
 
 impl Fault {
     fn new(verdict: Verdict, message: impl Into<String>) -> Fault {
@@ -65,15 +72,27 @@ impl Fault {
         Fault::new(Verdict::Person, format!("cannot read the answer: {error}"))
     }
 
+    /// The same fault met while connecting, where hanging up is also how a server says that it does, or does not, want
+    /// TLS.
+    pub(super) fn at_connecting(mut self) -> Fault {
+        if self.message.starts_with(CLOSED) {
+            let remedy =
+                if self.message.contains("tls handshake") { WITHOUT_TLS } else { WITH_TLS };
+            self.message = format!("{}: {remedy}", self.message);
+        }
+        self
+    }
+
     /// Sorts an error.
     pub(super) fn of(error: &Error) -> Fault {
         use Verdict::{Data, Person, Reconnect};
         match error {
             Error::Neo4j(error) => of_server(error.code(), error.message()),
             Error::RoutingTableError((code, message)) => of_server(code, message),
-            Error::AuthenticationError(message) => {
-                Fault::new(Person, format!("not let in: {message}: {CHECK_PASSWORD}"))
-            }
+            Error::AuthenticationError(message) => Fault::new(
+                Person,
+                format!("not let in: {}: {CHECK_PASSWORD}", without_stop(message)),
+            ),
             Error::IOError { detail } => of_io(detail),
             Error::ProtocolMismatch(_) => Fault::new(
                 Person,
@@ -133,10 +152,8 @@ fn of_server(code: &str, message: &str) -> Fault {
         ("ClientError", "Cluster", "NotALeader") => {
             (Reconnect, "write neo4j:// in databases.neo4j.uri for a cluster")
         }
-        ("ClientError", "General", "ForbiddenOnReadOnlyDatabase") => (
-            Reconnect,
-            "let an administrator make the database writable, or write neo4j:// in databases.neo4j.uri for a cluster",
-        ),
+        ("ClientError", "General", "WriteOnReadOnlyAccessDatabase") => (Person, MAKE_WRITABLE),
+        ("ClientError", "General", "ForbiddenOnReadOnlyDatabase") => (Reconnect, MAKE_WRITABLE),
         ("ClientError", "Cluster", _) => (Reconnect, ""),
         ("ClientError", "Database", "DatabaseNotFound") => (
             Person,
@@ -152,46 +169,50 @@ fn of_server(code: &str, message: &str) -> Fault {
         ("DatabaseError", ..) => (Retry, "look into the server's log"),
         _ => (Reconnect, ""),
     };
-    let message = message.trim_end_matches(['.', '\n', ' ']);
+    let message = without_stop(message);
     let remedy = if remedy.is_empty() { String::new() } else { format!(": {remedy}") };
     Fault::new(verdict, format!("{message} ({code}){remedy}"))
 }
 
-/// Sorts a failure of the system's: no connection, or none that is safe.
+fn without_stop(message: &str) -> &str {
+    message.trim_end_matches(['.', '\n', ' '])
+}
+
+/// Sorts a failure of the system's: no connection, or none that is safe. The TLS library reports everything it dislikes
+/// as invalid data and names its reason in the text.
 fn of_io(error: &std::io::Error) -> Fault {
     use std::io::ErrorKind;
     let message = error.to_string();
     match error.kind() {
         ErrorKind::UnexpectedEof | ErrorKind::ConnectionReset | ErrorKind::BrokenPipe => {
-            Fault::new(
-                Verdict::Reconnect,
-                format!("the server closed the connection: {message}: {CHECK_TLS}"),
-            )
+            Fault::new(Verdict::Reconnect, format!("{CLOSED}: {message}"))
         }
-        // So the TLS library reports everything it dislikes.
-        ErrorKind::InvalidData if message.contains("InvalidContentType") => Fault::new(
-            Verdict::Person,
-            format!(
-                "the server does not speak TLS on this port: {message}: write bolt:// or neo4j:// in databases.neo4j.uri"
-            ),
-        ),
-        ErrorKind::InvalidData
-            if message.contains("NotValidForName") || message.contains("not valid for name") =>
-        {
-            Fault::new(
-                Verdict::Person,
-                format!(
-                    "the server's certificate is for another name: {message}: write that name in databases.neo4j.uri"
-                ),
-            )
+        ErrorKind::InvalidData => {
+            let (what, remedy) = if message.contains("InvalidContentType") {
+                ("the server does not speak TLS on this port", WITHOUT_TLS)
+            } else if message.contains("CaUsedAsEndEntity") {
+                (
+                    "the server's certificate is that of a certificate authority",
+                    "give the server a certificate with basicConstraints CA:FALSE, or, without any check of it, write \
+                     bolt+ssc:// or neo4j+ssc:// in databases.neo4j.uri",
+                )
+            } else if message.to_lowercase().contains("notvalidforname")
+                || message.contains("not valid for name")
+            {
+                (
+                    "the server's certificate is for another name",
+                    "write that name in databases.neo4j.uri",
+                )
+            } else if message.contains("certificate") {
+                (
+                    "the server's certificate is not trusted",
+                    "name the PEM file of its certificate authority in databases.neo4j.tls_ca",
+                )
+            } else {
+                ("no agreement on TLS", CHECK_ADDRESS)
+            };
+            Fault::new(Verdict::Person, format!("{what}: {message}: {remedy}"))
         }
-        ErrorKind::InvalidData => Fault::new(
-            Verdict::Person,
-            format!(
-                "the server's certificate is not trusted: {message}: name the PEM file of its certificate authority \
-                 in databases.neo4j.tls_ca"
-            ),
-        ),
         _ => Fault::new(Verdict::Reconnect, format!("{message}: {CHECK_ADDRESS}")),
     }
 }
