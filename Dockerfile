@@ -6,8 +6,8 @@
 #   FROM python:3.13-slim
 #   COPY --from=aclarai-scheduler /usr/bin/aclarai-scheduler /usr/bin/
 
+# Has the C compiler that SQLite and TLS need.
 FROM rust:1.91-slim-bookworm AS build
-RUN apt-get update && apt-get install -y --no-install-recommends gcc g++ make cmake libc6-dev && rm -rf /var/lib/apt/lists/*
 WORKDIR /src
 COPY . .
 ARG COMMIT
