@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::arguments::Blocks;
 use super::exit::{Exit, Failure};
-use super::out::{Out, say, written};
+use super::out::{Out, say, visible, written};
 use crate::block::VaultPath;
 use crate::vault::{BlockRef, ParseOptions, ParsedFile, parse_bytes};
 
@@ -77,14 +77,14 @@ fn write_text(out: &mut Out, file: &str, block: &BlockRef<'_>) -> io::Result<()>
         out,
         "{file}:{}: {} version {}, {}\n    hash {}\n    body {}",
         block.line(),
-        block.id(),
+        visible(block.id()),
         block.version(),
         block.level().as_str(),
         block.hash(),
         block.body_hash()
     )?;
     for line in block.text().lines() {
-        writeln!(out, "    | {line}")?;
+        writeln!(out, "    | {}", visible(line))?;
     }
     Ok(())
 }

@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::fs;
 use std::io::{self, Write};
 use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rustix::fs::{Access, access};
@@ -71,11 +71,12 @@ impl Findings {
     }
 
     fn config(&mut self, config: &Config) {
-        let jobs = config.scheduler.jobs.len();
+        let jobs = match config.scheduler.jobs.len() {
+            1 => "1 job".to_owned(),
+            count => format!("{count} jobs"),
+        };
         match &config.source {
-            Some(file) => {
-                self.add("config", CheckLevel::Ok, format!("{}: {jobs} jobs", file.display()))
-            }
+            Some(file) => self.add("config", CheckLevel::Ok, format!("{}: {jobs}", file.display())),
             None => self.add("config", CheckLevel::Ok, "all defaults"),
         }
         for warning in &config.warnings {
@@ -128,7 +129,8 @@ impl Findings {
         for (index, tier) in config.vault.tiers.iter().enumerate() {
             let Some(tier) = tier else { continue };
             let name = format!("vault.tier{}", index + 1);
-            let path = root.join(tier);
+            // A vault without tier folders has `.` for each.
+            let path: PathBuf = root.join(tier).components().collect();
             match fs::read_dir(&path) {
                 Ok(_) => self.add(name, CheckLevel::Ok, format!("{} can be read", path.display())),
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {

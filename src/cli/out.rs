@@ -1,8 +1,10 @@
 //! Standard output: written through one buffer, and quiet when nobody reads it any more (`| head`).
 
+use std::borrow::Cow;
 use std::io::{self, BufWriter, IsTerminal, StdoutLock, Write};
+use std::time::Duration;
 
-use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
+use chrono::{DateTime, SecondsFormat, Utc};
 use serde::Serialize;
 
 use super::exit::{Exit, Failure};
@@ -28,7 +30,7 @@ pub(super) struct Cell(String, Tone);
 
 impl Cell {
     pub(super) fn new(text: impl Into<String>, tone: Tone) -> Cell {
-        Cell(text.into(), tone)
+        Cell(visible(&text.into()).into_owned(), tone)
     }
 
     /// The same with more text in the same colour.
@@ -40,7 +42,7 @@ impl Cell {
 
 impl<T: Into<String>> From<T> for Cell {
     fn from(text: T) -> Cell {
-        Cell(text.into(), Tone::Plain)
+        Cell::new(text, Tone::Plain)
     }
 }
 
@@ -117,6 +119,21 @@ pub(super) fn written(result: io::Result<()>, exit: Exit) -> Result<Exit, Failur
     }
 }
 
+/// Text as a terminal may be given it: what could break a line or move the cursor is escaped.
+pub(super) fn visible(text: &str) -> Cow<'_, str> {
+    if !text.contains(char::is_control) {
+        return Cow::Borrowed(text);
+    }
+    let mut shown = String::with_capacity(text.len() + 16);
+    for c in text.chars() {
+        match c {
+            c if c.is_control() && c != '\t' => shown.extend(c.escape_default()),
+            c => shown.push(c),
+        }
+    }
+    Cow::Owned(shown)
+}
+
 /// Says a line on standard error, where nobody may be left to be told.
 pub(super) fn say(line: &str) {
     let _ = writeln!(io::stderr(), "{line}");
@@ -129,15 +146,15 @@ pub(super) fn instant(at: DateTime<Utc>) -> String {
 
 /// How far away an instant is, for a person: `in 12 min`, `3 h ago`.
 pub(super) fn relative(at: DateTime<Utc>, now: DateTime<Utc>) -> String {
-    match at - now {
-        distance if distance >= TimeDelta::zero() => format!("in {}", length(distance)),
-        distance => format!("{} ago", length(-distance)),
+    match (at - now).to_std() {
+        Ok(ahead) => format!("in {}", length(ahead)),
+        Err(_) => format!("{} ago", length((now - at).to_std().unwrap_or_default())),
     }
 }
 
 /// A length of time in its largest unit, rounded down.
-fn length(length: TimeDelta) -> String {
-    match length.num_seconds() {
+pub(super) fn length(length: Duration) -> String {
+    match length.as_secs() {
         seconds if seconds < 120 => format!("{seconds} s"),
         seconds if seconds < 2 * 3_600 => format!("{} min", seconds / 60),
         seconds if seconds < 2 * 86_400 => format!("{} h", seconds / 3_600),
@@ -160,6 +177,8 @@ pub(super) fn seconds(duration: f64) -> String {
 
 #[cfg(test)]
 mod tests {
+    use chrono::TimeDelta;
+
     use super::*;
 
     #[test]
@@ -174,6 +193,12 @@ mod tests {
         case(7_199, "in 119 min");
         case(-7_200, "2 h ago");
         case(172_800, "in 2 d");
+    }
+
+    #[test]
+    fn no_text_can_break_a_line() {
+        assert_eq!(visible("plain é"), "plain é");
+        assert_eq!(visible("a\n\x1b[31mb"), "a\\n\\u{1b}[31mb");
     }
 
     #[test]

@@ -5,10 +5,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use indicatif::{
-    BinaryBytes, HumanCount, HumanDuration, ProgressBar, ProgressState, ProgressStyle,
-};
+use indicatif::{BinaryBytes, HumanCount, ProgressBar, ProgressState, ProgressStyle};
 
+use super::out::{length, say};
 use crate::job::Progress;
 
 /// Before this much time the speed says more about the start than about the rest.
@@ -36,7 +35,7 @@ impl Bar {
 
     fn style(&self, known_total: bool) -> ProgressStyle {
         let template = if known_total {
-            "{msg} [{bar:30}] {done} of {all}{read}{left}"
+            "{msg} [{bar:20}] {done} of {all}{read}{left}"
         } else {
             "{msg} {done}{read}"
         };
@@ -57,7 +56,7 @@ impl Bar {
             .with_key("read", write_read)
             .with_key("left", |state: &ProgressState, out: &mut dyn std::fmt::Write| {
                 if state.elapsed() >= ESTIMATE_AFTER && !state.is_finished() {
-                    let _ = write!(out, ", about {} left", HumanDuration(state.eta()));
+                    let _ = write!(out, ", about {} left", length(state.eta()));
                 }
             })
             .progress_chars("=> ")
@@ -82,7 +81,7 @@ impl Progress for Bar {
     }
 
     fn line(&self, line: &str) {
-        self.bar.suspend(|| super::out::say(line));
+        self.bar.suspend(|| say(line));
     }
 }
 

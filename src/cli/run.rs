@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 
 use super::arguments::Run;
 use super::exit::{Exit, Failure};
-use super::out::{Cell, Out, say, seconds, written};
+use super::out::{Cell, Out, say, seconds, visible, written};
 use super::progress::Bar;
 use super::setup::{Setup, find_job};
 use crate::clock::SystemClock;
@@ -169,10 +169,10 @@ fn show_text(outcome: &ManualOutcome) -> std::io::Result<()> {
     let mut out = Out::stdout();
     if let Some(report) = report(outcome) {
         for line in &report.explained {
-            writeln!(out, "{line}")?;
+            writeln!(out, "{}", visible(line))?;
         }
         for fault in report.faults.iter().take(FAULTS_SHOWN) {
-            say(fault);
+            say(&visible(fault));
         }
         if let Some(more @ 1..) = report.faults.len().checked_sub(FAULTS_SHOWN) {
             say(&format!("and {more} more: --json shows all"));
