@@ -46,8 +46,15 @@ fn source(path: &Path) -> String {
 
 #[test]
 fn each_quoted_message_is_one_that_the_program_prints() {
-    let sources: Vec<String> =
-        files(&root().join("src"), "rs").iter().map(|path| source(path)).collect();
+    // What tests expect is not what the program says.
+    let is_program = |path: &Path| {
+        !path.components().any(|part| part.as_os_str().to_string_lossy().starts_with("tests"))
+    };
+    let sources: Vec<String> = files(&root().join("src"), "rs")
+        .iter()
+        .filter(|path| is_program(path))
+        .map(|path| source(path))
+        .collect();
     let messages: Vec<&str> =
         PAGE.lines().filter_map(|line| line.strip_prefix("### `")?.strip_suffix('`')).collect();
     assert!(messages.len() > 20, "{messages:?}");
