@@ -196,6 +196,8 @@ pub fn serve(start: &Serve<'_>, config: Config) -> Result<bool, ServeError> {
                     }
                     notifier.tell("READY=1");
                 }
+                // Something hangs that no stop reaches, such as a disk. What was not recorded is found at the next start.
+                Ok(Asked::StopNow) if hurried => std::process::exit(130),
                 Ok(what) => {
                     // It may be a while until the last run has ended, and the manager shall wait.
                     notifier.tell("STOPPING=1");
@@ -256,10 +258,15 @@ fn path_text(path: &Path) -> String {
 }
 
 fn reload(start: &Serve<'_>, current: &mut Config, scheduler: &Scheduler, clock: Arc<dyn Clock>) {
-    let renewed = config::load(&start.overrides, &start.env)
-        .map_err(ServeError::from)
-        .and_then(|config| settings(start, &config, clock).map(|settings| (config, settings)));
-    let (config, settings) = match renewed {
+    let renewed = config::load(&start.overrides, &start.env).map_err(ServeError::from).and_then(
+        |mut config| {
+            let moved = config.state_dir != current.state_dir;
+            // The scheduler keeps its folder until it ends, and no job may remember things elsewhere.
+            config.state_dir.clone_from(&current.state_dir);
+            settings(start, &config, clock).map(|settings| (config, settings, moved))
+        },
+    );
+    let (config, settings, moved) = match renewed {
         Ok(renewed) => renewed,
         Err(error) => {
             // One line, however many faults: `check` shows them one by one.
@@ -274,7 +281,7 @@ fn reload(start: &Serve<'_>, current: &mut Config, scheduler: &Scheduler, clock:
     for warning in &config.warnings {
         log::warn!(target: "daemon.reload", "{warning}");
     }
-    if config.state_dir != current.state_dir {
+    if moved {
         log::warn!(
             target: "daemon.reload",
             state_dir = path_text(&current.state_dir).as_str();

@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 use super::arguments;
 use super::exit::{Exit, Failure};
 use super::out::{Cell, Out, Tone, instant, seconds, written};
-use super::setup::Setup;
+use super::setup::{Setup, find_job};
 use crate::config::JobName;
 use crate::history::History;
 use crate::job::{RunRecord, RunState, Trigger};
@@ -22,6 +22,10 @@ pub(super) fn history(setup: &Setup<'_>, arguments: &arguments::History) -> Resu
         Some(history) => history.recent(job.as_ref(), arguments.number)?,
         None => Vec::new(),
     };
+    if let (Some(name), true) = (&arguments.job, records.is_empty()) {
+        // A job that is gone from the configuration may have a history; one that never was is a slip.
+        find_job(&config, name)?;
+    }
     let mut out = Out::stdout();
     let result = if arguments.format.json {
         out.json(&records.iter().map(to_json).collect::<Vec<_>>())

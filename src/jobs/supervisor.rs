@@ -253,7 +253,17 @@ fn start_program(order: &Order) -> Result<Child, String> {
             None => command.env_remove(name),
         };
     }
-    command.spawn().map_err(|error| why_not_started(program, &error))
+    let mut tries = 0;
+    loop {
+        match command.spawn() {
+            // Someone still writes the file, such as an upgrade that is about to close it.
+            Err(error) if error.kind() == io::ErrorKind::ExecutableFileBusy && tries < 20 => {
+                tries += 1;
+                SystemClock.wait(LOOK_AGAIN, &|| false);
+            }
+            result => return result.map_err(|error| why_not_started(program, &error)),
+        }
+    }
 }
 
 fn why_not_started(program: &str, error: &io::Error) -> String {

@@ -6,8 +6,8 @@ use std::process::Stdio;
 use rustix::process::Signal;
 use serde_json::json;
 
-use crate::sandbox::Sandbox;
-use crate::wait::wait_until;
+use crate::sandbox::{PROGRAM, Sandbox};
+use crate::wait::{wait_for, wait_until};
 
 const HELLO: &str = r#"
 scheduler:
@@ -60,6 +60,7 @@ fn what_is_wrong_with_the_line_is_said_in_one_line() {
         "error: --timezone: unknown time zone \"Europe/Berln\": did you mean \"Europe/Berlin\"?\n",
     );
     case(&["next", "helo"], "error: no job is named \"helo\": did you mean hello?\n");
+    case(&["history", "helo"], "error: no job is named \"helo\": did you mean hello?\n");
     case(&["run", "zzz"], "error: no job is named \"zzz\": there are hello, vault_sync\n");
     case(
         &["next"],
@@ -396,4 +397,31 @@ fn purge_deletes_what_was_archived_long_enough_ago() {
     sandbox.run(&["purge", "--older-than", "0 s"]).is(0, "deleted 0 archived blocks\n", "");
     let run = sandbox.run(&["purge", "--older-than", "soon"]);
     assert_eq!((run.code, run.stderr.lines().count()), (Some(2), 1), "{run:?}");
+}
+
+#[test]
+fn command_jobs_outlive_an_upgrade_of_the_program() {
+    let mut sandbox = Sandbox::new(
+        "scheduler: {jobs: {upgraded: {command: [sh, -c, 'if [ -e \"$COPY\" ]; then rm \"$COPY\"; exit 1; fi; echo new'], \
+         retries: {max_attempts: 2, max_wait_time: 0}}}}\n",
+    );
+    let copy = sandbox.path("copy");
+    std::fs::copy(PROGRAM, &copy).unwrap();
+    let copy = copy.to_str().unwrap();
+    sandbox.variable("COPY", copy);
+    // The first attempt removes the file that is running; the second needs a supervisor from it all the same.
+    let output = wait_for("the copy to start", || {
+        match sandbox.program(copy, &["run", "upgraded", "--json"]).output() {
+            // A child that another test has just forked still holds the copy open for writing.
+            Err(error) if error.kind() == std::io::ErrorKind::ExecutableFileBusy => None,
+            output => Some(output.unwrap()),
+        }
+    });
+    let stdout = String::from_utf8(output.stdout).unwrap();
+    assert!(
+        stdout.contains("\"success\":true"),
+        "{stdout}{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    assert!(!std::path::Path::new(copy).exists());
 }
