@@ -349,6 +349,8 @@ fn job(name: &str, mut section: Section<'_>) -> Job {
         }
     }
     job.params = section.left;
+    // Most jobs have none, and would keep the room of the keys that were taken out.
+    job.params.shrink_to_fit();
     job
 }
 

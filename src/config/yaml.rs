@@ -46,7 +46,7 @@ pub(super) fn fault_of_file(
 pub(super) fn merged(value: Value, path: &str, refused: &mut Vec<(String, Value)>) -> Value {
     match value {
         Value::Mapping(entries) => {
-            let mut mapping = Mapping::new();
+            let mut mapping = Mapping::with_capacity(entries.len());
             for (key, value) in entries {
                 let path = format!("{path}.{}", shown_key(&key));
                 mapping.insert(key, merged(value, &path, refused));

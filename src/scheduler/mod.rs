@@ -54,8 +54,8 @@ pub struct Settings {
     pub shutdown_grace_time: Duration,
     /// `scheduler.history_days`.
     pub history_days: u32,
-    /// Why nothing scheduled may run now; `None` when it may. Asked when something is due, on the tick thread: it
-    /// must not block.
+    /// Why nothing scheduled may run now; `None` when it may. Asked each time the tick thread wakes: it must not
+    /// block.
     pub is_paused: Box<dyn Fn() -> Option<String> + Send>,
 }
 
@@ -91,7 +91,7 @@ pub struct Event<'a> {
 /// What the scheduler is doing.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Status {
-    /// Why nothing scheduled runs, as of the last time something was due.
+    /// Why nothing scheduled runs, if that is so.
     pub paused: Option<String>,
     /// The runs that workers have, the oldest first.
     pub running: Vec<Running>,

@@ -27,7 +27,6 @@ pub(super) struct Order {
     /// The tick thread's name for the run.
     pub(super) number: u64,
     pub(super) job: ConfiguredJob,
-    pub(super) run_id: RunId,
     pub(super) scheduled_for: DateTime<Utc>,
     /// Monotonic time since which it has been waiting.
     pub(super) waiting_since: Duration,
@@ -150,7 +149,8 @@ impl Pool {
 fn work(clock: &dyn Clock, intake: &Receiver<Errand>, report: &Sender<Box<Report>>) {
     while let Ok(Errand::Run(order)) = intake.recv() {
         let (at, begun) = (clock.now().trunc_subsecs(6), clock.monotonic());
-        let Order { number, job, run_id, scheduled_for, waiting_since, cancel } = *order;
+        let Order { number, job, scheduled_for, waiting_since, cancel } = *order;
+        let run_id = RunId::new(&job.spec.name, scheduled_for);
         let queue_wait = begun.saturating_sub(waiting_since);
         // Nobody listens any more once the scheduler has ended without waiting: then the run is recorded as
         // interrupted, and the process is about to end.

@@ -12,19 +12,22 @@ use std::time::Duration;
 use chrono::{DateTime, SubsecRound, TimeDelta, Utc};
 use crossbeam_channel::{Receiver, Sender, select};
 
-use self::entry::{Entry, Overdue, Row, Run, record_again, to_record, write_plan};
+use self::entry::{Begun, Entry, Overdue, Row, Run, record_again, to_record, write_plan};
 use super::execute::conclude;
-use super::plan::{Fate, Moment, Notice, Plan, Planner, Surroundings};
+use super::plan::{Decision, Fate, Moment, Notice, Plan, Planner, Surroundings};
 use super::pool::{Order, Pool, Report};
 use super::{ConfiguredJob, Ending, Event, Running, Settings, Setup, StartError, Status};
 use crate::clock::{Clock, LONGEST_WAIT};
 use crate::config::JobName;
-use crate::history::{CutOff, Recorder, RowId, Skipped};
-use crate::job::{CancelToken, RunRecord, RunState, SkipReason};
+use crate::history::{CutOff, Recorder, Skipped};
+use crate::job::{RunId, RunRecord, RunState, SkipReason};
 use crate::state::{DaemonLock, Durability, StateError};
 
 /// How long after a fault of the state file it is tried again.
 const RETRY: TimeDelta = TimeDelta::seconds(5);
+
+/// How many reports of workers are recorded in one round.
+const HEARD_MAX: usize = 256;
 
 /// How long after the end of its time a run may take to notice: a command has 10 s between SIGTERM and SIGKILL.
 const OVERDUE_AFTER: Duration = Duration::from_secs(15);
@@ -93,7 +96,7 @@ pub(super) struct Tick {
 
 impl Tick {
     pub(super) fn new(setup: Setup, inbox: Receiver<Command>) -> Result<Tick, StartError> {
-        let Setup { clock, state_dir, settings, observers, heartbeat } = setup;
+        let Setup { clock, state_dir, mut settings, observers, heartbeat } = setup;
         let lock = DaemonLock::take(&state_dir)?;
         let mut recorder = Recorder::open_verified(&state_dir)?;
         let moment = moment(&*clock);
@@ -106,7 +109,7 @@ impl Tick {
             recorder,
             planner,
             pool: Some(pool),
-            jobs: by_name(&settings.jobs),
+            jobs: by_name(std::mem::take(&mut settings.jobs)),
             settings,
             observers,
             heartbeat,
@@ -151,11 +154,7 @@ impl Tick {
             if let Some(report) = report {
                 self.hear(*report);
             }
-            while let Some(report) =
-                self.pool.as_ref().and_then(|pool| pool.reports().try_recv().ok())
-            {
-                self.hear(*report);
-            }
+            self.hear_more();
             while let Some(next) = command.take().or_else(|| self.inbox.try_recv().ok()) {
                 self.obey(next);
             }
@@ -199,9 +198,9 @@ impl Tick {
 
     fn status(&self) -> Status {
         let running = self.running.iter().filter_map(|number| {
-            let record = &self.runs.get(number)?.record;
-            let since = record.started_at?;
-            Some(Running { job: record.job.clone(), run_id: record.run_id.clone(), since })
+            let run = self.runs.get(number)?;
+            let run_id = RunId::new(&run.job, run.instant);
+            Some(Running { job: run.job.clone(), run_id, since: run.begun?.at })
         });
         Status {
             paused: self.paused.clone(),
@@ -294,14 +293,13 @@ impl Tick {
         let events = std::mem::take(&mut self.outbox);
         let mut skips = Vec::new();
         if let Some((plan, rows)) = decided {
-            skips = self.carry_out(plan, rows, moment);
             // Before anything is told: that takes time, and the workers are waiting.
-            self.hand_over();
+            skips = self.hand_out(plan, &rows, moment, now);
         }
         for entry in events {
             match entry {
                 Entry::Started(_, record) | Entry::Skip(record, _) => self.tell(&record, false),
-                Entry::Ended(run) | Entry::CutOff(run) => self.tell(&run.record, false),
+                Entry::Ended(past) | Entry::CutOff(past) => self.tell(&past.record, false),
                 Entry::TakenBack(_) | Entry::Mark(_) | Entry::Wait(_) => {}
             }
         }
@@ -316,33 +314,39 @@ impl Tick {
         Ok(())
     }
 
-    /// Makes orders of what was decided, and returns what was skipped.
-    fn carry_out(
+    /// Makes orders of what was decided and hands them over, and returns what was skipped.
+    fn hand_out(
         &mut self,
         plan: Plan,
-        rows: Vec<(RunRecord, Row)>,
+        rows: &[Row],
         moment: Moment,
+        now: DateTime<Utc>,
     ) -> Vec<(RunRecord, Skipped)> {
         let mut skips = Vec::new();
         let mut twice = Vec::new();
         let handed_over = self.clock.monotonic();
-        for (decision, (record, row)) in plan.decisions.iter().zip(rows) {
-            match (&decision.fate, row) {
-                (Fate::Start { waiting_since, .. }, Row::Run(Some(row))) => {
+        for (decision, row) in plan.decisions.iter().zip(rows) {
+            match (&decision.fate, *row) {
+                (Fate::Start { coalesced, waiting_since }, Row::Run(Some(row))) => {
+                    let run = Run {
+                        coalesced: *coalesced,
+                        lateness: decision.lateness,
+                        ..Run::new(&decision.job, decision.first, decision.epoch, row, now)
+                    };
                     // What is handed over at once waits from now on, not from before it was on disk.
                     let has_waited = *waiting_since < moment.monotonic;
-                    let since = if has_waited { *waiting_since } else { handed_over };
-                    self.order(record, decision.epoch, 0, row, since);
+                    self.order(run, if has_waited { *waiting_since } else { handed_over });
+                    self.hand_over();
                 }
                 (_, Row::Run(_)) => {
                     log::error!(
-                        target: "tick.carry_out",
-                        job_id = record.run_id.as_str(), job_name = record.job.as_str();
+                        target: "tick.hand_out",
+                        job_name = decision.job.as_str(), scheduled_for = decision.first.to_rfc3339().as_str();
                         "occurrence had made a run before: not run again"
                     );
-                    twice.push(record.job);
+                    twice.push(decision.job.clone());
                 }
-                (_, Row::Skip(skipped)) => skips.push((record, skipped)),
+                (_, Row::Skip(skipped)) => skips.push((to_record(decision, now), skipped)),
             }
         }
         plan.notices.iter().for_each(tell_notice);
@@ -353,21 +357,19 @@ impl Tick {
         skips
     }
 
-    fn order(&mut self, record: RunRecord, epoch: u32, rerun: u32, row: RowId, since: Duration) {
-        let job = self.jobs.get(&record.job).expect("only configured jobs are planned").clone();
+    fn order(&mut self, run: Run, waiting_since: Duration) {
+        let job = self.jobs.get(&run.job).expect("only configured jobs are planned").clone();
         let number = self.next_number;
         self.next_number += 1;
-        let cancel = CancelToken::new();
-        let timeout = job.spec.policy.timeout;
+        let run = Run { timeout: job.spec.policy.timeout, ..run };
+        let (scheduled_for, cancel) = (run.instant, run.cancel.clone());
         self.backlog.push_back(Box::new(Order {
             number,
             job,
-            run_id: record.run_id.clone(),
-            scheduled_for: record.scheduled_for,
-            waiting_since: since,
-            cancel: cancel.clone(),
+            scheduled_for,
+            waiting_since,
+            cancel,
         }));
-        let run = Run { record, epoch, rerun, row, cancel, timeout, begun: None, overdue: None };
         self.runs.insert(number, run);
     }
 
@@ -401,29 +403,36 @@ impl Tick {
 
     // What workers say.
 
+    /// Hears what else there is, up to what one round should record: a thousand records at once are memory that the
+    /// process would keep.
+    fn hear_more(&mut self) {
+        for _ in 0..HEARD_MAX {
+            let pool = self.pool.as_ref().expect("the pool is there until the end");
+            let Ok(report) = pool.reports().try_recv() else { break };
+            self.hear(*report);
+        }
+    }
+
     fn hear(&mut self, report: Report) {
         match report {
             Report::Started { number, at, begun, queue_wait } => {
                 let Some(run) = self.runs.get_mut(&number) else { return };
-                run.begun = Some(begun);
-                run.record.state = RunState::Running;
-                run.record.started_at = Some(at);
-                run.record.queue_wait_s = Some(queue_wait.as_secs_f64());
+                run.begun = Some(Begun { at, monotonic: begun, queue_wait });
                 self.running.insert(number);
-                self.outbox.push(Entry::Started(number, run.record.clone()));
+                self.outbox.push(Entry::Started(number, Box::new(run.record())));
             }
             Report::Ended { number, outcome } => {
-                let Some(mut run) = self.runs.remove(&number) else { return };
+                let Some(run) = self.runs.remove(&number) else { return };
                 self.running.remove(&number);
                 if run.overdue.is_some_and(|overdue| overdue.has_spare) {
                     self.spares -= 1;
                     self.pool.as_mut().expect("the pool is there until the end").retire();
                 }
-                conclude(&mut run.record, outcome);
-                self.planner.ended(&run.record.job);
-                let cut_off = self.stop.is_some() && run.record.state == RunState::Interrupted;
+                self.planner.ended(&run.job);
+                let past = run.past(|record| conclude(record, outcome));
+                let cut_off = self.stop.is_some() && past.record.state == RunState::Interrupted;
                 self.ending.interrupted += usize::from(cut_off);
-                self.outbox.push(if cut_off { Entry::CutOff(run) } else { Entry::Ended(run) });
+                self.outbox.push(if cut_off { Entry::CutOff(past) } else { Entry::Ended(past) });
             }
         }
     }
@@ -434,7 +443,8 @@ impl Tick {
         for number in &self.running {
             let Some(run) = self.runs.get_mut(number) else { continue };
             let (Some(begun), Some(timeout)) = (run.begun, run.timeout) else { continue };
-            let due = run.overdue.map_or(begun + timeout + OVERDUE_AFTER, |overdue| overdue.next);
+            let limit = begun.monotonic + timeout + OVERDUE_AFTER;
+            let due = run.overdue.map_or(limit, |overdue| overdue.next);
             if now < due {
                 continue;
             }
@@ -452,8 +462,8 @@ impl Tick {
             }
             log::warn!(
                 target: "tick.watch_overdue",
-                job_id = run.record.run_id.as_str(), job_name = run.record.job.as_str(),
-                running_s = now.saturating_sub(begun).as_secs(), timeout_s = timeout.as_secs(),
+                job_id = run.record().run_id.as_str(), job_name = run.job.as_str(),
+                running_s = now.saturating_sub(begun.monotonic).as_secs(), timeout_s = timeout.as_secs(),
                 spare_worker = overdue.has_spare;
                 "run does not end although its time is up"
             );
@@ -488,7 +498,7 @@ impl Tick {
         }
     }
 
-    fn reload(&mut self, settings: Settings) {
+    fn reload(&mut self, mut settings: Settings) {
         let pool = self.pool.as_mut().expect("the pool is there until the end");
         for _ in settings.workers..self.settings.workers {
             pool.retire();
@@ -498,7 +508,7 @@ impl Tick {
                 log::error!(target: "tick.reload", error = error.to_string().as_str(); "cannot start another worker");
             }
         }
-        self.jobs = by_name(&settings.jobs);
+        self.jobs = by_name(std::mem::take(&mut settings.jobs));
         self.settings = settings;
         self.schedule(self.clock.now());
     }
@@ -507,8 +517,8 @@ impl Tick {
         let scheduled = self.jobs.values().map(|job| &job.spec).filter(|spec| spec.is_scheduled());
         let plan = self.planner.schedule(scheduled.cloned(), now);
         let now = now.trunc_subsecs(6);
-        let skips = plan.decisions.iter().map(|skip| Entry::Skip(to_record(skip, now), skip.epoch));
-        self.outbox.extend(skips);
+        let to_entry = |skip: &Decision| Entry::Skip(Box::new(to_record(skip, now)), skip.epoch);
+        self.outbox.extend(plan.decisions.iter().map(to_entry));
         self.outbox.extend(plan.marks.into_iter().map(Entry::Mark));
         self.outbox.extend(plan.waits.into_iter().map(Entry::Wait));
         plan.notices.iter().for_each(tell_notice);
@@ -560,7 +570,13 @@ impl Tick {
                 Some(row) => {
                     log::info!(target: "tick.begin_again", job_id, job_name = job.as_str(); "run that was cut off begins again");
                     self.planner.begun(&job);
-                    self.order(again, epoch, rerun + 1, row, moment.monotonic);
+                    let run = Run {
+                        rerun: rerun + 1,
+                        coalesced: again.coalesced,
+                        lateness: Duration::try_from_secs_f64(again.lateness_s).unwrap_or_default(),
+                        ..Run::new(&job, again.scheduled_for, epoch, row, again.decided_at)
+                    };
+                    self.order(run, moment.monotonic);
                 }
                 None => {
                     log::warn!(
@@ -581,24 +597,27 @@ impl Tick {
         let mut numbers = pool.take_back();
         numbers.extend(self.backlog.drain(..).map(|order| order.number));
         for number in numbers {
-            let Some(mut run) = self.runs.remove(&number) else { continue };
-            self.planner.ended(&run.record.job);
+            let Some(run) = self.runs.remove(&number) else { continue };
+            self.planner.ended(&run.job);
             self.ending.taken_back += 1;
-            if run.rerun == 0 {
-                self.outbox.push(Entry::TakenBack(run));
+            self.outbox.push(if run.rerun == 0 {
+                Entry::TakenBack(run.past(|_| {}))
             } else {
                 // Its occurrence made a run before: what is left is a run that was cut off.
-                run.record.state = RunState::Interrupted;
-                run.record.error = Some("stopped before it had begun again".to_owned());
-                self.outbox.push(Entry::CutOff(run));
-            }
+                Entry::CutOff(run.past(|record| {
+                    record.state = RunState::Interrupted;
+                    record.error = Some("stopped before it had begun again".to_owned());
+                }))
+            });
         }
         let grace = self.settings.shutdown_grace_time;
-        log::info!(
-            target: "tick.begin_stop",
-            running = self.runs.len(), taken_back = self.ending.taken_back, grace_s = grace.as_secs_f64();
-            "stopping"
-        );
+        if !self.runs.is_empty() || self.ending.taken_back > 0 {
+            log::info!(
+                target: "tick.begin_stop",
+                running = self.runs.len(), taken_back = self.ending.taken_back, grace_s = grace.as_secs_f64();
+                "running jobs have a while to end, waiting ones come back at the next start"
+            );
+        }
         self.stop = Some(Stop { until: self.clock.monotonic() + grace, told: false });
     }
 
@@ -631,14 +650,15 @@ impl Tick {
         if left.is_empty() {
             pool.into_iter().for_each(Pool::close);
         }
-        for mut run in left.into_values() {
-            run.record.state = RunState::Interrupted;
-            run.record.error = Some("did not end when it was told to stop".to_owned());
-            run.record.finished_at = Some(moment.wall.trunc_subsecs(6));
-            run.record.duration_s =
-                run.begun.map(|begun| moment.monotonic.saturating_sub(begun).as_secs_f64());
+        for run in left.values() {
             self.ending.interrupted += 1;
-            self.outbox.push(Entry::CutOff(run));
+            self.outbox.push(Entry::CutOff(run.past(|record| {
+                record.state = RunState::Interrupted;
+                record.error = Some("did not end when it was told to stop".to_owned());
+                record.finished_at = Some(moment.wall.trunc_subsecs(6));
+                let took = |begun: Begun| moment.monotonic.saturating_sub(begun.monotonic);
+                record.duration_s = run.begun.map(|begun| took(begun).as_secs_f64());
+            })));
         }
         if !self.outbox.is_empty()
             && let Err(error) = self.reopen_if_needed().and_then(|()| self.commit(moment, false))
@@ -680,8 +700,8 @@ fn tell_notice(notice: &Notice) {
     }
 }
 
-fn by_name(jobs: &[ConfiguredJob]) -> BTreeMap<JobName, ConfiguredJob> {
-    jobs.iter().map(|job| (job.spec.name.clone(), job.clone())).collect()
+fn by_name(jobs: Vec<ConfiguredJob>) -> BTreeMap<JobName, ConfiguredJob> {
+    jobs.into_iter().map(|job| (job.spec.name.clone(), job)).collect()
 }
 
 /// Reads the three clocks as of one moment. A thread that is held up between two readings, or a machine that sleeps

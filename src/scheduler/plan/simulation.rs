@@ -45,8 +45,11 @@ impl Dice {
     }
 }
 
-/// Lines, with what they mean said a second time: minutes and hours that fire, in UTC.
-const LINES: &[(&str, fn(u32, u32) -> bool)] = &[
+/// Whether a line fires at a minute of an hour, in UTC.
+type Fires = fn(u32, u32) -> bool;
+
+/// Lines, with what they mean said a second time.
+const LINES: &[(&str, Fires)] = &[
     ("* * * * *", |_, _| true),
     ("*/7 * * * *", |minute, _| minute.is_multiple_of(7)),
     ("*/30 * * * *", |minute, _| minute.is_multiple_of(30)),

@@ -5,21 +5,34 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 
+use crate::config::JobName;
 use crate::history::{RowId, Skipped, Writer};
 use crate::job::{CancelToken, RunId, RunRecord, RunState, Trigger};
 use crate::scheduler::plan::{Decision, Fate, Mark, Plan, Planner, Wait};
 
-/// A run that is decided and not over.
+/// A run that is decided and not over. There may be many thousand: its [`RunRecord`] is made when somebody wants it.
 pub(super) struct Run {
-    pub(super) record: RunRecord,
+    pub(super) job: JobName,
+    pub(super) instant: DateTime<Utc>,
     pub(super) epoch: u32,
     pub(super) rerun: u32,
+    pub(super) coalesced: u64,
+    pub(super) lateness: Duration,
+    pub(super) decided_at: DateTime<Utc>,
     pub(super) row: RowId,
     pub(super) cancel: CancelToken,
     pub(super) timeout: Option<Duration>,
-    /// Monotonic time at which a worker took it.
-    pub(super) begun: Option<Duration>,
+    pub(super) begun: Option<Begun>,
     pub(super) overdue: Option<Overdue>,
+}
+
+/// A worker has taken the run.
+#[derive(Clone, Copy)]
+pub(super) struct Begun {
+    pub(super) at: DateTime<Utc>,
+    /// Monotonic time.
+    pub(super) monotonic: Duration,
+    pub(super) queue_wait: Duration,
 }
 
 /// A run that goes on although its time is up.
@@ -33,33 +46,99 @@ pub(super) struct Overdue {
     pub(super) has_spare: bool,
 }
 
+/// A run that is over, or taken back.
+pub(super) struct Past {
+    pub(super) record: RunRecord,
+    pub(super) epoch: u32,
+    pub(super) rerun: u32,
+    pub(super) row: RowId,
+}
+
 /// Something that is to be recorded.
 pub(super) enum Entry {
     /// A worker has taken the run of this number; the record is as it was then.
-    Started(u64, RunRecord),
-    Ended(Run),
+    Started(u64, Box<RunRecord>),
+    Ended(Box<Past>),
     /// As `Ended`, by a stop: the next start looks whether it is to be run again.
-    CutOff(Run),
+    CutOff(Box<Past>),
     /// Decided, and undecided again: no worker had begun it.
-    TakenBack(Run),
+    TakenBack(Box<Past>),
     /// With its epoch.
-    Skip(RunRecord, u32),
+    Skip(Box<RunRecord>, u32),
     Mark(Mark),
     Wait(Wait),
 }
 
 /// What a decision became in the state file.
+#[derive(Clone, Copy)]
 pub(super) enum Row {
     /// `None`: its occurrence had made a run before.
     Run(Option<RowId>),
     Skip(Skipped),
 }
 
+impl Run {
+    pub(super) fn new(
+        job: &JobName,
+        instant: DateTime<Utc>,
+        epoch: u32,
+        row: RowId,
+        decided_at: DateTime<Utc>,
+    ) -> Run {
+        Run {
+            job: job.clone(),
+            instant,
+            epoch,
+            rerun: 0,
+            coalesced: 0,
+            lateness: Duration::ZERO,
+            decided_at,
+            row,
+            cancel: CancelToken::new(),
+            timeout: None,
+            begun: None,
+            overdue: None,
+        }
+    }
+
+    /// The run as it now stands.
+    pub(super) fn record(&self) -> RunRecord {
+        let state = if self.begun.is_some() { RunState::Running } else { RunState::Queued };
+        RunRecord {
+            job: self.job.clone(),
+            run_id: RunId::new(&self.job, self.instant),
+            trigger: Trigger::Schedule,
+            state,
+            reason: None,
+            scheduled_for: self.instant,
+            last_scheduled_for: self.instant,
+            count: 1,
+            coalesced: self.coalesced,
+            decided_at: self.decided_at,
+            started_at: self.begun.map(|begun| begun.at),
+            finished_at: None,
+            lateness_s: self.lateness.as_secs_f64(),
+            queue_wait_s: self.begun.map(|begun| begun.queue_wait.as_secs_f64()),
+            duration_s: None,
+            attempt: 1,
+            error: None,
+            stats: serde_json::Map::new(),
+        }
+    }
+
+    /// The run as it ended.
+    pub(super) fn past(&self, end: impl FnOnce(&mut RunRecord)) -> Box<Past> {
+        let mut record = self.record();
+        end(&mut record);
+        Box::new(Past { record, epoch: self.epoch, rerun: self.rerun, row: self.row })
+    }
+}
+
 pub(super) fn write_plan(
     writer: &Writer<'_>,
     plan: &Plan,
     now: DateTime<Utc>,
-) -> rusqlite::Result<Vec<(RunRecord, Row)>> {
+) -> rusqlite::Result<Vec<Row>> {
     let mut rows = Vec::with_capacity(plan.decisions.len());
     for decision in &plan.decisions {
         let record = to_record(decision, now);
@@ -67,7 +146,7 @@ pub(super) fn write_plan(
             Fate::Start { .. } => Row::Run(writer.run(&record, decision.epoch, 0)?),
             Fate::Skip(_) => Row::Skip(writer.skip(&record, decision.epoch)?),
         };
-        rows.push((record, row));
+        rows.push(row);
     }
     for mark in &plan.marks {
         write_mark(writer, mark)?;
@@ -102,11 +181,11 @@ impl Entry {
                 // Over already: that is an entry of its own.
                 None => Ok(()),
             },
-            Entry::Ended(run) => writer.finish(run.row, &run.record),
-            Entry::CutOff(run) => writer.interrupt(run.row, &run.record),
-            Entry::TakenBack(run) => {
-                writer.take_back(run.row)?;
-                writer.wait(&run.record.job, run.record.scheduled_for, run.epoch)
+            Entry::Ended(past) => writer.finish(past.row, &past.record),
+            Entry::CutOff(past) => writer.interrupt(past.row, &past.record),
+            Entry::TakenBack(past) => {
+                writer.take_back(past.row)?;
+                writer.wait(&past.record.job, past.record.scheduled_for, past.epoch)
             }
             Entry::Skip(record, epoch) => writer.skip(record, *epoch).map(|_| ()),
             Entry::Mark(mark) => write_mark(writer, mark),
@@ -114,9 +193,9 @@ impl Entry {
         }
     }
 
-    fn run_mut(&mut self) -> Option<&mut Run> {
+    fn past_mut(&mut self) -> Option<&mut Past> {
         match self {
-            Entry::Ended(run) | Entry::CutOff(run) | Entry::TakenBack(run) => Some(run),
+            Entry::Ended(past) | Entry::CutOff(past) | Entry::TakenBack(past) => Some(past),
             Entry::Started(..) | Entry::Skip(..) | Entry::Mark(_) | Entry::Wait(_) => None,
         }
     }
@@ -132,9 +211,14 @@ pub(super) fn record_again(
     for mark in planner.marks() {
         write_mark(writer, &mark)?;
     }
-    for run in runs.values_mut().chain(outbox.iter_mut().filter_map(Entry::run_mut)) {
-        if let Some(row) = writer.run(&run.record, run.epoch, run.rerun)? {
+    for run in runs.values_mut() {
+        if let Some(row) = writer.run(&run.record(), run.epoch, run.rerun)? {
             run.row = row;
+        }
+    }
+    for past in outbox.iter_mut().filter_map(Entry::past_mut) {
+        if let Some(row) = writer.run(&past.record, past.epoch, past.rerun)? {
+            past.row = row;
         }
     }
     Ok(())
