@@ -2,6 +2,11 @@
 //!
 //! `bench_vault make FOLDER FILES` writes a vault of 18 blocks and 7 kB a file, the same for everyone.
 //! `bench_vault scan FOLDER [THREADS]` walks, reads, parses and hashes it, and tells what it found.
+#![expect(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a program that tells its result in lines"
+)]
 
 use std::ops::ControlFlow;
 use std::path::PathBuf;

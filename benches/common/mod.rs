@@ -1,4 +1,8 @@
 //! What the benches share: a vault, made from a seed or the user's own.
+#![expect(
+    clippy::print_stderr,
+    reason = "a bench names its vault beside the table that divan prints"
+)]
 
 use std::path::PathBuf;
 
