@@ -48,6 +48,7 @@ impl Session<'_> {
     pub(super) fn forget_gone_files(&mut self) -> Result<(), JobError> {
         for path in self.gone() {
             if self.is_hidden(&path) {
+                self.not_compared(path);
                 continue;
             }
             // A file that is no longer part of what is scanned is none of this job's business, and not deleted.
@@ -74,9 +75,10 @@ impl Session<'_> {
         if self.full {
             self.search_graph(&mut candidates)?;
         }
-        let missing = self.still_missing(candidates)?;
+        let is_complete = self.are_tiers_in_place();
+        let missing = self.still_missing(candidates, is_complete)?;
         self.stats.blocks_missing = missing.len() as u64;
-        if self.may_archive(missing.len() as u64) {
+        if is_complete && self.are_few(missing.len() as u64) {
             self.archive(missing)?;
         } else {
             self.changes.missing.extend(missing.into_iter().map(|(block, _)| block));
@@ -116,10 +118,12 @@ impl Session<'_> {
         tiers.iter().all(Option::is_none) || tiers.iter().flatten().any(|tier| is_below(path, tier))
     }
 
-    /// Those candidates that are live in the graph and nowhere in the vault, with one more scan counted.
+    /// Those candidates that are live in the graph and nowhere in the vault, with one more scan counted if this one
+    /// was complete. Those that may be where nobody can look now are kept in mind.
     fn still_missing(
         &mut self,
         candidates: BTreeMap<String, MissingBlock>,
+        is_complete: bool,
     ) -> Result<Vec<(MissingBlock, StoredBlock)>, JobError> {
         let mut missing = Vec::new();
         let candidates: Vec<MissingBlock> = candidates.into_values().collect();
@@ -132,11 +136,12 @@ impl Session<'_> {
                 let node = nodes.remove(&id).filter(|node| !node.archived && node.hash.is_some());
                 match node {
                     Some(node) if !self.is_in_vault(id.digest(), &node)? => {
-                        if !self.is_unknown(&block.path) && !self.is_home_unknown(&node) {
-                            missing.push((
-                                MissingBlock { scans: block.scans + 1, ..block.clone() },
-                                node,
-                            ));
+                        if self.is_unknown(&block.path) || self.is_home_unknown(&node) {
+                            self.changes.missing.push(block.clone());
+                        } else {
+                            let block = block.clone();
+                            let block = if is_complete { block.missed_at(self.now) } else { block };
+                            missing.push((block, node));
                         }
                     }
                     _ => self.changes.found.push(block.id.clone()),
@@ -172,9 +177,8 @@ impl Session<'_> {
             || listed.is_ok_and(|index| self.claims.files[index] == FileState::Unknown)
     }
 
-    /// The guards that look at the run as a whole; a refusal is told to the person.
-    fn may_archive(&mut self, missing: u64) -> bool {
-        let mut may = true;
+    /// The first guard: a tier that had blocks and is gone is told to the person, and makes the scan incomplete.
+    fn are_tiers_in_place(&mut self) -> bool {
         for tier in &self.listing.missing_tiers {
             if self.tiers_with_blocks.contains(tier) {
                 self.stats.needs_attention = true;
@@ -182,20 +186,24 @@ impl Session<'_> {
                     "{tier}: this tier folder is gone and had blocks: mount it, or correct paths.tier1 to tier3; nothing \
                      is archived"
                 ));
-                may = false;
             }
         }
+        self.tiers_with_blocks.is_empty()
+    }
+
+    /// The third guard: many missing blocks are told to the person, who may confirm them.
+    fn are_few(&mut self, missing: u64) -> bool {
         let live = self.blocks_in_vault + missing;
-        if missing > FEW_BLOCKS.max(live / SHARE) && !self.ctx.options.allow_archive {
-            self.stats.needs_attention = true;
-            self.warn(format!(
-                "{missing} of {live} blocks are missing from the vault: nothing is archived; if they were meant to go, \
-                 run `aclarai-scheduler run {} --allow-archive`",
-                self.ctx.job
-            ));
-            may = false;
+        if missing <= FEW_BLOCKS.max(live / SHARE) || self.ctx.options.allow_archive {
+            return true;
         }
-        may
+        self.stats.needs_attention = true;
+        self.warn(format!(
+            "{missing} of {live} blocks are missing from the vault: nothing is archived; if they were meant to go, \
+             run `aclarai-scheduler run {} --allow-archive`",
+            self.ctx.job
+        ));
+        false
     }
 
     fn archive(&mut self, missing: Vec<(MissingBlock, StoredBlock)>) -> Result<(), JobError> {

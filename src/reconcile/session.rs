@@ -52,6 +52,8 @@ pub(super) struct Session<'a> {
     pub(super) cache: &'a mut StatCache,
     pub(super) ctx: &'a RunContext<'a>,
     pub(super) listing: &'a Listing,
+    /// Files whose names are not UTF-8, by what the graph calls them.
+    odd_names: HashMap<String, FileIndex>,
     pub(super) claims: Claims,
     pub(super) stats: SyncStats,
     /// Everything is read and compared with the graph.
@@ -188,15 +190,27 @@ impl<'a> Session<'a> {
                 stats.blocks_unchanged += u64::from(*blocks);
             }
         }
-        let had_blocks =
-            |tier: &&VaultPath| comparison.gone.iter().any(|path| is_below(path, tier.as_path()));
-        let tiers_with_blocks = listing.missing_tiers.iter().filter(had_blocks).cloned().collect();
+        let mut tiers_with_blocks = BTreeSet::new();
+        for tier in &listing.missing_tiers {
+            for path in comparison.gone.iter().filter(|path| is_below(path, tier.as_path())) {
+                if !cache.ids(path).map_err(state_error)?.is_empty() {
+                    tiers_with_blocks.insert(tier.clone());
+                    break;
+                }
+            }
+        }
+        let odd_names = (0..)
+            .zip(&listing.files)
+            .filter(|(_, file)| file.path.as_path().to_str().is_none())
+            .map(|(index, file)| (place(&settings.vault.root, &file.path), index))
+            .collect();
         let mut session = Session {
             settings,
             store,
             cache,
             ctx,
             listing,
+            odd_names,
             claims,
             stats,
             full,
@@ -350,6 +364,7 @@ impl<'a> Session<'a> {
             ReadOutcome::Deferred(why) => self.defer(index, &why.to_string()),
             ReadOutcome::Fault(fault) => {
                 self.claims.files[index as usize] = FileState::Unknown;
+                self.not_compared(self.listing.files[index as usize].path.clone());
                 self.error(fault.to_string());
             }
         }
@@ -402,10 +417,17 @@ impl<'a> Session<'a> {
     fn defer(&mut self, index: FileIndex, why: &str) {
         self.claims.files[index as usize] = FileState::Unknown;
         self.stats.files_deferred += 1;
-        self.warn(format!(
-            "{}: left to the next run: {why}",
-            self.listing.files[index as usize].path
-        ));
+        let path = self.listing.files[index as usize].path.clone();
+        self.warn(format!("{path}: left to the next run: {why}"));
+        self.not_compared(path);
+    }
+
+    /// A full scan vouches for everything that is remembered, so what it could not look at is compared when it can be
+    /// looked at again, whatever its stat and digest say then.
+    pub(super) fn not_compared(&mut self, path: VaultPath) {
+        if self.full {
+            self.changes.unsettled.push(path);
+        }
     }
 
     fn record(&self, index: FileIndex, reading: &Reading) -> FileRecord {
@@ -574,12 +596,8 @@ impl<'a> Session<'a> {
         if let Ok(index) = self.listing.files.binary_search_by(|file| file.path.cmp(&path)) {
             return Home::File(index as FileIndex);
         }
-        // A name that is not UTF-8 is stored escaped and found by what it is stored as.
-        let odd = source_file.filter(|file| file.contains("\\x"));
-        if let Some(index) = odd.and_then(|file| {
-            (0..).zip(&self.listing.files).find(|(index, _)| self.place(*index) == file)
-        }) {
-            return Home::File(index.0);
+        if let Some(index) = source_file.and_then(|file| self.odd_names.get(file)) {
+            return Home::File(*index);
         }
         if self.is_hidden(&path) { Home::Hidden } else { Home::None }
     }

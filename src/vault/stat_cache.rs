@@ -98,10 +98,21 @@ pub struct MissingBlock {
     pub id: String,
     /// The file it was last seen in.
     pub path: VaultPath,
-    /// When it was first missed.
+    /// When it was first missed; by a complete scan, once there was one.
     pub first_missing_at: DateTime<Utc>,
     /// In how many complete scans it was missing.
     pub scans: u32,
+}
+
+impl MissingBlock {
+    /// Counts one more complete scan that missed it.
+    pub fn missed_at(mut self, now: DateTime<Utc>) -> MissingBlock {
+        if self.scans == 0 {
+            self.first_missing_at = now;
+        }
+        self.scans += 1;
+        self
+    }
 }
 
 /// Changes to the local state that belong together: all of them are kept or none.
@@ -555,7 +566,9 @@ fn write(
         }
         let mut missing = transaction.prepare_cached(
             "INSERT INTO missing_blocks (id, path, first_missing_at, scans) VALUES (?1, ?2, ?3, ?4)
-             ON CONFLICT (id) DO UPDATE SET scans = excluded.scans",
+             ON CONFLICT (id) DO UPDATE SET
+                 first_missing_at = iif(scans = 0, excluded.first_missing_at, first_missing_at),
+                 scans = max(scans, excluded.scans)",
         )?;
         for block in &changes.missing {
             let first = block.first_missing_at.timestamp();
