@@ -22,7 +22,7 @@ use self::signals::Asked;
 use crate::clock::{Clock, SystemClock};
 use crate::config::{self, Config, ConfigErrors, Env, Fault, JobSpec, Overrides, suggestion};
 use crate::history::History;
-use crate::job::{BuildError, DuplicateKind, JobRegistry};
+use crate::job::{BadParameter, BuildError, DuplicateKind, JobRegistry};
 use crate::jobs::command::Surroundings;
 use crate::jobs::{self, Deps, supervisor};
 use crate::logging::{Logging, log_run};
@@ -67,8 +67,27 @@ pub fn registry(
 pub enum Unbuildable {
     /// No code here runs it; what to do about that. No fault of the configuration.
     NotRunnable(String),
-    /// One of its parameters is wrong.
-    Fault(Box<Fault>),
+    /// These of its parameters are wrong.
+    Faults(Vec<Fault>),
+}
+
+/// Reads the configuration ([`config::load`]), the jobs' own parameters included.
+pub fn load(
+    overrides: &Overrides,
+    env: &Env,
+    register: Register<'_>,
+) -> Result<Config, ConfigErrors> {
+    config::load(overrides, env, &|config| {
+        // Two kinds of one name are no fault of the configuration: that is found when the jobs are built.
+        let Ok(registry) = registry(config, env, Arc::new(SystemClock), register) else {
+            return Vec::new();
+        };
+        let faults = |spec| match build(&registry, config, spec) {
+            Err(Unbuildable::Faults(faults)) => faults,
+            Ok(_) | Err(Unbuildable::NotRunnable(_)) => Vec::new(),
+        };
+        config.scheduler.jobs.values().flat_map(faults).collect()
+    })
 }
 
 /// Builds one configured job.
@@ -84,13 +103,17 @@ pub fn build(
             None => format!("there are {known}"),
         };
         let message = format!("no code here runs {kind:?}: {remedy}");
-        return Err(Unbuildable::Fault(Box::new(config.job_fault(&spec.name, "kind", &message))));
+        let fault = config.job_fault(&spec.name, "kind", None, &message);
+        return Err(Unbuildable::Faults(vec![fault]));
     }
     match registry.build(spec) {
         Ok(job) => Ok(ConfiguredJob { spec: Arc::new(spec.clone()), job: job.into() }),
         Err(error @ BuildError::NotRunnable) => Err(Unbuildable::NotRunnable(error.to_string())),
-        Err(BuildError::BadParameter { key, message }) => {
-            Err(Unbuildable::Fault(Box::new(config.job_fault(&spec.name, &key, &message))))
+        Err(BuildError::BadParameters(parameters)) => {
+            let fault = |BadParameter { key, value, message }| {
+                config.job_fault(&spec.name, &key, value, &message)
+            };
+            Err(Unbuildable::Faults(parameters.into_iter().map(fault).collect()))
         }
     }
 }
@@ -230,7 +253,7 @@ fn settings(
     for spec in config.scheduler.jobs.values() {
         match build(&registry, config, spec) {
             Ok(job) => jobs.push(job),
-            Err(Unbuildable::Fault(fault)) => faults.push(*fault),
+            Err(Unbuildable::Faults(found)) => faults.extend(found),
             Err(Unbuildable::NotRunnable(remedy)) => log::warn!(
                 target: "daemon.settings", job_name = spec.name.as_str(), remedy = remedy.as_str();
                 "job is not runnable"
@@ -258,14 +281,14 @@ fn path_text(path: &Path) -> String {
 }
 
 fn reload(start: &Serve<'_>, current: &mut Config, scheduler: &Scheduler, clock: Arc<dyn Clock>) {
-    let renewed = config::load(&start.overrides, &start.env).map_err(ServeError::from).and_then(
-        |mut config| {
+    let renewed = load(&start.overrides, &start.env, start.register)
+        .map_err(ServeError::from)
+        .and_then(|mut config| {
             let moved = config.state_dir != current.state_dir;
             // The scheduler keeps its folder until it ends, and no job may remember things elsewhere.
             config.state_dir.clone_from(&current.state_dir);
             settings(start, &config, clock).map(|settings| (config, settings, moved))
-        },
-    );
+        });
     let (config, settings, moved) = match renewed {
         Ok(renewed) => renewed,
         Err(error) => {

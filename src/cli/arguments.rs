@@ -191,7 +191,7 @@ pub(super) struct Next {
     #[arg(long, value_name = "EXPR", conflicts_with = "job")]
     pub(super) cron: Option<String>,
     /// The zone of --cron, an IANA name [default: UTC]
-    #[arg(long, value_name = "TZ", requires = "cron")]
+    #[arg(long, value_name = "TZ", requires = "cron", conflicts_with = "job")]
     pub(super) timezone: Option<String>,
     /// Start after this instant [default: now]
     #[arg(long, value_name = "RFC3339", value_parser = instant)]
@@ -229,7 +229,7 @@ pub(super) struct Bench {
 #[derive(Debug, Args)]
 pub(super) struct Purge {
     /// How long ago a block must have been archived, such as 30d or 12h
-    #[arg(long, value_name = "DURATION", value_parser = crate::config::parse_duration)]
+    #[arg(long, value_name = "DURATION", value_parser = age)]
     pub(super) older_than: std::time::Duration,
     /// Delete nothing; list what would be deleted
     #[arg(long)]
@@ -249,6 +249,12 @@ pub(super) struct Blocks {
     pub(super) accept_hyphen_ids: bool,
     #[command(flatten)]
     pub(super) format: Format,
+}
+
+/// Never a bare number: `30` would be 30 seconds to one and 30 days to another, and what is deleted is gone.
+fn age(text: &str) -> Result<std::time::Duration, String> {
+    crate::config::parse_duration(text)
+        .map_err(|_| "write a number with a unit, such as 30d or 12h".to_owned())
 }
 
 fn instant(text: &str) -> Result<chrono::DateTime<chrono::Utc>, String> {

@@ -15,7 +15,7 @@ use super::exit::{Exit, Failure};
 use super::out::{Cell, Out, Tone, instant, written};
 use super::setup::Setup;
 use crate::clock::{Clock, SystemClock};
-use crate::config::{self, Config, JobSpec};
+use crate::config::{Config, JobSpec};
 use crate::daemon::{self, Unbuildable};
 use crate::graph::{self, CheckLevel, CheckLine};
 use crate::history::History;
@@ -23,7 +23,7 @@ use crate::state::DaemonLock;
 
 pub(super) fn check(setup: &Setup<'_>, format: &Format) -> Result<Exit, Failure> {
     let mut findings = Findings::default();
-    match config::load(&setup.overrides(), &setup.env()?) {
+    match daemon::load(&setup.overrides(), &setup.env()?, setup.register) {
         Ok(config) => findings.look_at(setup, &config)?,
         Err(errors) => {
             for fault in errors.faults() {
@@ -93,7 +93,11 @@ impl Findings {
         for spec in config.scheduler.jobs.values() {
             let name = format!("job.{}", spec.name);
             match daemon::build(&registry, config, spec) {
-                Err(Unbuildable::Fault(fault)) => self.wrong(name, fault.to_string()),
+                Err(Unbuildable::Faults(faults)) => {
+                    for fault in faults {
+                        self.wrong(&name, fault.to_string());
+                    }
+                }
                 Err(Unbuildable::NotRunnable(remedy)) => {
                     self.add(name, CheckLevel::Warning, format!("not runnable: {remedy}"));
                 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use indicatif::{BinaryBytes, HumanCount, ProgressBar, ProgressState, ProgressStyle};
 
-use super::out::{length, say};
+use super::out::length;
 use crate::job::Progress;
 
 /// Before this much time the speed says more about the start than about the rest.
@@ -78,10 +78,6 @@ impl Progress for Bar {
     fn advance(&self, units: u64, bytes: u64) {
         self.bytes.fetch_add(bytes, Ordering::Relaxed);
         self.bar.inc(units);
-    }
-
-    fn line(&self, line: &str) {
-        self.bar.suspend(|| say(line));
     }
 }
 

@@ -1,6 +1,6 @@
 //! `run JOB`: one run now, in this process, and its result on standard output.
 
-use std::io::Write;
+use std::io::{self, IsTerminal, Write};
 use std::sync::Arc;
 
 use serde_json::{Map, Value};
@@ -19,10 +19,10 @@ use crate::job::{
 };
 use crate::logging::{LogFormat, log_run};
 use crate::metrics::{Counters, write_file};
-use crate::scheduler::ConfiguredJob;
 use crate::scheduler::manual::{ManualError, ManualOutcome, ManualRun, run_now};
+use crate::scheduler::{ConfiguredJob, log_faults};
 
-/// How many lines of faults a person is shown; `--json` has all of them.
+/// How many lines of faults a person is shown on the terminal; a log has all of them.
 const FAULTS_SHOWN: usize = 20;
 
 pub(super) fn run(setup: &Setup<'_>, arguments: &Run) -> Result<Exit, Failure> {
@@ -32,7 +32,10 @@ pub(super) fn run(setup: &Setup<'_>, arguments: &Run) -> Result<Exit, Failure> {
     let registry = setup.registry(&config)?;
     let job = daemon::build(&registry, &config, spec).map_err(|error| match error {
         Unbuildable::NotRunnable(why) => Failure::usage(format!("{}: {why}", spec.name)),
-        Unbuildable::Fault(fault) => Failure::usage(fault.to_string()),
+        Unbuildable::Faults(faults) => {
+            let lines: Vec<String> = faults.iter().map(ToString::to_string).collect();
+            Failure::usage(lines.join("\n"))
+        }
     })?;
     let log = setup.log(&config);
     for warning in &config.warnings {
@@ -70,7 +73,11 @@ pub(super) fn run(setup: &Setup<'_>, arguments: &Run) -> Result<Exit, Failure> {
         Ok(outcome) => outcome,
         Err(error) => return refused(&job, &error, arguments.format.json),
     };
-    if log.format == LogFormat::Json {
+    // A person who watches reads it all in the result; for everybody else it belongs in the log.
+    if log.format == LogFormat::Text && io::stderr().is_terminal() {
+        say_faults(&outcome);
+    } else {
+        log_faults(&outcome.record.run_id, &spec.name, &outcome.result, usize::MAX);
         log_run(&outcome.record);
     }
     if let Some(path) = setup.global.metrics_file.as_ref().filter(|_| !arguments.dry_run) {
@@ -132,7 +139,18 @@ fn report(outcome: &ManualOutcome) -> Option<&RunReport> {
     }
 }
 
-fn show_json(outcome: &ManualOutcome) -> std::io::Result<()> {
+/// What went wrong without ending the run, as far as a terminal has room for it.
+fn say_faults(outcome: &ManualOutcome) {
+    let faults = report(outcome).map_or(&[][..], |report| &report.faults);
+    for fault in faults.iter().take(FAULTS_SHOWN) {
+        say(&visible(fault));
+    }
+    if let Some(more @ 1..) = faults.len().checked_sub(FAULTS_SHOWN) {
+        say(&format!("and {more} more: 2>FILE keeps all of them in a file"));
+    }
+}
+
+fn show_json(outcome: &ManualOutcome) -> io::Result<()> {
     let record = &outcome.record;
     let mut shown = Map::new();
     let mut set = |name: &str, value: Value| {
@@ -153,10 +171,8 @@ fn show_json(outcome: &ManualOutcome) -> std::io::Result<()> {
         for (name, value) in &report.stats {
             set(name, value.clone());
         }
-        for (name, lines) in [("faults", &report.faults), ("explained", &report.explained)] {
-            if !lines.is_empty() {
-                set(name, lines.clone().into());
-            }
+        if !report.explained.is_empty() {
+            set("explained", report.explained.clone().into());
         }
     }
     let mut out = Out::stdout();
@@ -164,18 +180,12 @@ fn show_json(outcome: &ManualOutcome) -> std::io::Result<()> {
     out.flush()
 }
 
-fn show_text(outcome: &ManualOutcome) -> std::io::Result<()> {
+fn show_text(outcome: &ManualOutcome) -> io::Result<()> {
     let record = &outcome.record;
     let mut out = Out::stdout();
     if let Some(report) = report(outcome) {
         for line in &report.explained {
             writeln!(out, "{}", visible(line))?;
-        }
-        for fault in report.faults.iter().take(FAULTS_SHOWN) {
-            say(&visible(fault));
-        }
-        if let Some(more @ 1..) = report.faults.len().checked_sub(FAULTS_SHOWN) {
-            say(&format!("and {more} more: --json shows all"));
         }
     }
     let duration = seconds(record.duration_s.unwrap_or_default());

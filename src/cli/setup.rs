@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::arguments::{self, Global};
 use super::exit::Failure;
 use crate::clock::SystemClock;
-use crate::config::{self, Config, ConfigErrors, Env, JobName, JobSpec, Overrides, suggestion};
+use crate::config::{Config, ConfigErrors, Env, JobName, JobSpec, Overrides, suggestion};
 use crate::daemon::{self, Register};
 use crate::job::JobRegistry;
 use crate::logging::{self, LogFormat, Logging};
@@ -37,7 +37,7 @@ impl<'r> Setup<'r> {
 
     /// Reads the configuration.
     pub(super) fn config(&self) -> Result<Config, Failure> {
-        Ok(config::load(&self.overrides(), &self.env()?)?)
+        Ok(daemon::load(&self.overrides(), &self.env()?, self.register)?)
     }
 
     /// The kinds of job there are under this configuration.

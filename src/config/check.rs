@@ -19,7 +19,7 @@ use super::given::{Findings, Given, Origin, Shown, shown_path};
 use super::raw::{self, Maybe, Raw};
 use super::value::flag_word;
 use super::{
-    CommandSpec, Config, JobName, JobSpec, Lines, Overrides, RetryPolicy, RunPolicy,
+    CommandSpec, Config, JobName, JobSpec, Lines, LookAtJobs, Overrides, RetryPolicy, RunPolicy,
     SchedulerConfig, VAULT_SYNC, VaultConfig, file,
 };
 use crate::schedule::{Schedule, parse_zone};
@@ -39,6 +39,7 @@ pub(super) fn checked(
     overrides: &Overrides,
     env: &Env,
     (variables, dotenv_faults): (Variables<'_>, Vec<usize>),
+    look_at_jobs: LookAtJobs<'_>,
 ) -> Result<Config, ConfigErrors> {
     let lines = Lines::of(yaml.unwrap_or_default());
     let mut findings = Findings::of(source.as_deref().map(shown_path), lines);
@@ -66,10 +67,10 @@ pub(super) fn checked(
     let log_level = checker.log_level(raw.log_level);
     checker.variables.check_pause(&mut checker.findings);
 
-    let Checker { findings, notes, .. } = checker;
-    let (lines, warnings) = findings.finish()?;
-    let warnings = warnings.iter().map(ToString::to_string).collect();
-    Ok(Config {
+    let Checker { mut findings, notes, .. } = checker;
+    let lines = std::mem::take(&mut findings.lines);
+    let warnings = Vec::new();
+    let mut config = Config {
         source,
         vault,
         graph,
@@ -80,7 +81,15 @@ pub(super) fn checked(
         warnings,
         notes,
         lines,
-    })
+    };
+    for fault in look_at_jobs(&config) {
+        // One fault is told once, by whoever found it first.
+        if findings.faults.iter().all(|found| found.subject != fault.subject) {
+            findings.faults.push(fault);
+        }
+    }
+    config.warnings = findings.finish()?.iter().map(ToString::to_string).collect();
+    Ok(config)
 }
 
 struct Checker<'a> {

@@ -95,11 +95,12 @@ impl Findings {
         }
     }
 
-    pub(super) fn finish(self) -> Result<(Lines, Vec<Fault>), ConfigErrors> {
+    /// The warnings, if there is no fault.
+    pub(super) fn finish(self) -> Result<Vec<Fault>, ConfigErrors> {
         ConfigErrors::check(self.faults)?;
         let mut warnings = self.warnings;
         sort(&mut warnings);
-        Ok((self.lines, warnings))
+        Ok(warnings)
     }
 
     fn finding(&self, at: &Origin, value: Option<String>, message: String) -> Fault {

@@ -36,7 +36,7 @@ pub use error::{ConfigErrors, Fault, Place};
 use given::Origin;
 pub use lines::Lines;
 pub use raw::JOB_KEYS;
-pub use value::{duration_of, parse_duration, suggestion};
+pub use value::{duration_of, parse_duration, shown, suggestion};
 
 /// The configuration file this program comes with: every setting with its meaning and its default.
 pub const SHIPPED_FILE: &str = include_str!("../../settings/aclarai.config.yaml");
@@ -64,15 +64,26 @@ pub struct Overrides {
 ///
 /// The file is `--config`, else `$ACLARAI_CONFIG`, else `settings/aclarai.config.yaml` below the current folder, else
 /// `/etc/aclarai-scheduler/aclarai.config.yaml`, else none: then all defaults are used and [`Config::source`] is
-/// `None`. An `Err` holds every fault there is. Call it again to reload: the files are read anew.
-pub fn load(overrides: &Overrides, env: &Env) -> Result<Config, ConfigErrors> {
-    let (variables, not_understood) = env::Variables::read(env)?;
-    let found = file::find(overrides, &variables, env.cwd())?;
+/// `None`. An `Err` holds every fault there is, those that `look_at_jobs` found included. Call it again to reload: the
+/// files are read anew.
+pub fn load(
+    overrides: &Overrides,
+    env: &Env,
+    look_at_jobs: LookAtJobs<'_>,
+) -> Result<Config, ConfigErrors> {
+    let variables = env::Variables::read(env)?;
+    let found = file::find(overrides, &variables.0, env.cwd())?;
     let (source, text) = found.unzip();
-    check::checked(source, text.as_deref(), overrides, env, (variables, not_understood))
+    check::checked(source, text.as_deref(), overrides, env, variables, look_at_jobs)
 }
 
-/// Checks a configuration that was not read from a file; `name` stands for it in messages.
+/// What is wrong with the jobs' own parameters ([`JobSpec::params`]), which only the jobs know; see
+/// [`Config::job_fault`]. Also asked about a configuration that has other faults, which stand at their defaults in
+/// it, so that a person is told of everything at once.
+pub type LookAtJobs<'l> = &'l dyn Fn(&Config) -> Vec<Fault>;
+
+/// Checks a configuration that was not read from a file, but for the jobs' own parameters; `name` stands for it in
+/// messages.
 pub fn from_text(
     yaml: &str,
     name: &str,
@@ -80,7 +91,7 @@ pub fn from_text(
     env: &Env,
 ) -> Result<Config, ConfigErrors> {
     let variables = env::Variables::read(env)?;
-    check::checked(Some(name.into()), Some(yaml), overrides, env, variables)
+    check::checked(Some(name.into()), Some(yaml), overrides, env, variables, &|_| Vec::new())
 }
 
 /// The name of a job: the key below `scheduler.jobs`.
@@ -132,8 +143,14 @@ pub struct Config {
 
 impl Config {
     /// A fault in a job's parameter, found when the job is built. `key` is relative to the job (`on_missing`,
-    /// `retries.max_attempts`), empty for the job itself.
-    pub fn job_fault(&self, job: &JobName, key: &str, message: &str) -> Fault {
+    /// `names[1]`), empty for the job itself; `value` is what a message may show of it.
+    pub fn job_fault(
+        &self,
+        job: &JobName,
+        key: &str,
+        value: Option<String>,
+        message: &str,
+    ) -> Fault {
         let path = match key {
             "" => format!("scheduler.jobs.{job}"),
             key => format!("scheduler.jobs.{job}.{key}"),
@@ -141,7 +158,7 @@ impl Config {
         let file = self.source.as_deref().map(given::shown_path);
         let at = Origin::Key(path);
         let place = at.place(file.as_deref(), &self.lines);
-        Fault { subject: at.name().to_owned(), value: None, message: message.to_owned(), place }
+        Fault { subject: at.name().to_owned(), value, message: message.to_owned(), place }
     }
 }
 

@@ -12,7 +12,7 @@ use serde_yaml::{Mapping, Value};
 use super::error::ConfigErrors;
 use super::given::{Findings, Given, Origin};
 use super::lines::Duplicate;
-use super::value::{self, shown, shown_key, shown_shape, suggestion};
+use super::value::{self, near_key, shown, shown_key, shown_shape, suggestion};
 use super::yaml::{Parsed, fault_of_file, merged, parse};
 use super::{Overlap, VAULT_SYNC};
 
@@ -483,7 +483,7 @@ impl Section<'_> {
     /// For a section shared with other services: an unknown key is theirs, unless it looks like a slip of the pen.
     fn pass_over_unknown(self) {
         for key in self.unknown_keys() {
-            if let Some(meant) = suggestion(&key, self.known.iter().copied()) {
+            if let Some(meant) = near_key(&key, self.known) {
                 let message =
                     format!("not read, as no setting has this name: did you mean {meant}?");
                 self.findings.warn(&Origin::Key(self.path_of(&key)), None, message);

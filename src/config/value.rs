@@ -184,7 +184,7 @@ pub(super) fn word(value: &Value) -> Result<String, String> {
 }
 
 /// A value as a message shows it. What is inside a list or a mapping is never shown: it may be a secret.
-pub(super) fn shown(value: &Value) -> String {
+pub fn shown(value: &Value) -> String {
     match value {
         Value::Null => "null".to_owned(),
         Value::Bool(flag) => flag.to_string(),
@@ -214,12 +214,26 @@ pub(super) fn shown_key(key: &Value) -> String {
 
 /// The known word that `word` was probably meant to be: at most two letters away, a swap of neighbours counting as one.
 pub fn suggestion<'k>(word: &str, known: impl IntoIterator<Item = &'k str>) -> Option<&'k str> {
+    // A short word is two letters away from almost anything.
+    within_two_letters(word, known, |distance, letters| distance * 2 < letters)
+}
+
+/// The same where another service's key is the only other thing it could be, and a needless warning does less harm than
+/// a missing one: a short word counts as well, if any letter of it is right.
+pub(super) fn near_key<'k>(word: &str, known: &[&'k str]) -> Option<&'k str> {
+    within_two_letters(word, known.iter().copied(), |distance, letters| distance < letters)
+}
+
+fn within_two_letters<'k>(
+    word: &str,
+    known: impl IntoIterator<Item = &'k str>,
+    is_near: impl Fn(usize, usize) -> bool,
+) -> Option<&'k str> {
     let word = word.to_lowercase();
     known
         .into_iter()
         .map(|known| (strsim::osa_distance(&word, &known.to_lowercase()), known))
-        // A short word is two letters away from almost anything.
-        .filter(|(distance, known)| *distance <= 2 && distance * 2 < known.chars().count())
+        .filter(|(distance, known)| *distance <= 2 && is_near(*distance, known.chars().count()))
         .min_by_key(|(distance, _)| *distance)
         .map(|(_, known)| known)
 }
@@ -279,6 +293,11 @@ mod tests {
         ];
         for (word, expected) in cases {
             assert_eq!(suggestion(word, known), expected, "{word}");
+        }
+        for (word, expected) in
+            [("prod", Some("port")), ("ur", Some("uri")), ("hosst", Some("host")), ("xyz", None)]
+        {
+            assert_eq!(near_key(word, &["uri", "host", "port"]), expected, "{word}");
         }
     }
 }

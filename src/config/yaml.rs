@@ -22,6 +22,8 @@ pub(super) struct Parsed {
 
 /// Reads the text.
 pub(super) fn parse(yaml: &str, file: Option<&str>) -> Result<Parsed, ConfigErrors> {
+    // The reader takes a byte order mark in front of a key for a document of its own.
+    let yaml = yaml.strip_prefix('\u{feff}').unwrap_or(yaml);
     let has_duplicates = Cell::new(false);
     let text = serde_yaml::Deserializer::from_str(yaml);
     match (Tree { has_duplicates: &has_duplicates }).deserialize(text) {

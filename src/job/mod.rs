@@ -16,7 +16,7 @@ use serde_json::{Map, Value};
 
 use crate::clock::Clock;
 use crate::config::JobName;
-pub use registry::{BuildError, DuplicateKind, JobRegistry, params};
+pub use registry::{BadParameter, BuildError, DuplicateKind, JobRegistry, params};
 pub use run::{RunId, RunRecord, RunState, SkipReason, Trigger};
 
 /// The work of one kind of job.
@@ -86,8 +86,6 @@ pub trait Progress: Send + Sync {
     fn phase(&self, name: &str, total: Option<u64>);
     /// `units` more are done, which were `bytes` long.
     fn advance(&self, units: u64, bytes: u64);
-    /// A line for the person watching or the log, such as an explanation of one block. Never a block's text.
-    fn line(&self, line: &str);
 }
 
 /// Progress that nobody watches.
@@ -97,7 +95,6 @@ pub struct NoProgress;
 impl Progress for NoProgress {
     fn phase(&self, _: &str, _: Option<u64>) {}
     fn advance(&self, _: u64, _: u64) {}
-    fn line(&self, _: &str) {}
 }
 
 /// Tells a run to stop, from another thread or by a deadline. Clones share one state.
@@ -157,10 +154,11 @@ impl CancelToken {
 pub struct RunReport {
     /// Numbers, flags and short strings by name; no nested values.
     pub stats: Map<String, Value>,
-    /// What went wrong without ending the run, one line each, naming file and line or byte. All of them appear in
-    /// `run --json` (as `faults`), the first twenty in the log; history keeps only the counts.
+    /// What went wrong without ending the run, one line each, naming file and line or byte, with `error: ` or
+    /// `warning: ` in front. Goes to the log; history and `run --json` keep only the counts.
     pub faults: Vec<String>,
-    /// With `--explain`: one line per item that was not left alone, and why. Appears as `explained`.
+    /// With `--explain`: one line per item that was not left alone, and why. Appears in
+    /// `run --json` as `explained`.
     pub explained: Vec<String>,
 }
 

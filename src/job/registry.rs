@@ -57,10 +57,7 @@ impl JobRegistry {
 /// The parameters of a job as the type that the job wants them in. Give that type `#[serde(deny_unknown_fields)]`: then a
 /// misspelt parameter is named at the start, instead of being passed over every night.
 pub fn params<T: DeserializeOwned>(spec: &JobSpec) -> Result<T, BuildError> {
-    let bad = |key: &str, message: &str| BuildError::BadParameter {
-        key: key.to_owned(),
-        message: message.to_owned(),
-    };
+    let bad = |key: &str, message: &str| BuildError::from(BadParameter::new(key, message));
     // By way of text, because only a fault in a text is told with the path of the value: `names[1]: invalid type`.
     let text = serde_yaml::to_string(&spec.params).map_err(|error| bad("", &error.to_string()))?;
     serde_yaml::from_str(&text).map_err(|error| {
@@ -93,14 +90,41 @@ pub enum BuildError {
     /// No code here runs it and it has no `command`; not an error of the configuration.
     #[error("no code here runs it: add command: [...] or remove the job")]
     NotRunnable,
-    /// A parameter is wrong. `key` is relative to the job (`on_missing`, `retries.max_attempts`), empty for the job.
-    #[error("{key}: {message}")]
-    BadParameter {
-        /// The parameter.
-        key: String,
-        /// What is wrong with it and what to write instead.
-        message: String,
-    },
+    /// Parameters are wrong: all that are, at least one.
+    #[error("{}", one_line(.0))]
+    BadParameters(Vec<BadParameter>),
+}
+
+impl From<BadParameter> for BuildError {
+    fn from(parameter: BadParameter) -> BuildError {
+        BuildError::BadParameters(vec![parameter])
+    }
+}
+
+/// A parameter of a job that is wrong.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BadParameter {
+    /// The parameter, relative to the job (`on_missing`, `names[1]`); empty for the job as a whole.
+    pub key: String,
+    /// The value as it may be shown; `None` where it may be a secret, or the message says it.
+    pub value: Option<String>,
+    /// What is wrong with it and what to write instead.
+    pub message: String,
+}
+
+impl BadParameter {
+    /// A parameter whose value is not shown.
+    pub fn new(key: impl Into<String>, message: impl Into<String>) -> BadParameter {
+        BadParameter { key: key.into(), value: None, message: message.into() }
+    }
+}
+
+fn one_line(parameters: &[BadParameter]) -> String {
+    let shown = |BadParameter { key, value, message }: &BadParameter| match value {
+        Some(value) => format!("{key}: {value}: {message}"),
+        None => format!("{key}: {message}"),
+    };
+    parameters.iter().map(shown).collect::<Vec<_>>().join("; ")
 }
 
 #[cfg(test)]

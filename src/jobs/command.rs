@@ -31,7 +31,7 @@ use serde_json::{Map, Value};
 use super::output::{Line, Lines};
 use super::supervisor::{self, Ended, Order, Outcome, Supervised};
 use crate::config::{CommandSpec, JobSpec};
-use crate::job::{BuildError, Job, JobError, JobErrorKind, RunContext, RunReport};
+use crate::job::{BadParameter, BuildError, Job, JobError, JobErrorKind, RunContext, RunReport};
 
 /// How often a run that is silent looks whether it was told to stop.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
@@ -85,10 +85,7 @@ impl CommandJob {
         spec: &JobSpec,
         surroundings: Arc<Surroundings>,
     ) -> Result<CommandJob, BuildError> {
-        let bad = |key: &str, message: &str| BuildError::BadParameter {
-            key: key.to_owned(),
-            message: message.to_owned(),
-        };
+        let bad = |key: &str, message: &str| BuildError::from(BadParameter::new(key, message));
         let Some(command) = spec.command.clone() else {
             return Err(bad("command", "missing: write the program and its arguments as a list"));
         };

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use serde_yaml::Value;
 
-use crate::config::{JobSpec, duration_of, suggestion};
+use crate::config::{JobSpec, duration_of, shown, suggestion};
 use crate::graph::{self, Interrupt};
-use crate::job::{BuildError, CancelState, Job, JobError, RunContext, RunReport};
+use crate::job::{BadParameter, BuildError, CancelState, Job, JobError, RunContext, RunReport};
 use crate::reconcile::{OnMissing, SyncSettings, graph_error, state_error, sync_vault};
 use crate::schedule::Schedule;
 use crate::vault::{ParseOptions, StatCache};
@@ -49,25 +49,24 @@ impl VaultSync {
             full_scan: None,
             write_back: false,
         };
+        let mut bad = Vec::new();
         for (key, value) in &spec.params {
             let key = key.as_str().unwrap_or("");
-            let bad = |message: String| BuildError::BadParameter { key: key.to_owned(), message };
-            match key {
-                // An empty value means the default, as everywhere in the file.
-                _ if value.is_null() && PARAMETERS.contains(&key) => {}
-                "on_missing" => settings.on_missing = on_missing(value).map_err(bad)?,
-                "archive_after" => settings.archive_after = duration_of(value).map_err(bad)?,
-                "rehash_after" => settings.rehash_after = Some(duration_of(value).map_err(bad)?),
-                "full_scan_cron" => settings.full_scan = Some(full_scan(value, spec).map_err(bad)?),
-                "write_back" => settings.write_back = flag(value).map_err(bad)?,
-                "follow_links" => settings.follow_links = flag(value).map_err(bad)?,
-                "accept_hyphen_ids" => {
-                    settings.parse.accept_hyphen_ids = flag(value).map_err(bad)?
-                }
-                _ => return Err(bad(unknown(key))),
+            let set = if PARAMETERS.contains(&key) {
+                // The name of a parameter is no secret, and neither is what any of them may hold.
+                set(&mut settings, key, value, spec).map_err(|why| (Some(shown(value)), why))
+            } else {
+                Err((None, unknown(key)))
+            };
+            if let Err((value, message)) = set {
+                bad.push(BadParameter { key: key.to_owned(), value, message });
             }
         }
-        Ok(VaultSync { settings, deps })
+        if bad.is_empty() {
+            Ok(VaultSync { settings, deps })
+        } else {
+            Err(BuildError::BadParameters(bad))
+        }
     }
 
     /// What the parameters came to.
@@ -91,6 +90,28 @@ impl Job for VaultSync {
             .map_err(state_error)?;
         sync_vault(&self.settings, &*store, &mut cache, ctx)
     }
+}
+
+/// Takes one of [`PARAMETERS`]. An `Err` says what to write.
+fn set(
+    settings: &mut SyncSettings,
+    key: &str,
+    value: &Value,
+    spec: &JobSpec,
+) -> Result<(), String> {
+    match key {
+        // An empty value means the default, as everywhere in the file.
+        _ if value.is_null() => {}
+        "on_missing" => settings.on_missing = on_missing(value)?,
+        "archive_after" => settings.archive_after = duration_of(value)?,
+        "rehash_after" => settings.rehash_after = Some(duration_of(value)?),
+        "full_scan_cron" => settings.full_scan = Some(full_scan(value, spec)?),
+        "write_back" => settings.write_back = flag(value)?,
+        "follow_links" => settings.follow_links = flag(value)?,
+        "accept_hyphen_ids" => settings.parse.accept_hyphen_ids = flag(value)?,
+        _ => unreachable!("{key} is a parameter that is read nowhere"),
+    }
+    Ok(())
 }
 
 /// One thread for each processor: reading and hashing keep all of them busy.

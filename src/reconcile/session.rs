@@ -764,7 +764,6 @@ impl<'a> Session<'a> {
     }
 
     pub(super) fn explain(&mut self, line: String) {
-        self.ctx.progress.line(&line);
         self.explained.push(line);
     }
 

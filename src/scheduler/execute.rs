@@ -8,6 +8,7 @@ use chrono::{DateTime, SubsecRound, Utc};
 
 use super::ConfiguredJob;
 use crate::clock::Clock;
+use crate::config::JobName;
 use crate::job::{
     CancelState, CancelToken, JobError, JobErrorKind, Progress, RunContext, RunId, RunOptions,
     RunRecord, RunReport, RunState, Trigger,
@@ -99,6 +100,32 @@ fn panicked(panic: &(dyn Any + Send)) -> JobError {
         .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
         .unwrap_or("no message");
     JobError::permanent(format!("panicked: {message}: this is a fault of the job's code"))
+}
+
+/// Tells in the log what went wrong in a run without ending it, one line each, at most `at_most` of them.
+pub fn log_faults(
+    run_id: &RunId,
+    job: &JobName,
+    result: &Result<RunReport, JobError>,
+    at_most: usize,
+) {
+    let report = match result {
+        Ok(report) => Some(report),
+        Err(error) => error.report.as_deref(),
+    };
+    let faults = report.map_or(&[][..], |report| &report.faults);
+    let (job_id, job_name) = (run_id.as_str(), job.as_str());
+    for fault in faults.iter().take(at_most) {
+        let (level, line) = match fault.strip_prefix("warning: ") {
+            Some(line) => (log::Level::Warn, line),
+            None => (log::Level::Error, fault.strip_prefix("error: ").unwrap_or(fault)),
+        };
+        log::log!(target: "execute.log_faults", level, job_id, job_name; "{line}");
+    }
+    if let Some(count @ 1..) = faults.len().checked_sub(at_most) {
+        let remedy = "run the job by hand to see all";
+        log::warn!(target: "execute.log_faults", job_id, job_name, count, remedy; "more faults than are shown");
+    }
 }
 
 /// Enters the result into the run's record.

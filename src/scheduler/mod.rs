@@ -30,6 +30,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use crossbeam_channel::{Receiver, Sender};
 
+pub use self::execute::log_faults;
 use crate::clock::Clock;
 use crate::config::{JobName, JobSpec};
 use crate::job::{Job, RunId, RunRecord};

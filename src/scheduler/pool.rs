@@ -12,7 +12,7 @@ use chrono::{DateTime, SubsecRound, Utc};
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 
 use super::ConfiguredJob;
-use super::execute::{Assignment, Outcome, carry_out};
+use super::execute::{Assignment, Outcome, carry_out, log_faults};
 use crate::clock::Clock;
 use crate::job::{CancelToken, NoProgress, RunId, RunOptions, Trigger};
 
@@ -21,6 +21,9 @@ const QUEUE_DEPTH: usize = 1024;
 
 /// Reports that wait for the tick thread: a start and an end for each run of a full queue, and some to spare.
 const REPORTS_MAX: usize = 4096;
+
+/// How many faults of one run are worth a line each in a log that is read every morning.
+const FAULTS_LOGGED: usize = 20;
 
 /// A run for a worker.
 pub(super) struct Order {
@@ -165,6 +168,7 @@ fn work(clock: &dyn Clock, intake: &Receiver<Errand>, report: &Sender<Box<Report
             options: RunOptions::default(),
             progress: &NoProgress,
         });
+        log_faults(&run_id, &job.spec.name, &outcome.result, FAULTS_LOGGED);
         let _ = report.send(Box::new(Report::Ended { number, outcome }));
     }
 }

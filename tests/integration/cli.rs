@@ -59,6 +59,10 @@ fn what_is_wrong_with_the_line_is_said_in_one_line() {
         &["next", "--cron", "* * * * *", "--timezone", "Europe/Berln"],
         "error: --timezone: unknown time zone \"Europe/Berln\": did you mean \"Europe/Berlin\"?\n",
     );
+    case(
+        &["next", "hello", "--timezone", "UTC"],
+        "error: the argument '--timezone <TZ>' cannot be used with '[JOB]' (--help shows how)\n",
+    );
     case(&["next", "helo"], "error: no job is named \"helo\": did you mean hello?\n");
     case(&["history", "helo"], "error: no job is named \"helo\": did you mean hello?\n");
     case(&["run", "zzz"], "error: no job is named \"zzz\": there are hello, vault_sync\n");
@@ -151,6 +155,32 @@ fn run_prints_one_flat_object() {
     let history = sandbox.history(&["hello"]);
     assert_eq!((&history[0]["job_id"], &history[0]["state"]), (&id, &json!("succeeded")));
     assert_eq!(history[0]["stats"], json!({"items_processed": 3, "note": "x"}));
+}
+
+#[test]
+fn what_a_person_does_not_watch_is_in_the_log_of_a_run() {
+    let sandbox = Sandbox::new("");
+    let bad = sandbox.write("vault/summaries/bad.md", "");
+    std::fs::write(bad, b"caf\xe9 <!-- aclarai:id=clm_1 -->\n").unwrap();
+    let shown = sandbox.run(&["run", "vault_sync", "--json"]).json(3);
+    let is_flat = |value: &serde_json::Value| !value.is_array() && !value.is_object();
+    assert!(shown.as_object().unwrap().values().all(is_flat), "{shown}");
+    let run = sandbox.run(&["run", "vault_sync", "--log-format", "text"]);
+    let lines: Vec<&str> = run.stderr.lines().collect();
+    let [fault, finished, why] = lines[..] else { panic!("{run:?}") };
+    assert!(
+        fault.contains(
+            "ERROR   summaries/bad.md: not UTF-8 at byte 3: save it as UTF-8 job_id=vault_sync_1"
+        ),
+        "{run:?}"
+    );
+    for part in
+        ["INFO    run finished job_id=vault_sync_1", " duration=0.", " success=true", " errors=1"]
+    {
+        assert!(finished.contains(part), "{part} in {run:?}");
+    }
+    assert!(finished.ends_with(" (scheduler.run_job)"), "{run:?}");
+    assert_eq!(why, "error: vault_sync: done, but 1 error");
 }
 
 #[test]
@@ -395,8 +425,16 @@ fn purge_deletes_what_was_archived_long_enough_ago() {
     );
     sandbox.run(&["purge", "--older-than", "0 s"]).is(0, "deleted 1 archived block\n", "");
     sandbox.run(&["purge", "--older-than", "0 s"]).is(0, "deleted 0 archived blocks\n", "");
-    let run = sandbox.run(&["purge", "--older-than", "soon"]);
-    assert_eq!((run.code, run.stderr.lines().count()), (Some(2), 1), "{run:?}");
+    for unclear in ["soon", "30"] {
+        sandbox.run(&["purge", "--older-than", unclear]).is(
+            2,
+            "",
+            &format!(
+                "error: invalid value '{unclear}' for '--older-than <DURATION>': write a number with a unit, such as 30d \
+                 or 12h (--help shows how)\n"
+            ),
+        );
+    }
 }
 
 #[test]

@@ -43,15 +43,22 @@ fn a_file_that_was_named_must_be_there_and_none_need_be() {
 #[test]
 fn every_fault_is_told_at_once_with_its_line() {
     let sandbox = Sandbox::new(
-        "scheduler:\n  wrkers: 2\n  jobs:\n    vault_sync:\n      enabeld: true\n      cron: \"61 * * * *\"\n",
+        "scheduler:\n  wrkers: 2\n  jobs:\n    vault_sync:\n      enabeld: true\n      cron: \"61 * * * *\"\n      \
+         on_missing: delete\n      on_mising: archive\n      no_such: 1\n    second: {kind: vault_sync, write_back: maybe}\n",
     );
     for command in [&["jobs"][..], &["serve"], &["run", "vault_sync"], &["next", "vault_sync"]] {
         let run = sandbox.run(command);
         assert_eq!((run.code, run.stdout.as_str()), (Some(2), ""), "{run:?}");
         let lines: Vec<&str> = run.stderr.lines().collect();
-        for (part, line) in
-            [("wrkers", ":3"), ("enabeld", ":6"), ("minute 61 is outside 0-59", ":7")]
-        {
+        for (part, line) in [
+            ("wrkers: there is no such setting: did you mean workers?", ":3"),
+            ("enabeld: there is no such setting: did you mean enabled?", ":6"),
+            ("cron: \"61 * * * *\": minute 61 is outside 0-59", ":7"),
+            ("on_missing: \"delete\": write archive or ignore", ":8"),
+            ("on_mising: unknown parameter: did you mean on_missing?", ":9"),
+            ("no_such: unknown parameter: vault_sync takes on_missing, ", ":10"),
+            ("second.write_back: \"maybe\": write true or false", ":11"),
+        ] {
             let place = format!("settings/aclarai.config.yaml{line}");
             assert!(
                 lines.iter().any(|fault| fault.contains(part) && fault.contains(&place)),
@@ -59,11 +66,12 @@ fn every_fault_is_told_at_once_with_its_line() {
             );
         }
         assert!(lines.iter().all(|line| line.starts_with("error: ")), "{run:?}");
+        assert_eq!(lines.len(), 7, "each is told once: {run:?}");
     }
     let check = sandbox.run(&["check", "--json"]).json(2);
     assert_eq!(
         check.as_array().unwrap().iter().filter(|line| line["level"] == "error").count(),
-        3,
+        7,
         "{check}"
     );
 }

@@ -328,6 +328,41 @@ fn a_job_without_code_is_said_once_and_the_rest_goes_on() {
 }
 
 #[test]
+fn the_log_names_each_note_that_needs_a_look() {
+    let sandbox = Sandbox::with_downtime(
+        "scheduler: {jobs: {vault_sync: {cron: '* * * * *', misfire_grace_time: 3600}}}\n",
+        5,
+    );
+    sandbox
+        .write("vault/summaries/a.md", "A text. <!-- aclarai:ID=clm_1 -->\n\nMore of the text.\n");
+    for n in 0..25 {
+        let bad = sandbox.write(&format!("vault/summaries/bad{n:02}.md"), "");
+        std::fs::write(bad, b"caf\xe9 <!-- aclarai:id=clm_2 -->\n").unwrap();
+    }
+    let daemon = sandbox.serve();
+    let finished = daemon.wait_for_line("run finished");
+    assert_eq!((&finished["errors"], &finished["warnings"]), (&json!(25), &json!(1)));
+    let log = daemon.log();
+    daemon.stop();
+    let told: Vec<&Value> =
+        log.iter().filter(|line| line["filename.function_name"] == "execute.log_faults").collect();
+    assert!(told.iter().all(|line| line["job_id"] == finished["job_id"]), "{told:?}");
+    let says = |level: &str, message: &str| {
+        let is = |line: &&&Value| {
+            line["level"] == level && line["message"].as_str().unwrap().contains(message)
+        };
+        told.iter().filter(is).count()
+    };
+    assert_eq!(says("WARNING", "a.md: line 1: near_miss_marker"), 1, "{told:?}");
+    assert_eq!(says("ERROR", ".md: not UTF-8 at byte 3"), 19, "{told:?}");
+    let last = told.last().unwrap();
+    assert_eq!(
+        (&last["message"], &last["count"]),
+        (&json!("more faults than are shown"), &json!(6))
+    );
+}
+
+#[test]
 fn the_service_manager_is_told_how_the_daemon_is() {
     let abstract_name = format!("aclarai-test-{}", std::process::id());
     for by_path in [true, false] {

@@ -37,8 +37,13 @@ impl Ran {
     }
 
     pub(crate) fn faults(&self) -> Vec<String> {
-        let lines = self.json()["faults"].as_array().cloned().unwrap_or_default();
-        lines.iter().map(|line| line.as_str().unwrap().to_owned()).collect()
+        let log = self.stderr.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        log.filter(|line| line["filename.function_name"] == "execute.log_faults")
+            .map(|line| {
+                let level = line["level"].as_str().unwrap().to_lowercase();
+                format!("{level}: {}", line["message"].as_str().unwrap())
+            })
+            .collect()
     }
 
     #[track_caller]

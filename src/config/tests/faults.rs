@@ -328,8 +328,8 @@ fn a_fault_found_when_a_job_is_built_is_found_in_the_file() {
     let config = good("scheduler:\n  jobs:\n    vault_sync:\n      on_missing: delete\n", &[]);
     let name = JobName::new("vault_sync");
     let faults = vec![
-        config.job_fault(&name, "on_missing", "write archive or ignore"),
-        config.job_fault(&name, "", "something about all of it"),
+        config.job_fault(&name, "on_missing", None, "write archive or ignore"),
+        config.job_fault(&name, "", None, "something about all of it"),
     ];
     assert_eq!(
         ConfigErrors::check(faults).unwrap_err().to_string(),
@@ -433,6 +433,20 @@ fn soup() -> impl Strategy<Value = String> {
         "é",
     ]);
     prop::collection::vec(piece, 0..40).prop_map(|pieces| pieces.concat())
+}
+
+/// A byte order mark in front of a key used to pass for a document of its own.
+#[test]
+fn a_byte_order_mark_is_passed_over() {
+    for yaml in
+        ["\u{feff}scheduler: {workers: 3}", "\u{feff}# why\r\nscheduler:\r\n  workers: 3\r\n"]
+    {
+        assert_eq!(good(yaml, &[]).scheduler.workers, 3, "{yaml:?}");
+    }
+    assert_eq!(
+        read("\u{feff}scheduler: {workers: 0}", &[]).unwrap_err().to_string(),
+        "scheduler.workers: 0: write a whole number from 1 to 64 (c.yaml:1)"
+    );
 }
 
 proptest! {

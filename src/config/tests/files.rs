@@ -25,7 +25,8 @@ impl Place {
         variables: &[(&str, &str)],
     ) -> Result<Config, ConfigErrors> {
         let home = [("HOME", "/home/me")];
-        load(overrides, &Env::new(self.0.path(), home.iter().chain(variables).copied()))
+        let env = Env::new(self.0.path(), home.iter().chain(variables).copied());
+        load(overrides, &env, &|_| Vec::new())
     }
 
     /// The configuration read from `--config c.yaml`.
