@@ -1,4 +1,5 @@
-//! docs/custom-jobs.md holds: its Rust is the example that is compiled, its YAML loads, and its programs run.
+//! What README.md shows is real, and docs/custom-jobs.md holds: its Rust is the example that is compiled, its YAML loads,
+//! and its programs run.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -6,10 +7,17 @@ use std::process::Command;
 
 use crate::sandbox::{PROGRAM, Sandbox};
 
-/// The code blocks of that language, in order.
+/// The code blocks of the guide in that language, in order.
 fn blocks(language: &str) -> Vec<String> {
-    let guide = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/custom-jobs.md");
-    let text = fs::read_to_string(guide).unwrap();
+    blocks_of("docs/custom-jobs.md", language)
+}
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn blocks_of(page: &str, language: &str) -> Vec<String> {
+    let text = fs::read_to_string(root().join(page)).unwrap();
     let mut found = Vec::new();
     let mut lines = text.lines();
     while let Some(line) = lines.next() {
@@ -36,8 +44,7 @@ fn has_python() -> bool {
 fn built_example() -> Option<PathBuf> {
     let built = Path::new(PROGRAM).parent().unwrap().join("examples/custom_job");
     let made = fs::metadata(&built).and_then(|file| file.modified()).ok()?;
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let mut folders = vec![root.join("src"), root.join("examples")];
+    let mut folders = vec![root().join("src"), root().join("examples")];
     while let Some(folder) = folders.pop() {
         for entry in fs::read_dir(folder).unwrap().flatten() {
             let path = entry.path();
@@ -56,6 +63,65 @@ fn built_example() -> Option<PathBuf> {
 #[expect(clippy::print_stdout, reason = "a test that did not run says so")]
 fn say(line: &str) {
     println!("{line}");
+}
+
+/// Output without how long it took.
+fn without_time(text: &str) -> String {
+    let lines = text.lines().map(|line| line.split(" after ").next().unwrap());
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+#[test]
+fn the_readme_shows_what_a_sync_of_the_sample_vault_prints() {
+    let sandbox = Sandbox::new("");
+    let mut copy = Command::new("cp");
+    copy.arg("-r").arg(root().join("examples/vault")).arg(sandbox.path("sample"));
+    assert!(copy.status().unwrap().success());
+    let sync = |more: &[&str]| {
+        let run = sandbox.run(&[&["run", "vault_sync", "--vault", "sample"], more].concat());
+        assert_eq!(run.code, Some(0), "{run:?}");
+        without_time(&run.stdout)
+    };
+    assert_eq!(sync(&[]), without_time(&blocks_of("README.md", "text")[0]));
+    let note = sandbox.path("sample/summaries/2026-08-24-release-planning.md");
+    let text = fs::read_to_string(&note).unwrap();
+    fs::write(&note, text.replace("Wednesday", "Thursday")).unwrap();
+    let edited =
+        blocks_of("README.md", "console").into_iter().find(|block| block.contains("--explain"));
+    // How many files are read again depends on how long ago they were copied.
+    let lines = |text: &str| {
+        let lines = text
+            .lines()
+            .filter(|line| !line.starts_with("  ") || line.contains(" blocks_updated "));
+        lines.map(str::to_owned).collect::<Vec<_>>()
+    };
+    assert_eq!(lines(&sync(&["--explain"])), lines(&without_time(&edited.unwrap()))[1..]);
+}
+
+#[test]
+fn the_readme_names_every_command_and_its_configuration_loads() {
+    let sandbox = Sandbox::new("");
+    let readme = fs::read_to_string(root().join("README.md")).unwrap();
+    let help = sandbox.run(&["--help"]).stdout;
+    let (_, commands) = help.split_once("tells more):\n").unwrap();
+    let names = commands.lines().take_while(|line| !line.is_empty());
+    let names: Vec<&str> = names.map(|line| line.split_whitespace().next().unwrap()).collect();
+    assert!(names.len() > 10, "{help}");
+    for name in names {
+        let rows = readme.lines().filter(|line| line.starts_with("| `"));
+        let is_named =
+            |row: &str| row.contains(&format!("`{name}`")) || row.contains(&format!("`{name} "));
+        assert!({ rows }.any(is_named), "{name} is in no table of README.md");
+    }
+    sandbox.write("settings/aclarai.config.yaml", &blocks_of("README.md", "yaml")[0]);
+    let jobs = sandbox.run(&["jobs", "--json"]).json(0);
+    assert_eq!(
+        (&jobs[0]["job_name"], &jobs[0]["runnable"]),
+        (&"nightly_report".into(), &true.into())
+    );
+    for (code, page) in [(0, "done"), (1, "the job failed"), (130, "interrupted")] {
+        assert!(readme.contains(&format!("| {code} | {page} |")), "{code}");
+    }
 }
 
 #[test]
