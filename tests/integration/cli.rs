@@ -184,6 +184,30 @@ fn what_a_person_does_not_watch_is_in_the_log_of_a_run() {
 }
 
 #[test]
+fn a_person_at_a_terminal_sees_the_result_once_and_no_more_faults_than_fit() {
+    let sandbox = Sandbox::new("");
+    for n in 0..25 {
+        let bad = sandbox.write(&format!("vault/summaries/bad{n:02}.md"), "");
+        std::fs::write(bad, b"caf\xe9 <!-- aclarai:id=clm_1 -->\n").unwrap();
+    }
+    sandbox
+        .write("vault/summaries/a.md", "A text. <!-- aclarai:id=clm_2 -->\n\nMore of the text.\n");
+    // `script` lends the program a terminal.
+    let line = format!("{PROGRAM} run vault_sync --explain");
+    let Ok(output) = sandbox.program("script", &["-qec", &line, "/dev/null"]).output() else {
+        crate::docs::say("not run: there is no `script` here");
+        return;
+    };
+    assert_eq!(output.status.code(), Some(3), "{output:?}");
+    let shown = String::from_utf8(output.stdout).unwrap();
+    let count = |part: &str| shown.matches(part).count();
+    assert_eq!(count("error: summaries/bad"), 20, "{shown}");
+    assert_eq!(count("and 5 more: 2>FILE keeps all of them in a file"), 1, "{shown}");
+    assert_eq!(count("clm_2 summaries/a.md:1: new"), 1, "{shown}");
+    assert_eq!((count("run finished"), count("blocks_new")), (0, 1), "{shown}");
+}
+
+#[test]
 fn run_ends_with_the_code_that_tells_why() {
     let job = |name: &str, script: &str| {
         format!("    {name}: {{cron: \"0 3 * * *\", command: [sh, -c, {script:?}]}}\n")

@@ -61,7 +61,7 @@ fn built_example() -> Option<PathBuf> {
 }
 
 #[expect(clippy::print_stdout, reason = "a test that did not run says so")]
-fn say(line: &str) {
+pub(crate) fn say(line: &str) {
     println!("{line}");
 }
 
