@@ -319,11 +319,11 @@ impl Output<'_> {
             Some(Ended::Exited(0)) => {
                 (JobErrorKind::Transient, because("the command reports a failure".to_owned()))
             }
-            Some(Ended::Exited(code @ 126)) => {
-                (JobErrorKind::Permanent, because(format!("not executable (exit code {code})")))
-            }
-            Some(Ended::Exited(code @ 127)) => {
-                (JobErrorKind::Permanent, because(format!("not found (exit code {code})")))
+            // What shells say of a program that they cannot run; which one, only their last line tells.
+            Some(Ended::Exited(code @ (126 | 127))) => {
+                let what = if code == 127 { "not found" } else { "not executable" };
+                let which = reason.as_deref().unwrap_or("a program that the command calls");
+                (JobErrorKind::Permanent, format!("{what}: {which} (exit code {code})"))
             }
             Some(Ended::Exited(code)) => {
                 (JobErrorKind::Transient, because(format!("exit code {code}")))

@@ -209,9 +209,16 @@ fn the_exit_code_decides_and_the_reason_is_told() {
     sh("echo noise >&2; echo '{\"error\": \"bad key\"}'; exit 1")
         .fails(Transient, "exit code 1: bad key");
     sh("kill -9 $$").fails(Transient, "killed by signal 9 (SIGKILL)");
-    sh("exit 126").fails(Permanent, "not executable (exit code 126)");
-    let error = sh("no-such-program-here").go().unwrap_err();
-    assert!(error.message.starts_with("not found (exit code 127): "), "{error}");
+    sh("exit 126")
+        .fails(Permanent, "not executable: a program that the command calls (exit code 126)");
+    sh("echo 'sh: nosuch' >&2; exit 127").fails(Permanent, "not found: sh: nosuch (exit code 127)");
+    let error = sh("no-such-program-here").go().unwrap_err().message;
+    assert!(
+        error.starts_with("not found: ")
+            && error.contains("no-such-program-here")
+            && error.ends_with(" (exit code 127)"),
+        "{error}"
+    );
 }
 
 #[test]
