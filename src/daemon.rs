@@ -206,11 +206,13 @@ pub fn serve(start: &Serve<'_>, config: Config) -> Result<bool, ServeError> {
         "started"
     );
     notifier.tell("READY=1");
-    let mut hurried = false;
+    let (mut stopping, mut hurried) = (false, false);
     let mut current = config;
     loop {
         select! {
             recv(asked) -> what => match what {
+                // A daemon that ends has no use for another configuration.
+                Ok(Asked::Reload) if stopping => {}
                 Ok(Asked::Reload) => {
                     notifier.reloading(&*clock);
                     reload(start, &mut current, &scheduler, clock.clone());
@@ -225,7 +227,7 @@ pub fn serve(start: &Serve<'_>, config: Config) -> Result<bool, ServeError> {
                     // It may be a while until the last run has ended, and the manager shall wait.
                     notifier.tell("STOPPING=1");
                     log::info!(target: "daemon.serve", at_once = what == Asked::StopNow; "stopping");
-                    hurried = what == Asked::StopNow;
+                    (stopping, hurried) = (true, what == Asked::StopNow);
                     scheduler.request_stop();
                 }
                 Err(_) => unreachable!("the signal thread lives as long as the process"),

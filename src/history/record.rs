@@ -48,6 +48,8 @@ pub struct Remembered {
 /// A scheduled run that ended because its process did, or because a stop could not wait for it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct CutOff {
+    /// Its row. It stays this process's to settle, with [`Writer::finish`].
+    pub row: RowId,
     /// The run as it was.
     pub record: RunRecord,
     /// The epoch of its instant.
@@ -101,7 +103,8 @@ impl Recorder {
     }
 
     /// Puts the runs of processes that died to rest as `interrupted`, and forgets those processes. Returns the
-    /// scheduled runs that were interrupted since this was last done, also by an orderly stop, the oldest first.
+    /// scheduled runs that were interrupted since this was last done, also by an orderly stop, the oldest first. Until
+    /// the caller has settled them, whoever takes over next is told of them again: a crash in between loses none.
     pub fn take_over(&mut self, now: DateTime<Utc>) -> Result<Vec<CutOff>, StateError> {
         let dir = self.state.dir().to_owned();
         let found = self.write(Durability::Full, |writer| {
@@ -110,11 +113,11 @@ impl Recorder {
             let found = rows(&writer.transaction, &sql, (), |row| {
                 let alive = seen.holder(&row.get::<_, String>("owner")?).is_some();
                 let (epoch, rerun) = (row.get("epoch")?, row.get("rerun")?);
-                let cut_off = CutOff { record: row_to_record(row)?, epoch, rerun };
-                Ok((alive, RowId(row.get("seq")?), cut_off))
+                let record = row_to_record(row)?;
+                Ok((alive, CutOff { row: RowId(row.get("seq")?), record, epoch, rerun }))
             })?;
             let mut cut_offs = Vec::new();
-            for (alive, row, mut cut_off) in found {
+            for (alive, mut cut_off) in found {
                 if alive {
                     continue;
                 }
@@ -125,9 +128,11 @@ impl Recorder {
                     // When it really ended, nobody saw; the row says when that was noticed.
                     record.finished_at = Some(now);
                 }
-                writer.finish(row, record)?;
                 if record.trigger == Trigger::Schedule {
+                    writer.interrupt(cut_off.row, record)?;
                     cut_offs.push(cut_off);
+                } else {
+                    writer.finish(cut_off.row, record)?;
                 }
             }
             Ok(cut_offs)

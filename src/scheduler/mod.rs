@@ -84,8 +84,8 @@ pub struct Event<'a> {
     /// The run, or the skipped stretch, as the history has it. Its state tells what happened: `running` is a start,
     /// `skipped` a skip; `succeeded`, `failed` and `interrupted` an end.
     pub record: &'a RunRecord,
-    /// A skip that only makes the stretch before it longer, such as the second one of a pause: to be counted, and
-    /// not worth another line.
+    /// One more skip of the same pause, or while the same run is in the way: to be counted, and not worth another
+    /// line.
     pub repeated: bool,
 }
 

@@ -3,7 +3,9 @@
 //! Each round makes at most one commit, whatever happened: what workers reported since the last one and what is
 //! decided now. What could not be recorded stays in the outbox, nothing new is decided, and the round is tried again.
 
+mod again;
 mod entry;
+mod stop;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -13,13 +15,14 @@ use chrono::{DateTime, SubsecRound, TimeDelta, Utc};
 use crossbeam_channel::{Receiver, Sender, select};
 
 use self::entry::{Begun, Entry, Overdue, Row, Run, record_again, to_record, write_plan};
+use self::stop::Stop;
 use super::execute::conclude;
 use super::plan::{Decision, Fate, Moment, Notice, Plan, Planner, Surroundings};
 use super::pool::{Order, Pool, Report};
 use super::{ConfiguredJob, Ending, Event, Running, Settings, Setup, StartError, Status};
 use crate::clock::{Clock, LONGEST_WAIT};
 use crate::config::JobName;
-use crate::history::{CutOff, Recorder, Skipped};
+use crate::history::{Recorder, Skipped};
 use crate::job::{RunId, RunRecord, RunState, SkipReason};
 use crate::state::{DaemonLock, Durability, StateError};
 
@@ -31,12 +34,6 @@ const HEARD_MAX: usize = 256;
 
 /// How long after the end of its time a run may take to notice: a command has 10 s between SIGTERM and SIGKILL.
 const OVERDUE_AFTER: Duration = Duration::from_secs(15);
-
-/// How long runs may take to notice that they were told to stop, before the stop goes on without them.
-const CANCEL_WAIT: Duration = Duration::from_secs(12);
-
-/// How often a run that was cut off is begun again: one that takes the daemon down each time must not do so for ever.
-const RERUNS_MAX: u32 = 3;
 
 /// How often old history is pruned.
 const PRUNE_EVERY: Duration = Duration::from_secs(24 * 3600);
@@ -52,13 +49,6 @@ pub(super) enum Command {
     Stop,
     /// End, unless that was said already.
     EnsureStop,
-}
-
-struct Stop {
-    /// When patience ends, by monotonic time.
-    until: Duration,
-    /// Whether the runs were told.
-    told: bool,
 }
 
 pub(super) struct Tick {
@@ -304,10 +294,12 @@ impl Tick {
             }
         }
         for (record, skipped) in skips {
-            let repeated = if record.reason == Some(SkipReason::Paused) {
-                !self.told_paused.insert(record.job.clone())
-            } else {
-                skipped == Skipped::Merged
+            let repeated = match record.reason {
+                Some(SkipReason::Paused) => !self.told_paused.insert(record.job.clone()),
+                // One line for as long as the same run is in the way.
+                Some(SkipReason::Overlap) => skipped == Skipped::Merged,
+                // Each is an event of its own, such as another downtime, although they share a row.
+                _ => false,
             };
             self.tell(&record, repeated);
         }
@@ -484,11 +476,7 @@ impl Tick {
                 }
                 drop(done);
             }
-            Command::Stop if self.stop.is_some() => {
-                log::warn!(target: "tick.obey", running = self.runs.len(); "stopping at once");
-                self.cancel_all();
-                self.stop = Some(Stop { until: Duration::ZERO, told: true });
-            }
+            Command::Stop if self.stop.is_some() => self.stop_at_once(),
             Command::Stop => self.begin_stop(),
             Command::EnsureStop => {
                 if self.stop.is_none() {
@@ -522,154 +510,6 @@ impl Tick {
         self.outbox.extend(plan.marks.into_iter().map(Entry::Mark));
         self.outbox.extend(plan.waits.into_iter().map(Entry::Wait));
         plan.notices.iter().for_each(tell_notice);
-    }
-
-    /// At the start: tells what was cut off, and begins again what is to be run again.
-    fn begin_again(&mut self, cut_off: Vec<CutOff>, moment: Moment) -> Result<(), StateError> {
-        for CutOff { record, epoch, rerun } in cut_off {
-            self.tell(&record, false);
-            let wanted = self
-                .jobs
-                .get(&record.job)
-                .is_some_and(|job| job.spec.is_scheduled() && job.spec.policy.rerun_interrupted);
-            if !wanted {
-                continue;
-            }
-            let run_id = record.run_id.to_string();
-            let (job_id, job_name) = (run_id.as_str(), record.job.as_str());
-            if rerun >= RERUNS_MAX {
-                log::error!(target: "tick.begin_again", job_id, job_name, reruns = rerun; "run was cut off again and again: not run again");
-                continue;
-            }
-            if let Some(paused) = &self.paused {
-                log::warn!(target: "tick.begin_again", job_id, job_name, paused = paused.as_str(); "run that was cut off is not run again");
-                continue;
-            }
-            let job = record.job.clone();
-            let again = RunRecord {
-                state: RunState::Queued,
-                decided_at: moment.wall.trunc_subsecs(6),
-                started_at: None,
-                finished_at: None,
-                queue_wait_s: None,
-                duration_s: None,
-                attempt: 1,
-                error: None,
-                stats: serde_json::Map::new(),
-                ..record
-            };
-            let Tick { recorder, planner, .. } = self;
-            let row = recorder.write(Durability::Full, |writer| {
-                let elsewhere = writer.runs_elsewhere()?.get(&job).copied().unwrap_or(0);
-                if !planner.has_room(&job, elsewhere) {
-                    return Ok(None);
-                }
-                writer.run(&again, epoch, rerun + 1)
-            })?;
-            match row {
-                Some(row) => {
-                    log::info!(target: "tick.begin_again", job_id, job_name = job.as_str(); "run that was cut off begins again");
-                    self.planner.begun(&job);
-                    let run = Run {
-                        rerun: rerun + 1,
-                        coalesced: again.coalesced,
-                        lateness: Duration::try_from_secs_f64(again.lateness_s).unwrap_or_default(),
-                        ..Run::new(&job, again.scheduled_for, epoch, row, again.decided_at)
-                    };
-                    self.order(run, moment.monotonic);
-                }
-                None => {
-                    log::warn!(
-                        target: "tick.begin_again",
-                        job_id, job_name = job.as_str();
-                        "run that was cut off is not run again: max_instances runs are there already"
-                    );
-                }
-            }
-        }
-        Ok(())
-    }
-
-    // Stopping.
-
-    fn begin_stop(&mut self) {
-        let pool = self.pool.as_mut().expect("the pool is there until the end");
-        let mut numbers = pool.take_back();
-        numbers.extend(self.backlog.drain(..).map(|order| order.number));
-        for number in numbers {
-            let Some(run) = self.runs.remove(&number) else { continue };
-            self.planner.ended(&run.job);
-            self.ending.taken_back += 1;
-            self.outbox.push(if run.rerun == 0 {
-                Entry::TakenBack(run.past(|_| {}))
-            } else {
-                // Its occurrence made a run before: what is left is a run that was cut off.
-                Entry::CutOff(run.past(|record| {
-                    record.state = RunState::Interrupted;
-                    record.error = Some("stopped before it had begun again".to_owned());
-                }))
-            });
-        }
-        let grace = self.settings.shutdown_grace_time;
-        if !self.runs.is_empty() || self.ending.taken_back > 0 {
-            log::info!(
-                target: "tick.begin_stop",
-                running = self.runs.len(), taken_back = self.ending.taken_back, grace_s = grace.as_secs_f64();
-                "running jobs have a while to end, waiting ones come back at the next start"
-            );
-        }
-        self.stop = Some(Stop { until: self.clock.monotonic() + grace, told: false });
-    }
-
-    /// Tells the runs to end when the grace is over.
-    fn press_stop(&mut self, now: Duration) {
-        let Some(stop) = &self.stop else { return };
-        if !stop.told && now >= stop.until && !self.runs.is_empty() {
-            log::warn!(target: "tick.press_stop", running = self.runs.len(); "runs did not end in time: told to stop");
-            self.cancel_all();
-            self.stop = Some(Stop { until: now + CANCEL_WAIT, told: true });
-        }
-    }
-
-    fn cancel_all(&self) {
-        for run in self.runs.values() {
-            run.cancel.cancel();
-        }
-    }
-
-    fn is_over(&self) -> bool {
-        self.stop.as_ref().is_some_and(|stop| {
-            self.runs.is_empty() || (stop.told && self.clock.monotonic() >= stop.until)
-        })
-    }
-
-    fn end(&mut self) -> Ending {
-        let moment = moment(&*self.clock);
-        let left = std::mem::take(&mut self.runs);
-        let pool = self.pool.take();
-        if left.is_empty() {
-            pool.into_iter().for_each(Pool::close);
-        }
-        for run in left.values() {
-            self.ending.interrupted += 1;
-            self.outbox.push(Entry::CutOff(run.past(|record| {
-                record.state = RunState::Interrupted;
-                record.error = Some("did not end when it was told to stop".to_owned());
-                record.finished_at = Some(moment.wall.trunc_subsecs(6));
-                let took = |begun: Begun| moment.monotonic.saturating_sub(begun.monotonic);
-                record.duration_s = run.begun.map(|begun| took(begun).as_secs_f64());
-            })));
-        }
-        if !self.outbox.is_empty()
-            && let Err(error) = self.reopen_if_needed().and_then(|()| self.commit(moment, false))
-        {
-            log::error!(
-                target: "tick.end",
-                error = error.to_string().as_str(), entries = self.outbox.len();
-                "state file cannot be written: what is not in it is found as interrupted at the next start"
-            );
-        }
-        self.ending
     }
 }
 

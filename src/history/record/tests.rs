@@ -151,8 +151,15 @@ fn what_a_dead_process_left_is_interrupted_and_told_once() {
     assert_eq!(told, [(at("09:00:00"), 0, 0), (at("10:00:00"), 2, 1)]);
     assert_eq!(cut_off[0].record.error.as_deref(), Some("stopped"));
     assert_eq!(cut_off[1].record.finished_at, Some(at("12:00:00")));
-    assert_eq!(next.take_over(at("13:00:00")).unwrap(), []);
+    assert_eq!(next.take_over(at("13:00:00")).unwrap(), [], "they have an owner again");
     assert_eq!(history(temp.path())[0].state, RunState::Queued, "its own run lives");
+    // A crash before both were settled: the one that was not is found again.
+    write(&mut next, |w| w.finish(cut_off[0].row, &cut_off[0].record));
+    drop(next);
+    let mut last = Recorder::open(temp.path()).unwrap();
+    let told: Vec<_> = last.take_over(at("14:00:00")).unwrap();
+    let told: Vec<_> = told.iter().map(|c| (c.record.scheduled_for, c.rerun)).collect();
+    assert_eq!(told, [(at("10:00:00"), 1), (at("11:00:00"), 0)]);
 }
 
 #[test]

@@ -227,6 +227,22 @@ fn what_fell_due_in_a_downtime_is_judged_at_the_start() {
     assert!(in_order.is_sorted(), "{history:?}");
 }
 
+/// The second downtime used to go unsaid, as its skips only make the row of the first one longer.
+#[test]
+fn each_downtime_is_told_although_their_skips_share_a_row() {
+    let world = World::new();
+    let jobs = [idle("a", |spec| spec.policy.misfire_grace_time = Some(Duration::ZERO))];
+    drop(world.start(1, &jobs));
+    world.pass(30);
+    for _ in 0..2 {
+        world.pass(600);
+        drop(world.start(1, &jobs));
+        let (skip, repeated) = world.events.recv_timeout(PATIENCE).unwrap();
+        assert_eq!((skip.reason, skip.count, repeated), (Some(SkipReason::Misfire), 10, false));
+    }
+    assert_eq!(world.history(), ["a@12:01 skipped(misfire) x20"]);
+}
+
 #[test]
 fn a_pause_skips_is_told_once_and_ends_without_a_burst() {
     let world = World::new();

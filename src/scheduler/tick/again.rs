@@ -1,0 +1,123 @@
+//! The start after an end that was not in order: what was cut off is told, and begun again where that is wanted.
+
+use std::time::Duration;
+
+use chrono::{DateTime, SubsecRound, Utc};
+
+use super::Tick;
+use super::entry::Run;
+use crate::history::CutOff;
+use crate::job::{RunRecord, RunState};
+use crate::scheduler::ConfiguredJob;
+use crate::scheduler::plan::Moment;
+use crate::state::{Durability, StateError};
+
+/// How often a run that was cut off is begun again: one that takes the daemon down each time must not do so for ever.
+const RERUNS_MAX: u32 = 3;
+
+/// Why a run that was cut off is not run again.
+#[derive(Clone, Copy, Debug)]
+enum NotAgain {
+    /// Nobody asked for that, or the job is not scheduled any more.
+    Unwanted,
+    /// It was cut off each time.
+    TooOften,
+    /// Automation is paused.
+    Paused,
+    /// Other runs of the job are there.
+    Busy,
+}
+
+impl Tick {
+    /// At the start: tells what was cut off, and begins again what is to be run again. One transaction settles all of
+    /// it: after a crash before that, the next start finds the same.
+    pub(super) fn begin_again(
+        &mut self,
+        cut_off: Vec<CutOff>,
+        moment: Moment,
+    ) -> Result<(), StateError> {
+        if cut_off.is_empty() {
+            return Ok(());
+        }
+        for CutOff { record, .. } in &cut_off {
+            self.tell(record, false);
+        }
+        let now = moment.wall.trunc_subsecs(6);
+        let Tick { recorder, planner, jobs, paused, .. } = self;
+        let fates = recorder.write(Durability::Full, |writer| {
+            let mut taken = writer.runs_elsewhere()?;
+            let settle = |cut_off: CutOff| {
+                let CutOff { row, record, epoch, rerun } = cut_off;
+                writer.finish(row, &record)?;
+                let job = record.job.clone();
+                let wants = |job: &ConfiguredJob| {
+                    job.spec.is_scheduled() && job.spec.policy.rerun_interrupted
+                };
+                let taken = taken.entry(job.clone()).or_default();
+                let refusal = if !jobs.get(&job).is_some_and(wants) {
+                    NotAgain::Unwanted
+                } else if rerun >= RERUNS_MAX {
+                    NotAgain::TooOften
+                } else if paused.is_some() {
+                    NotAgain::Paused
+                } else if !planner.has_room(&job, *taken) {
+                    NotAgain::Busy
+                } else {
+                    let again = queued_again(record, now);
+                    let row = writer.run(&again, epoch, rerun + 1)?;
+                    let row = row.expect("this repetition is the first to have its number");
+                    *taken += 1;
+                    let run = Run {
+                        rerun: rerun + 1,
+                        coalesced: again.coalesced,
+                        lateness: Duration::try_from_secs_f64(again.lateness_s).unwrap_or_default(),
+                        ..Run::new(&job, again.scheduled_for, epoch, row, now)
+                    };
+                    return Ok((again, Ok(run)));
+                };
+                Ok((record, Err(refusal)))
+            };
+            cut_off.into_iter().map(settle).collect::<rusqlite::Result<Vec<_>>>()
+        })?;
+        for (record, fate) in fates {
+            let (job_id, job_name) = (record.run_id.as_str(), record.job.as_str());
+            match fate {
+                Ok(run) => {
+                    log::info!(target: "again.begin_again", job_id, job_name; "run that was cut off begins again");
+                    self.planner.begun(&run.job);
+                    self.order(run, moment.monotonic);
+                }
+                Err(NotAgain::Unwanted) => {}
+                Err(NotAgain::TooOften) => log::error!(
+                    target: "again.begin_again", job_id, job_name, reruns = RERUNS_MAX;
+                    "run was cut off again and again: not run again"
+                ),
+                Err(NotAgain::Paused) => log::warn!(
+                    target: "again.begin_again", job_id, job_name;
+                    "run that was cut off is not run again: automation is paused"
+                ),
+                Err(NotAgain::Busy) => log::warn!(
+                    target: "again.begin_again", job_id, job_name;
+                    "run that was cut off is not run again: max_instances runs are there already"
+                ),
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A record as it is before its run begins.
+fn queued_again(record: RunRecord, now: DateTime<Utc>) -> RunRecord {
+    RunRecord {
+        state: RunState::Queued,
+        decided_at: now,
+        started_at: None,
+        finished_at: None,
+        queue_wait_s: None,
+        duration_s: None,
+        attempt: 1,
+        error: None,
+        stats: serde_json::Map::new(),
+        ..record
+    }
+}

@@ -1,0 +1,111 @@
+//! The end of a scheduler: no new runs, patience with those that run, then none.
+
+use std::time::Duration;
+
+use chrono::SubsecRound;
+
+use super::entry::{Begun, Entry};
+use super::{Tick, moment};
+use crate::job::RunState;
+use crate::scheduler::Ending;
+use crate::scheduler::pool::Pool;
+
+/// How long runs may take to notice that they were told to stop, before the stop goes on without them.
+const CANCEL_WAIT: Duration = Duration::from_secs(12);
+
+/// A stop that was asked for.
+pub(super) struct Stop {
+    /// When patience ends, by monotonic time.
+    pub(super) until: Duration,
+    /// Whether the runs were told.
+    told: bool,
+}
+
+impl Tick {
+    pub(super) fn begin_stop(&mut self) {
+        let pool = self.pool.as_mut().expect("the pool is there until the end");
+        let mut numbers = pool.take_back();
+        numbers.extend(self.backlog.drain(..).map(|order| order.number));
+        for number in numbers {
+            let Some(run) = self.runs.remove(&number) else { continue };
+            self.planner.ended(&run.job);
+            self.ending.taken_back += 1;
+            self.outbox.push(if run.rerun == 0 {
+                Entry::TakenBack(run.past(|_| {}))
+            } else {
+                // Its occurrence made a run before: what is left is a run that was cut off.
+                Entry::CutOff(run.past(|record| {
+                    record.state = RunState::Interrupted;
+                    record.error = Some("stopped before it had begun again".to_owned());
+                }))
+            });
+        }
+        let grace = self.settings.shutdown_grace_time;
+        if !self.runs.is_empty() || self.ending.taken_back > 0 {
+            log::info!(
+                target: "stop.begin_stop",
+                running = self.runs.len(), taken_back = self.ending.taken_back, grace_s = grace.as_secs_f64();
+                "running jobs have a while to end, waiting ones come back at the next start"
+            );
+        }
+        self.stop = Some(Stop { until: self.clock.monotonic() + grace, told: false });
+    }
+
+    /// Asked a second time.
+    pub(super) fn stop_at_once(&mut self) {
+        log::warn!(target: "stop.stop_at_once", running = self.runs.len(); "stopping at once");
+        self.cancel_all();
+        self.stop = Some(Stop { until: Duration::ZERO, told: true });
+    }
+
+    /// Tells the runs to end when the grace is over.
+    pub(super) fn press_stop(&mut self, now: Duration) {
+        let Some(stop) = &self.stop else { return };
+        if !stop.told && now >= stop.until && !self.runs.is_empty() {
+            log::warn!(target: "stop.press_stop", running = self.runs.len(); "runs did not end in time: told to stop");
+            self.cancel_all();
+            self.stop = Some(Stop { until: now + CANCEL_WAIT, told: true });
+        }
+    }
+
+    fn cancel_all(&self) {
+        for run in self.runs.values() {
+            run.cancel.cancel();
+        }
+    }
+
+    pub(super) fn is_over(&self) -> bool {
+        self.stop.as_ref().is_some_and(|stop| {
+            self.runs.is_empty() || (stop.told && self.clock.monotonic() >= stop.until)
+        })
+    }
+
+    pub(super) fn end(&mut self) -> Ending {
+        let moment = moment(&*self.clock);
+        let left = std::mem::take(&mut self.runs);
+        let pool = self.pool.take();
+        if left.is_empty() {
+            pool.into_iter().for_each(Pool::close);
+        }
+        for run in left.values() {
+            self.ending.interrupted += 1;
+            self.outbox.push(Entry::CutOff(run.past(|record| {
+                record.state = RunState::Interrupted;
+                record.error = Some("did not end when it was told to stop".to_owned());
+                record.finished_at = Some(moment.wall.trunc_subsecs(6));
+                let took = |begun: Begun| moment.monotonic.saturating_sub(begun.monotonic);
+                record.duration_s = run.begun.map(|begun| took(begun).as_secs_f64());
+            })));
+        }
+        if !self.outbox.is_empty()
+            && let Err(error) = self.reopen_if_needed().and_then(|()| self.commit(moment, false))
+        {
+            log::error!(
+                target: "stop.end",
+                error = error.to_string().as_str(), entries = self.outbox.len();
+                "state file cannot be written: what is not in it is found as interrupted at the next start"
+            );
+        }
+        self.ending
+    }
+}
