@@ -58,7 +58,7 @@ pub(super) fn write(
                     let (decision, version) = wanted.remove(&index).unwrap_or((decision, version));
                     fates[index] = Some(Fate::Settled(decision, version));
                 }
-                Some(_) if round == ROUNDS_MAX => fates[index] = Some(Fate::Contested),
+                Some(_) if round > ROUNDS_MAX => fates[index] = Some(Fate::Contested),
                 Some(plan) => {
                     let id = BlockId::new(winner.block.id());
                     let change = Change { id, expected: stored, write: winner.write(plan) };

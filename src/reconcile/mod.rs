@@ -15,6 +15,7 @@ mod duplicates;
 mod missing;
 mod seen;
 mod session;
+mod settle;
 pub mod stats;
 
 use std::time::Duration;

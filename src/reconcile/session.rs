@@ -1,39 +1,31 @@
 //! The state of one sync, from the listing of the vault to the last commit.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
-use std::ops::{ControlFlow, Range};
+use std::ops::ControlFlow;
 use std::path::Path;
 use std::time::Duration;
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 use xxhash_rust::xxh3::xxh3_64;
 
-use crate::block::{BlockId, IdDigest, Tier, VaultPath};
-use crate::graph::{GraphError, GraphStore, StoredBlock};
+use crate::block::{IdDigest, VaultPath};
+use crate::graph::{GraphError, GraphStore};
 use crate::job::{JobError, RunContext, RunReport};
 use crate::vault::{
-    self, BlockRef, Changes, CompareOptions, Comparison, Digest, FileRecord, FileStat, Listing,
-    MissingBlock, PARSER_VERSION, ParsedFile, ReadOptions, ReadOutcome, Reading, Remembered,
-    StatCache, ToRead, Verdict, VersionEdit, WriteBack,
+    self, Changes, CompareOptions, Comparison, Digest, FileRecord, FileStat, Listing, MissingBlock,
+    PARSER_VERSION, ParsedFile, ReadOptions, ReadOutcome, Reading, Remembered, StatCache, ToRead,
+    Verdict,
 };
 
-use super::batch::{self, Fate, Winner};
-use super::claim::{Claim, Claims, FileState, Home};
-use super::diff::Outcome;
+use super::claim::{Claims, FileState, Home};
 use super::duplicates::Loser;
 use super::seen::FileIndex;
+use super::settle::{Batch, BatchFile};
 use super::stats::SyncStats;
 use super::{SyncSettings, graph_error, state_error, vault_error};
 
-/// Files whose records wait for one commit of the local state: often enough that a crash costs little, seldom enough
-/// that a commit costs nothing.
-const RECORDS_PER_COMMIT: usize = 2_000;
-
 /// The remembered token of a run that is writing, or was cut short while it did: no graph has it.
 const UNFINISHED: &str = "";
-
-/// Losing occurrences that wait to be compared with the winners of their ids.
-const LOSERS_PER_LOOKUP: usize = 2_000;
 
 /// How long a file may go unread where nothing is configured: an edit that left size, times and inode as they were is
 /// found within this time. Other machines' clocks set the times of a network file system.
@@ -42,9 +34,6 @@ const REHASH_AFTER_ON_NETWORK: Duration = Duration::from_secs(86_400);
 
 /// A file that had blocks and is empty now is left alone for this many runs: it may be in the middle of being written.
 const BLANK_RUNS_MAX: u32 = 2;
-
-/// A file is written to only when nobody changed it for this long.
-const WRITE_BACK_AFTER: TimeDelta = TimeDelta::seconds(30);
 
 pub(super) struct Session<'a> {
     pub(super) settings: &'a SyncSettings,
@@ -68,9 +57,9 @@ pub(super) struct Session<'a> {
     is_writing: bool,
     /// The token that the graph has.
     token: String,
-    batch: Batch,
+    pub(super) batch: Batch,
     pub(super) losers: Vec<Loser>,
-    undecided: BTreeMap<FileIndex, Undecided>,
+    pub(super) undecided: BTreeMap<FileIndex, Undecided>,
     /// What the first look saw of files that had been changed a moment before it.
     second_look: BTreeMap<FileIndex, (FileStat, Digest)>,
     /// Blocks that files no longer hold.
@@ -83,49 +72,16 @@ pub(super) struct Session<'a> {
     explained: Vec<String>,
 }
 
-/// Files read, whose blocks wait for the next write to the graph.
-#[derive(Default)]
-struct Batch {
-    files: Vec<BatchFile>,
-    blocks: usize,
-    bytes: usize,
-}
-
-struct BatchFile {
-    index: FileIndex,
-    reading: Reading,
-    parsed: ParsedFile,
-}
-
-/// What is told of a block after it was written, when its text is no longer at hand.
-struct Told {
-    id: String,
-    line: u32,
-    version: i64,
-    digits: Option<Range<usize>>,
-}
-
-impl Told {
-    fn new(block: BlockRef<'_>) -> Told {
-        Told {
-            id: block.id().to_owned(),
-            line: block.line(),
-            version: block.version(),
-            digits: block.version_digits(),
-        }
-    }
-}
-
 /// Blocks of a file whose claim could not be answered in path order.
-struct Undecided {
+pub(super) struct Undecided {
     /// What the file was when it was worked off.
-    seen: (FileStat, Digest),
-    ids: HashSet<IdDigest>,
+    pub(super) seen: (FileStat, Digest),
+    pub(super) ids: HashSet<IdDigest>,
 }
 
 /// Which reading of a file in this run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Look {
+pub(super) enum Look {
     /// The first one, in path order.
     First,
     /// Of files that had been changed a moment before the first.
@@ -430,7 +386,7 @@ impl<'a> Session<'a> {
         }
     }
 
-    fn record(&self, index: FileIndex, reading: &Reading) -> FileRecord {
+    pub(super) fn record(&self, index: FileIndex, reading: &Reading) -> FileRecord {
         FileRecord {
             path: self.listing.files[index as usize].path.clone(),
             stat: reading.stat,
@@ -449,139 +405,8 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// Looks up, decides and writes what is in the batch, and remembers its files.
-    fn flush_batch(&mut self, look: Look) -> Result<(), JobError> {
-        let batch = std::mem::take(&mut self.batch);
-        if batch.files.is_empty() {
-            return Ok(());
-        }
-        self.ctx.checkpoint()?;
-        let nodes = self.look_up(&batch)?;
-        let places: Vec<String> = batch.files.iter().map(|file| self.place(file.index)).collect();
-        let mut settled: Vec<bool> =
-            batch.files.iter().map(|file| file.parsed.faults.is_empty()).collect();
-        let mut winners = Vec::new();
-        let mut owners = Vec::new();
-        for (position, file) in batch.files.iter().enumerate() {
-            let mut met = HashSet::with_capacity(file.parsed.len());
-            let only = self.undecided.remove(&file.index).map(|undecided| undecided.ids);
-            for block in file.parsed.blocks() {
-                let digest = IdDigest::of(block.id());
-                let repeated = !met.insert(digest);
-                // On the last look all other blocks of the file have been worked off before.
-                if look == Look::Last
-                    && only.as_ref().is_some_and(|only| repeated || !only.contains(&digest))
-                {
-                    continue;
-                }
-                let id = BlockId::new(block.id());
-                let claim = match nodes.get(&id) {
-                    _ if repeated => Claim::LosesTo(file.index),
-                    node => self.claim(digest, file.index, &places[position], node)?,
-                };
-                match claim {
-                    Claim::Wins => {
-                        let folder = self.listing.files[file.index as usize].tier;
-                        let tier = Tier::of_id(&id).or(folder).unwrap_or(Tier::One);
-                        let stored = nodes.get(&id).cloned();
-                        winners.push(Winner {
-                            block,
-                            source_file: &places[position],
-                            tier,
-                            stored,
-                        });
-                        owners.push(position);
-                    }
-                    Claim::LosesTo(winner) => {
-                        settled[position] = false;
-                        self.losers.push(Loser {
-                            id,
-                            file: file.index,
-                            line: block.line(),
-                            hashes: (block.hash(), block.body_hash()),
-                            winner,
-                        });
-                    }
-                    Claim::Undecided => {
-                        settled[position] = false;
-                        if look != Look::Last {
-                            let seen = (file.reading.stat, file.reading.digest);
-                            let ids = HashSet::new();
-                            let undecided =
-                                self.undecided.entry(file.index).or_insert(Undecided { seen, ids });
-                            undecided.ids.insert(digest);
-                        }
-                    }
-                }
-            }
-        }
-        let told: Vec<Told> = winners.iter().map(|winner| Told::new(winner.block)).collect();
-        let (store, now) = (self.store, self.now);
-        let fates =
-            batch::write(store, winners, now, &mut || self.begin_writing()).map_err(graph_error)?;
-        let mut edits: BTreeMap<usize, Vec<VersionEdit>> = BTreeMap::new();
-        for ((fate, position), told) in fates.into_iter().zip(owners).zip(told) {
-            if let (Fate::Settled(_, Some(version)), Some(digits)) = (&fate, &told.digits)
-                && *version != told.version
-            {
-                let edit = VersionEdit { digits: digits.clone(), version: *version };
-                edits.entry(position).or_default().push(edit);
-            }
-            settled[position] &= self.count(fate, &told.id, batch.files[position].index, told.line);
-        }
-        if self.settings.write_back {
-            for (position, edits) in edits {
-                settled[position] &= self.write_back(&batch.files[position], &edits);
-            }
-        }
-        if look != Look::Last {
-            for (file, settled) in batch.files.iter().zip(settled) {
-                self.remember(file, settled)?;
-            }
-        }
-        if self.changes.records.len() >= RECORDS_PER_COMMIT {
-            self.commit()?;
-        }
-        if self.losers.len() >= LOSERS_PER_LOOKUP {
-            self.compare_losers()?;
-        }
-        Ok(())
-    }
-
-    fn look_up(&self, batch: &Batch) -> Result<HashMap<BlockId, StoredBlock>, JobError> {
-        let mut ids: Vec<&str> = batch
-            .files
-            .iter()
-            .flat_map(|file| file.parsed.blocks())
-            .map(|block| block.id())
-            .collect();
-        ids.sort_unstable();
-        ids.dedup();
-        let ids: Vec<BlockId> = ids.into_iter().map(BlockId::new).collect();
-        self.store.lookup(&ids).map_err(graph_error)
-    }
-
-    fn claim(
-        &mut self,
-        id: IdDigest,
-        file: FileIndex,
-        place: &str,
-        node: Option<&StoredBlock>,
-    ) -> Result<Claim, JobError> {
-        let home = match node.and_then(|node| node.source_file.as_deref()) {
-            Some(source_file) if source_file == place => Home::File(file),
-            source_file => self.home(source_file),
-        };
-        let (cache, files) = (&mut *self.cache, &self.listing.files);
-        self.claims
-            .claim(id, file, home, &mut |vouched, id| {
-                cache.holds(&files[vouched as usize].path, id)
-            })
-            .map_err(state_error)
-    }
-
     /// What the graph calls a file of the vault: its absolute path, as the other services write it.
-    fn place(&self, index: FileIndex) -> String {
+    pub(super) fn place(&self, index: FileIndex) -> String {
         place(&self.settings.vault.root, &self.listing.files[index as usize].path)
     }
 
@@ -606,104 +431,6 @@ impl<'a> Session<'a> {
     pub(super) fn is_hidden(&self, path: &VaultPath) -> bool {
         self.listing.faults.iter().any(|fault| fault.hides(path))
             || self.listing.missing_tiers.iter().any(|tier| is_below(path, tier.as_path()))
-    }
-
-    /// Counts and explains what came of a block; true if nothing about it is left open.
-    fn count(&mut self, fate: Fate, id: &str, index: FileIndex, line: u32) -> bool {
-        let place = || format!("{}:{line}", self.listing.files[index as usize].path);
-        match fate {
-            Fate::Settled(decision, _) => {
-                self.stats.count(decision.outcome);
-                self.stats.version_behind += u64::from(decision.version_behind);
-                if decision.outcome == Outcome::Unchanged {
-                    return true;
-                }
-                if self.ctx.options.explain {
-                    let line = format!(
-                        "{id} {}: {}: {}",
-                        place(),
-                        decision.outcome.as_str(),
-                        decision.why
-                    );
-                    self.explain(line);
-                }
-                let is_conflict = decision.outcome == Outcome::Conflict;
-                if is_conflict && decision.plan.is_some() {
-                    self.warn(format!("{}: conflict: {id}: {}", place(), decision.why));
-                }
-                !is_conflict
-            }
-            Fate::Contested => {
-                self.stats.conflicts += 1;
-                self.warn(format!(
-                    "{}: conflict: {id}: another service kept changing it: left to the next run",
-                    place()
-                ));
-                false
-            }
-            Fate::Rejected(reason) => {
-                self.error(format!(
-                    "{}: {id}: the graph cannot take this block: {reason}",
-                    place()
-                ));
-                false
-            }
-        }
-    }
-
-    /// Writes the graph's versions into the markers of a file that nobody is working on; true if that is done.
-    fn write_back(&mut self, file: &BatchFile, edits: &[VersionEdit]) -> bool {
-        let quiet = TimeDelta::nanoseconds(file.reading.stat.changed_ns());
-        let changed_at = DateTime::<Utc>::UNIX_EPOCH
-            .checked_add_signed(quiet)
-            .unwrap_or(DateTime::<Utc>::MAX_UTC);
-        if self.now.signed_duration_since(changed_at) < WRITE_BACK_AFTER || self.ctx.options.dry_run
-        {
-            return false;
-        }
-        let listed = &self.listing.files[file.index as usize];
-        match vault::write_back(
-            &self.listing.root,
-            listed,
-            &file.reading,
-            edits,
-            self.settings.parse,
-        ) {
-            Ok(WriteBack::Done) => {
-                self.stats.written_back += edits.len() as u64;
-                true
-            }
-            Ok(WriteBack::Left(why)) => {
-                self.warn(format!(
-                    "{}: the versions in its markers are not brought up to date: {why}",
-                    listed.path
-                ));
-                false
-            }
-            Err(fault) => {
-                self.error(fault.to_string());
-                false
-            }
-        }
-    }
-
-    /// Notes what is now known of a file, and which of its blocks are no longer in it.
-    fn remember(&mut self, file: &BatchFile, settled: bool) -> Result<(), JobError> {
-        let record = self.record(file.index, &file.reading);
-        if self.remembered(file.index).is_some_and(|remembered| remembered.blocks > 0) {
-            let left: HashSet<&str> = file.parsed.blocks().map(|block| block.id()).collect();
-            let before = self.cache.ids(&record.path).map_err(state_error)?;
-            let gone = before.into_iter().filter(|id| !left.contains(id.as_str()));
-            self.miss(gone.collect(), &record.path);
-        }
-        let ids: Vec<String> = file.parsed.blocks().map(|block| block.id().to_owned()).collect();
-        self.changes.records.push(FileRecord {
-            blocks: ids.len() as u32,
-            ids: Some(ids),
-            settled,
-            ..record
-        });
-        Ok(())
     }
 
     /// Before the first write of a run the token changes in the graph and is struck out here, until the run has come to

@@ -4,6 +4,8 @@ mod accidents;
 mod histories;
 mod rig;
 
+use crate::block::BlockId;
+use crate::graph::Moment;
 use crate::job::RunOptions;
 use rig::{Counts, Rig};
 
@@ -323,8 +325,8 @@ fn a_full_run_repairs_what_was_changed_behind_our_back() {
     rig.file("a.md", note(&[line("One.", "blk_a", 1), line("Two.", "blk_b", 1)]));
     rig.sync();
     rig.store.edit(|nodes| {
-        nodes.remove(&crate::block::BlockId::new("blk_a"));
-        let node = nodes.get_mut(&crate::block::BlockId::new("blk_b")).unwrap();
+        nodes.remove(&BlockId::new("blk_a"));
+        let node = nodes.get_mut(&BlockId::new("blk_b")).unwrap();
         node.hash = Some("f".repeat(64));
         node.body_hash = Some("f".repeat(64));
         node.version = Some(7);
@@ -354,6 +356,38 @@ fn a_conflict_is_flagged_once_counted_always_and_cleared_when_settled() {
     rig.file("a.md", note(&[line("One.", "blk_a", 3)]));
     rig.sync();
     assert_eq!(rig.node("blk_a").conflict, None);
+}
+
+#[test]
+fn a_node_that_keeps_changing_is_decided_again_three_times_and_then_left() {
+    for (changes, conflicts) in [(3, 0), (4, 1)] {
+        let rig = Rig::new();
+        rig.file("a.md", note(&[line("One.", "blk_a", 1), line("Two.", "blk_b", 1)]));
+        rig.sync();
+        rig.file("a.md", note(&[line("Edited.", "blk_a", 1), line("Also edited.", "blk_b", 1)]));
+        let mut left = changes;
+        rig.store.meddle(Box::new(move |moment, nodes| {
+            if matches!(moment, Moment::BeforeApply(_)) && left > 0 {
+                left -= 1;
+                let node = nodes.get_mut(&BlockId::new("blk_a")).unwrap();
+                node.version = node.version.map(|version| version + 10);
+            }
+            Ok(())
+        }));
+        let report = rig.sync();
+        assert_eq!(
+            (report.count("conflicts"), report.count("blocks_updated")),
+            (conflicts, 2 - conflicts),
+            "{report:?}"
+        );
+        assert_eq!(rig.node("blk_b").text.as_deref(), Some("Also edited."));
+        let known = if conflicts == 0 { "Edited." } else { "One." };
+        assert_eq!(rig.node("blk_a").text.as_deref(), Some(known));
+        // Left, not lost.
+        rig.sync();
+        assert_eq!(rig.node("blk_a").text.as_deref(), Some("Edited."));
+        assert_eq!(rig.node("blk_a").version, Some(2 + 10 * changes));
+    }
 }
 
 #[test]

@@ -3,9 +3,10 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use super::rows::AS_EXPECTED;
 use super::*;
 use crate::block::{ContentHash, Tier};
-use crate::graph::Content;
+use crate::graph::{Content, Write};
 
 fn never() -> Interrupt {
     Arc::new(|| false)
