@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use indicatif::{BinaryBytes, HumanCount, ProgressBar, ProgressState, ProgressStyle};
+use indicatif::{
+    BinaryBytes, HumanCount, ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle,
+};
 
 use super::out::length;
 use crate::job::Progress;
@@ -20,11 +22,12 @@ pub(super) struct Bar {
 }
 
 impl Bar {
-    /// A bar where a person can see one: on a terminal.
+    /// A bar where a person can see one: on a terminal. It shows up with its first phase, which not every job has.
     pub(super) fn on_terminal() -> Option<Bar> {
+        let hidden = || ProgressBar::with_draw_target(None, ProgressDrawTarget::hidden());
         std::io::stderr()
             .is_terminal()
-            .then(|| Bar { bar: ProgressBar::no_length(), bytes: Arc::new(AtomicU64::new(0)) })
+            .then(|| Bar { bar: hidden(), bytes: Arc::new(AtomicU64::new(0)) })
     }
 
     /// Takes the bar off the screen while `write` writes there.
@@ -73,6 +76,9 @@ impl Progress for Bar {
         }
         self.bar.set_message(name.to_owned());
         self.bar.reset();
+        if self.bar.is_hidden() {
+            self.bar.set_draw_target(ProgressDrawTarget::stderr());
+        }
     }
 
     fn advance(&self, units: u64, bytes: u64) {

@@ -183,6 +183,31 @@ fn what_a_person_does_not_watch_is_in_the_log_of_a_run() {
     assert_eq!(why, "error: vault_sync: done, but 1 error");
 }
 
+/// What a run shows on a terminal; `None` where `script`, which lends it one, is not there.
+fn on_a_terminal(sandbox: &Sandbox, arguments: &str, code: i32) -> Option<String> {
+    let line = format!("{PROGRAM} {arguments}");
+    let Ok(output) = sandbox.program("script", &["-qec", &line, "/dev/null"]).output() else {
+        crate::docs::say("not run: there is no `script` here");
+        return None;
+    };
+    assert_eq!(output.status.code(), Some(code), "{output:?}");
+    Some(String::from_utf8(output.stdout).unwrap())
+}
+
+#[test]
+fn a_job_without_progress_has_no_bar_on_a_terminal() {
+    let sandbox = Sandbox::new(
+        "scheduler: {jobs: {says: {enabled: true, command: [sh, -c, 'echo a; echo b']}}}\n",
+    );
+    let Some(shown) = on_a_terminal(&sandbox, "run says --log-format text", 0) else { return };
+    let lines: Vec<&str> = shown.split("\r\n").collect();
+    assert!(
+        lines.len() == 4 && lines[1].contains("INFO") && lines[2].starts_with("says: succeeded"),
+        "{shown:?}"
+    );
+    assert!(!shown.contains('\u{2591}'), "{shown:?}");
+}
+
 #[test]
 fn a_person_at_a_terminal_sees_the_result_once_and_no_more_faults_than_fit() {
     let sandbox = Sandbox::new("");
@@ -192,14 +217,7 @@ fn a_person_at_a_terminal_sees_the_result_once_and_no_more_faults_than_fit() {
     }
     sandbox
         .write("vault/summaries/a.md", "A text. <!-- aclarai:id=clm_2 -->\n\nMore of the text.\n");
-    // `script` lends the program a terminal.
-    let line = format!("{PROGRAM} run vault_sync --explain");
-    let Ok(output) = sandbox.program("script", &["-qec", &line, "/dev/null"]).output() else {
-        crate::docs::say("not run: there is no `script` here");
-        return;
-    };
-    assert_eq!(output.status.code(), Some(3), "{output:?}");
-    let shown = String::from_utf8(output.stdout).unwrap();
+    let Some(shown) = on_a_terminal(&sandbox, "run vault_sync --explain", 3) else { return };
     let count = |part: &str| shown.matches(part).count();
     assert_eq!(count("error: summaries/bad"), 20, "{shown}");
     assert_eq!(count("and 5 more: 2>FILE keeps all of them in a file"), 1, "{shown}");
