@@ -69,13 +69,13 @@ impl Bar {
 impl Progress for Bar {
     fn phase(&self, name: &str, total: Option<u64>) {
         self.bytes.store(0, Ordering::Relaxed);
+        self.bar.reset();
+        self.bar.set_message(name.to_owned());
         self.bar.set_style(self.style(total.is_some()));
         match total {
             Some(total) => self.bar.set_length(total),
             None => self.bar.unset_length(),
         }
-        self.bar.set_message(name.to_owned());
-        self.bar.reset();
         if self.bar.is_hidden() {
             self.bar.set_draw_target(ProgressDrawTarget::stderr());
         }
