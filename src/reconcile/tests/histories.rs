@@ -409,9 +409,14 @@ impl Scene {
         let nodes = self.nodes();
         for (id, name) in IDS.iter().enumerate() {
             let node = nodes.get(&BlockId::new(*name));
-            let is_live = |node: &&Node| node.hash.is_some() && node.archived_at.is_none();
             let in_vault = !locked(&self.world).places(id).is_empty();
-            if in_vault != node.filter(is_live).is_some() {
+            let is_right = match node.filter(|node| node.hash.is_some()) {
+                None => !in_vault,
+                // A refused edit writes nothing but its flag: a block that was archived stays so.
+                Some(node) if node.archived_at.is_some() => !in_vault || node.conflict.is_some(),
+                Some(_) => in_vault,
+            };
+            if !is_right {
                 return Err(format!("{name}: in the vault: {in_vault}, in the graph: {node:?}"));
             }
         }
