@@ -8,6 +8,8 @@
 //! writes under the lock of its nodes, so it may be sent again after any fault. How often that happens is not decided
 //! here but by [`Retrying`](super::Retrying); this room only tells which faults are worth it.
 
+#[cfg(test)]
+mod backdoor;
 mod cypher;
 mod fault;
 

@@ -51,6 +51,8 @@ pub(super) struct Session<'a> {
     /// Changes to the local state, waiting for the graph to be flushed.
     pub(super) changes: Changes,
     comparison: Comparison,
+    /// There was no block in the graph when the run began.
+    pub(super) graph_was_empty: bool,
     /// Under which name this vault leaves its token in the graph.
     scope: String,
     /// Whether this run has begun to write to the graph.
@@ -117,6 +119,7 @@ impl<'a> Session<'a> {
             ),
             _ => {}
         }
+        let graph_was_empty = !same_graph && store.is_empty().map_err(graph_error)?;
         let due = match (&settings.full_scan, cache.full_scan_at().map_err(state_error)?) {
             (Some(schedule), Some(last)) => schedule.latest_in(last, now).is_some(),
             _ => false,
@@ -173,6 +176,7 @@ impl<'a> Session<'a> {
             now,
             changes: Changes::default(),
             comparison,
+            graph_was_empty,
             scope,
             is_writing: false,
             token: in_graph.unwrap_or_default(),

@@ -69,7 +69,12 @@ impl Session<'_> {
             return Ok(());
         }
         self.ctx.checkpoint()?;
-        let nodes = self.look_up(&batch)?;
+        // What this run itself has put into an empty graph, its claims know too; what others have put there meanwhile,
+        // the writing finds.
+        let nodes = match look {
+            Look::First if self.graph_was_empty => HashMap::new(),
+            _ => self.look_up(&batch)?,
+        };
         let places: Vec<String> = batch.files.iter().map(|file| self.place(file.index)).collect();
         let mut settled: Vec<bool> =
             batch.files.iter().map(|file| file.parsed.faults.is_empty()).collect();

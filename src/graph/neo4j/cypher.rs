@@ -281,7 +281,7 @@ pub(super) fn delete(ids: &[BlockId], before: DateTime<Utc>, detach: bool) -> Qu
 }
 
 /// A zoned datetime in UTC, as the other services write one.
-fn zoned(at: DateTime<Utc>) -> BoltType {
+pub(super) fn zoned(at: DateTime<Utc>) -> BoltType {
     at.fixed_offset().into()
 }
 

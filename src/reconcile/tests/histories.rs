@@ -3,13 +3,18 @@
 //!
 //! A history is a list of steps made from a seed. One that fails is shrunk, and told with its seed:
 //! `ACLARAI_HISTORY_SEED=42 cargo test --lib histories` runs that one again, `ACLARAI_HISTORIES=100000` runs more.
+//!
+//! They are played on a graph in memory, and the first of them also on a real server when `ACLARAI_TEST_NEO4J_URI` names
+//! one; `ACLARAI_NEO4J_HISTORIES=1000` plays more there.
 
+mod graphs;
 mod oracle;
 mod world;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::fs;
+use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -19,6 +24,7 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta, Utc};
 use tempfile::TempDir;
 
+use self::graphs::Graph;
 use self::oracle::Winner;
 use self::world::{Condition, Deed, IDS, PATHS, World};
 use super::rig::Counts;
@@ -35,6 +41,10 @@ use crate::vault::{ParseOptions, StatCache};
 /// How many histories one run of the tests goes through where nothing else is asked for: about a minute on two
 /// processors. The gate in `.ci/run` asks for 20,000.
 const HISTORIES: u64 = 2_000;
+
+/// The same on a real server, where each takes a tenth of a second. The gate asks for 1,000.
+#[cfg(feature = "neo4j")]
+const HISTORIES_ON_SERVER: u64 = 100;
 
 /// Two scans must both miss a block, this far apart, before it is archived.
 const ARCHIVE_AFTER: Duration = Duration::from_secs(600);
@@ -212,6 +222,12 @@ struct Meddling {
 }
 
 impl Meddling {
+    /// Whether the nodes are needed at the next moment.
+    #[cfg(feature = "neo4j")]
+    fn is_about_to_serve(&self) -> bool {
+        matches!(self.trouble, Some(Trouble { after: 0, what: What::Service { .. } }))
+    }
+
     fn meddle(&mut self, moment: Moment<'_>, nodes: &mut Nodes) -> Result<(), GraphError> {
         if let Moment::AfterApply(changes) = moment {
             self.writes += changes.len() as u64;
@@ -281,7 +297,7 @@ fn serve(world: &World, nodes: &mut Nodes, id: usize, how: Service) {
 struct Scene {
     dir: TempDir,
     clock: Arc<ManualClock>,
-    store: MemoryStore,
+    store: Box<dyn Graph>,
     settings: SyncSettings,
     world: Arc<Mutex<World>>,
     meddling: Arc<Mutex<Meddling>>,
@@ -297,7 +313,7 @@ struct Scene {
 }
 
 impl Scene {
-    fn new(tiered: bool) -> Scene {
+    fn new(tiered: bool, graph: &NewGraph) -> Scene {
         // In memory where that can be had: thousands of small files are written.
         let dir = match Path::new("/dev/shm") {
             memory if memory.is_dir() => tempfile::tempdir_in(memory),
@@ -314,9 +330,7 @@ impl Scene {
             cancel: CancelToken::new(),
             writes: 0,
         }));
-        let store = MemoryStore::new();
-        let meddler = Arc::clone(&meddling);
-        store.meddle(Box::new(move |moment, nodes| locked(&meddler).meddle(moment, nodes)));
+        let store = graph(&meddling);
         // Each tier folder is a walk of its own, so most histories have none.
         let tiers =
             if tiered { [Some("t1".into()), Some("t2".into()), None] } else { [None, None, None] };
@@ -358,7 +372,7 @@ impl Scene {
             Step::Vault(deed) => locked(&self.world).do_it(deed),
             Step::Service { id, how } => {
                 let world = Arc::clone(&self.world);
-                self.store.edit(|nodes| serve(&locked(&world), nodes, id, how));
+                self.store.edit(&mut |nodes| serve(&locked(&world), nodes, id, how));
                 self.note_service(id, how);
             }
             Step::Pass { seconds } => self.clock.advance(Duration::from_secs(seconds)),
@@ -383,7 +397,7 @@ impl Scene {
             }
             Step::PutBackGraph => {
                 if let Some((nodes, token, drifted)) = self.kept_graph.clone() {
-                    self.store.edit(|current| *current = nodes);
+                    self.store.edit(&mut |current| *current = nodes.clone());
                     self.store.set_token(&self.scope(), &token.unwrap_or_default()).unwrap();
                     self.drifted = drifted;
                     self.unlike = self.token() != self.remembered_token();
@@ -448,8 +462,8 @@ impl Scene {
             RetryPolicy { max_attempts: 3, backoff_factor: 1.0, max_wait_time: Duration::ZERO };
         let clock: Arc<dyn Clock> = Arc::clone(&self.clock) as Arc<dyn Clock>;
         let patient =
-            Retrying::new(self.store.clone(), Patience::new(patience, Arc::new(|| false), clock));
-        let store: &dyn GraphStore = if sync.patient { &patient } else { &self.store };
+            Retrying::new(self.store.again(), Patience::new(patience, Arc::new(|| false), clock));
+        let store: &dyn GraphStore = if sync.patient { &patient } else { &*self.store };
         let writes = locked(&self.meddling).writes;
         let outcome = catch_unwind(AssertUnwindSafe(|| self.run(store, options, cancel)));
         let outcome = match outcome {
@@ -507,7 +521,7 @@ impl Scene {
 
     fn dry_run(&self, options: RunOptions) -> Result<RunReport, String> {
         let options = RunOptions { dry_run: true, ..options };
-        self.run(&DryRun::new(self.store.clone()), options, CancelToken::new())
+        self.run(&DryRun::new(self.store.again()), options, CancelToken::new())
             .map_err(|error| format!("dry run: {error}"))
     }
 
@@ -668,7 +682,9 @@ impl Scene {
     }
 
     fn nodes(&self) -> Nodes {
-        self.store.edit(|nodes| nodes.clone())
+        let mut all = Nodes::new();
+        self.store.edit(&mut |nodes| all = nodes.clone());
+        all
     }
 
     fn state(&self) -> PathBuf {
@@ -708,21 +724,32 @@ fn copy_folder(from: &Path, to: &Path) {
     }
 }
 
-fn play(tiered: bool, steps: &[Step]) -> Result<(), String> {
-    catch_unwind(AssertUnwindSafe(|| Scene::new(tiered).play(steps))).unwrap_or_else(|panic| {
+/// Makes an empty graph that the meddler sees every operation on.
+type NewGraph = dyn Fn(&Arc<Mutex<Meddling>>) -> Box<dyn Graph> + std::marker::Sync;
+
+fn in_memory(meddling: &Arc<Mutex<Meddling>>) -> Box<dyn Graph> {
+    let store = MemoryStore::new();
+    let meddler = Arc::clone(meddling);
+    store.meddle(Box::new(move |moment, nodes| locked(&meddler).meddle(moment, nodes)));
+    Box::new(store)
+}
+
+fn play(seed: u64, steps: &[Step], graph: &NewGraph) -> Result<(), String> {
+    let play = || Scene::new(seed.is_multiple_of(4), graph).play(steps);
+    catch_unwind(AssertUnwindSafe(play)).unwrap_or_else(|panic| {
         let said = panic.downcast_ref::<String>().cloned();
         Err(format!("panic: {}", said.unwrap_or_else(|| "see above".to_owned())))
     })
 }
 
 /// Leaves out steps as long as the history still fails.
-fn shrink(tiered: bool, mut steps: Vec<Step>) -> (Vec<Step>, String) {
-    let mut error = play(tiered, &steps).expect_err("a failing history fails again");
+fn shrink(seed: u64, mut steps: Vec<Step>, graph: &NewGraph) -> (Vec<Step>, String) {
+    let mut error = play(seed, &steps, graph).expect_err("a failing history fails again");
     let mut at = 0;
     while at < steps.len() {
         let mut fewer = steps.clone();
         fewer.remove(at);
-        match play(tiered, &fewer) {
+        match play(seed, &fewer, graph) {
             Err(still) => (steps, error, at) = (fewer, still, 0),
             Ok(()) => at += 1,
         }
@@ -730,8 +757,12 @@ fn shrink(tiered: bool, mut steps: Vec<Step>) -> (Vec<Step>, String) {
     (steps, error)
 }
 
-fn tiered(seed: u64) -> bool {
-    seed.is_multiple_of(4)
+/// The histories asked for: one by its seed, or the first so many.
+fn seeds(variable: &str, usual: u64) -> Range<u64> {
+    match number("ACLARAI_HISTORY_SEED") {
+        Some(seed) => seed..seed + 1,
+        None => 0..number(variable).unwrap_or(usual),
+    }
 }
 
 fn number(variable: &str) -> Option<u64> {
@@ -740,13 +771,26 @@ fn number(variable: &str) -> Option<u64> {
 
 #[test]
 fn whatever_happens_the_graph_follows_the_vault_and_no_edit_is_lost() {
-    let seeds = match number("ACLARAI_HISTORY_SEED") {
-        Some(seed) => seed..seed + 1,
-        None => 0..number("ACLARAI_HISTORIES").unwrap_or(HISTORIES),
+    let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    play_all(seeds("ACLARAI_HISTORIES", HISTORIES), threads, &in_memory);
+}
+
+#[cfg(feature = "neo4j")]
+#[test]
+fn on_a_real_server_too() {
+    let Some(server) = graphs::server() else {
+        let text = b"skipped: histories on Neo4j, as ACLARAI_TEST_NEO4J_URI is not set (tests/neo4j start)\n";
+        std::io::Write::write_all(&mut std::io::stderr(), text).unwrap();
+        return;
     };
+    // One at a time: it holds one graph.
+    let seeds = seeds("ACLARAI_NEO4J_HISTORIES", HISTORIES_ON_SERVER);
+    play_all(seeds, 1, &move |meddling| Box::new(graphs::Served::new(&server, meddling)));
+}
+
+fn play_all(seeds: Range<u64>, threads: usize, graph: &NewGraph) {
     let next = AtomicU64::new(seeds.start);
     let failed = Mutex::new(None);
-    let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     std::thread::scope(|scope| {
         for n in 0..threads {
             let work = || {
@@ -756,7 +800,7 @@ fn whatever_happens_the_graph_follows_the_vault_and_no_edit_is_lost() {
                         return;
                     }
                     let steps = Random(seed).history();
-                    if play(tiered(seed), &steps).is_err() {
+                    if play(seed, &steps, graph).is_err() {
                         locked(&failed).get_or_insert((seed, steps));
                     }
                 }
@@ -768,7 +812,7 @@ fn whatever_happens_the_graph_follows_the_vault_and_no_edit_is_lost() {
         }
     });
     let Some((seed, steps)) = failed.into_inner().unwrap() else { return };
-    let (steps, error) = shrink(tiered(seed), steps);
+    let (steps, error) = shrink(seed, steps, graph);
     let mut story = String::new();
     for step in steps {
         writeln!(story, "    {step:?}").unwrap();

@@ -1,0 +1,146 @@
+//! The graph of a history: in memory, or on a real server.
+
+use super::Nodes;
+use crate::graph::{GraphStore, MemoryStore};
+
+/// A store that a history is played with, and the back door of the graph behind it.
+pub(super) trait Graph: GraphStore {
+    /// Reads or edits the nodes as another service would.
+    fn edit(&self, edit: &mut dyn FnMut(&mut Nodes));
+    /// Another store on the same graph.
+    fn again(&self) -> Box<dyn GraphStore>;
+}
+
+impl Graph for MemoryStore {
+    fn edit(&self, edit: &mut dyn FnMut(&mut Nodes)) {
+        MemoryStore::edit(self, edit);
+    }
+
+    fn again(&self) -> Box<dyn GraphStore> {
+        Box::new(self.clone())
+    }
+}
+
+#[cfg(feature = "neo4j")]
+pub(super) use served::{Served, server};
+
+#[cfg(feature = "neo4j")]
+mod served {
+    use std::collections::HashMap;
+    use std::sync::{Arc, Mutex};
+
+    use chrono::{DateTime, Utc};
+
+    use super::super::{Meddling, Nodes, locked};
+    use super::Graph;
+    use crate::block::BlockId;
+    use crate::clock::SystemClock;
+    use crate::config::Neo4jConfig;
+    use crate::graph::{
+        Applied, BatchSize, Change, CheckLine, GraphError, GraphStore, Moment, Neo4jStore, Purge,
+        Purged, StoredBlock,
+    };
+
+    /// The server at `ACLARAI_TEST_NEO4J_URI`; `None` where none is named.
+    pub(in super::super) fn server() -> Option<Arc<Neo4jStore>> {
+        let config = Neo4jConfig {
+            uri: std::env::var("ACLARAI_TEST_NEO4J_URI").ok()?,
+            database: "neo4j".to_owned(),
+            tls_ca: None,
+            user: std::env::var("NEO4J_USER").unwrap_or("neo4j".to_owned()),
+            password: std::env::var("NEO4J_PASSWORD").ok(),
+        };
+        let clock = Arc::new(SystemClock);
+        Some(Arc::new(Neo4jStore::open(&config, true, Arc::new(|| false), clock).unwrap()))
+    }
+
+    /// A store on the server, meddled with as the one in memory is.
+    #[derive(Clone)]
+    pub(in super::super) struct Served {
+        store: Arc<Neo4jStore>,
+        meddling: Arc<Mutex<Meddling>>,
+    }
+
+    impl Served {
+        /// An empty graph.
+        pub(in super::super) fn new(
+            store: &Arc<Neo4jStore>,
+            meddling: &Arc<Mutex<Meddling>>,
+        ) -> Served {
+            store.wipe();
+            Served { store: Arc::clone(store), meddling: Arc::clone(meddling) }
+        }
+
+        fn meddle(&self, moment: Moment<'_>) -> Result<(), GraphError> {
+            let mut meddling = locked(&self.meddling);
+            if !meddling.is_about_to_serve() {
+                return meddling.meddle(moment, &mut Nodes::new());
+            }
+            let mut answer = Ok(());
+            self.store.edit(&mut |nodes| answer = meddling.meddle(moment, nodes));
+            answer
+        }
+    }
+
+    impl Graph for Served {
+        fn edit(&self, edit: &mut dyn FnMut(&mut Nodes)) {
+            self.store.edit(edit);
+        }
+
+        fn again(&self) -> Box<dyn GraphStore> {
+            Box::new(self.clone())
+        }
+    }
+
+    impl GraphStore for Served {
+        fn lookup(&self, ids: &[BlockId]) -> Result<HashMap<BlockId, StoredBlock>, GraphError> {
+            self.meddle(Moment::BeforeRead)?;
+            self.store.lookup(ids)
+        }
+
+        fn apply(&self, changes: &[Change], at: DateTime<Utc>) -> Result<Applied, GraphError> {
+            self.meddle(Moment::BeforeApply(changes))?;
+            let applied = self.store.apply(changes, at)?;
+            self.meddle(Moment::AfterApply(changes))?;
+            Ok(applied)
+        }
+
+        fn for_each(&self, visit: &mut dyn FnMut(BlockId, StoredBlock)) -> Result<(), GraphError> {
+            self.meddle(Moment::BeforeRead)?;
+            self.store.for_each(visit)
+        }
+
+        fn is_empty(&self) -> Result<bool, GraphError> {
+            self.meddle(Moment::BeforeRead)?;
+            self.store.is_empty()
+        }
+
+        fn flush(&self) -> Result<(), GraphError> {
+            self.meddle(Moment::BeforeOther)?;
+            self.store.flush()
+        }
+
+        fn token(&self, scope: &str) -> Result<Option<String>, GraphError> {
+            self.meddle(Moment::BeforeOther)?;
+            self.store.token(scope)
+        }
+
+        fn set_token(&self, scope: &str, token: &str) -> Result<(), GraphError> {
+            self.meddle(Moment::BeforeOther)?;
+            self.store.set_token(scope, token)
+        }
+
+        fn purge(&self, what: &Purge) -> Result<Purged, GraphError> {
+            self.meddle(Moment::BeforeOther)?;
+            self.store.purge(what)
+        }
+
+        fn check(&self) -> Vec<CheckLine> {
+            self.store.check()
+        }
+
+        fn preferred_batch(&self) -> BatchSize {
+            self.store.preferred_batch()
+        }
+    }
+}
