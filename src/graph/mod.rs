@@ -101,13 +101,26 @@ pub fn check(
         GraphConfig::Embedded { path } if is_missing(path) => vec![sqlite::check_missing(path)],
         _ => match open_dry(config, retries, interrupt, clock) {
             Ok(store) => store.check(),
-            Err(error) => vec![CheckLine {
-                name: "graph".to_owned(),
-                level: CheckLevel::Error,
-                message: error.to_string(),
-            }],
+            Err(error) => check_unopened(config, &error),
         },
     }
+}
+
+/// What `check` says where there is no store to ask.
+fn check_unopened(config: &GraphConfig, error: &GraphError) -> Vec<CheckLine> {
+    let line = |name: &str, level, message| CheckLine { name: name.to_owned(), level, message };
+    let is_server = matches!(config, GraphConfig::Neo4j(_));
+    let mut lines = Vec::new();
+    let name = match error {
+        GraphError::Refused(_) => {
+            lines.push(line("graph.reachable", CheckLevel::Ok, "the server answers".to_owned()));
+            "graph.authenticated"
+        }
+        GraphError::Transient(_) if is_server => "graph.reachable",
+        _ => "graph",
+    };
+    lines.push(line(name, CheckLevel::Error, error.to_string()));
+    lines
 }
 
 /// Whether there is surely no file: one that cannot be looked at is for opening to complain about.
@@ -437,6 +450,9 @@ pub enum GraphError {
     /// Nothing will work until a person has mended it: wrong password, no such database, disk full, corrupt file.
     #[error("{0}")]
     Unavailable(String),
+    /// The same, the cause being that the store does not know this user or this password.
+    #[error("{0}")]
+    Refused(String),
     /// The run was told to stop.
     #[error("told to stop")]
     Cancelled,

@@ -254,6 +254,7 @@ impl Neo4jStore {
             }
             // Only a batch has rows that could be at fault, and `apply` sees to that.
             Verdict::Data | Verdict::Person => GraphError::Unavailable(message),
+            Verdict::Refused => GraphError::Refused(message),
         }
     }
 

@@ -82,7 +82,7 @@ pub(crate) fn graph_error(error: GraphError) -> JobError {
     let kind = match error {
         // The store has tried again as `processing.retries` says; the run may do so as the job's own `retries` say.
         GraphError::Transient(_) => JobErrorKind::Unreachable,
-        GraphError::Unavailable(_) => JobErrorKind::Unavailable,
+        GraphError::Unavailable(_) | GraphError::Refused(_) => JobErrorKind::Unavailable,
         GraphError::Rejected(_) => JobErrorKind::Permanent,
         GraphError::Cancelled => JobErrorKind::Cancelled,
     };

@@ -1,11 +1,13 @@
 //! What goes wrong between us and a Neo4j server, and what comes of it.
 //!
 //! `scripted` runs against a fake server and needs nothing. `real` runs against the server that `tests/neo4j` starts,
-//! kills and freezes, when `ACLARAI_TEST_NEO4J_URI` names it, and says so when it does not.
+//! kills and freezes, when `ACLARAI_TEST_NEO4J_URI` names it, and says so when it does not. `program` has the program
+//! itself meet both.
 #![cfg(feature = "neo4j")]
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod fake;
+mod program;
 mod real;
 mod scripted;
 
@@ -58,7 +60,7 @@ fn refusal(config: &Neo4jConfig) -> GraphError {
 #[track_caller]
 fn unavailable(error: GraphError) -> String {
     match error {
-        GraphError::Unavailable(message) => message,
+        GraphError::Unavailable(message) | GraphError::Refused(message) => message,
         other => panic!("not a matter for a person: {other:?}"),
     }
 }

@@ -10,8 +10,8 @@ use aclarai_scheduler::graph::{Applied, CheckLevel, StoredBlock};
 use super::*;
 
 /// A server under `tests/neo4j`, and what an administrator would do to it.
-struct Server {
-    config: Neo4jConfig,
+pub(crate) struct Server {
+    pub(crate) config: Neo4jConfig,
     port: u16,
     environment: Vec<(&'static str, &'static str)>,
     runtime: tokio::runtime::Runtime,
@@ -48,11 +48,11 @@ impl Server {
         self.runtime.block_on(run).unwrap();
     }
 
-    fn run(&self, statement: &str) {
+    pub(crate) fn run(&self, statement: &str) {
         self.run_on("neo4j", statement);
     }
 
-    fn number(&self, question: &str) -> i64 {
+    pub(crate) fn number(&self, question: &str) -> i64 {
         self.runtime.block_on(async {
             let mut rows = self.raw.execute(neo4rs::query(question)).await.unwrap();
             rows.next().await.unwrap().unwrap().get("n").unwrap()
@@ -61,7 +61,7 @@ impl Server {
 }
 
 /// The one server of all tests, empty, for one test at a time; `None` where there is none that a test may kill.
-fn server() -> Option<(Server, MutexGuard<'static, ()>)> {
+pub(crate) fn server() -> Option<(Server, MutexGuard<'static, ()>)> {
     static TURN: Mutex<()> = Mutex::new(());
     let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
     let uri = std::env::var("ACLARAI_TEST_NEO4J_URI");
@@ -115,7 +115,7 @@ impl Drop for Extra {
 
 /// Waits until `condition` holds, for two minutes at most.
 #[track_caller]
-fn wait_until(condition: impl Fn() -> bool) {
+pub(crate) fn wait_until(mut condition: impl FnMut() -> bool) {
     let (_ticks, ticker) = crossbeam_channel::bounded::<()>(0);
     for _ in 0..2_400 {
         if condition() {

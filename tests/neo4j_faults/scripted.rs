@@ -9,7 +9,7 @@ use super::*;
 use crate::fake::{FakeServer, Greeting, Reply, Statement, Value};
 
 /// Tells the statement that creates blocks from the others.
-const CREATE: &str = "MERGE (b:Block";
+pub(crate) const CREATE: &str = "MERGE (b:Block";
 /// Tells the look at whether the server takes writes.
 const PROBE: &str = "scope: 'check'";
 /// Tells the first question on a new connection.
@@ -29,7 +29,7 @@ fn ordinary(statement: &Statement<'_>) -> Reply {
 }
 
 /// A server that creates blocks as `create` says, the tries being counted from 0, and is ordinary otherwise.
-fn creating(mut create: impl FnMut(usize) -> Reply + Send + 'static) -> FakeServer {
+pub(crate) fn creating(mut create: impl FnMut(usize) -> Reply + Send + 'static) -> FakeServer {
     let mut tries = 0;
     FakeServer::start(move |statement| {
         if statement.text.contains(CREATE) {

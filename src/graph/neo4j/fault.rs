@@ -23,6 +23,8 @@ pub(super) enum Verdict {
     Data,
     /// A person must mend it first.
     Person,
+    /// The same: this user and this password are not known.
+    Refused,
 }
 
 /// An error, sorted, with the cause and the remedy in words.
@@ -90,7 +92,7 @@ impl Fault {
             Error::Neo4j(error) => of_server(error.code(), error.message()),
             Error::RoutingTableError((code, message)) => of_server(code, message),
             Error::AuthenticationError(message) => Fault::new(
-                Person,
+                Verdict::Refused,
                 format!("not let in: {}: {CHECK_PASSWORD}", without_stop(message)),
             ),
             Error::IOError { detail } => of_io(detail),
@@ -148,7 +150,7 @@ fn of_server(code: &str, message: &str) -> Fault {
         ("ClientError", "Security", "Forbidden") => {
             (Person, "let an administrator grant NEO4J_USER reading and writing in this database")
         }
-        ("ClientError", "Security", _) => (Person, CHECK_PASSWORD),
+        ("ClientError", "Security", _) => (Refused, CHECK_PASSWORD),
         ("ClientError", "Cluster", "NotALeader") => {
             (Reconnect, "write neo4j:// in databases.neo4j.uri for a cluster")
         }
