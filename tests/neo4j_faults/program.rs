@@ -212,7 +212,7 @@ fn a_block_that_the_server_refuses_is_named_with_its_file() {
     let ran = place.sync();
     server.run("DROP INDEX too_small");
     let ran = ran.expect(3);
-    let faults = ran.json()["faults"].to_string();
+    let faults = &ran.stderr;
     assert!(faults.contains("long.md:1: blk_long: the graph cannot take this block"), "{faults}");
     assert_eq!(ran.json()["errors"], 1);
     assert_eq!(server.number("MATCH (b:Block {id: 'blk_fine'}) RETURN count(b) AS n"), 1);
