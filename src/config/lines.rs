@@ -9,11 +9,15 @@
 //! the text is for `yaml` to say.
 
 use std::borrow::Cow;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
 use std::sync::OnceLock;
 
-use saphyr_parser::{Event, Parser};
+use saphyr_parser::{Event, Parser, ScalarStyle};
+
+/// Words that YAML 1.1 takes for true and false, and YAML 1.2 for text.
+const FLAGS_OF_YAML_1_1: [&str; 12] =
+    ["yes", "Yes", "YES", "no", "No", "NO", "on", "On", "ON", "off", "Off", "OFF"];
 
 /// Where each key stands in the YAML file: `scheduler.jobs.vault_sync.cron` on line 14, `command[0]` on line 20.
 #[derive(Clone, Default)]
@@ -41,6 +45,13 @@ impl Lines {
         self.reading().line_of(path)
     }
 
+    /// Whether the value at `path` is one of the words that mean true or false to YAML 1.1 alone (`yes`, `Off`), and
+    /// without quotes. `serde_yaml`, which speaks 1.2, gives text for it; the Python services' reader gives a flag.
+    pub(super) fn is_bare_flag(&self, path: &str) -> bool {
+        let reading = self.reading();
+        reading.find(path).is_ok_and(|path| reading.bare_flags.contains(&*path))
+    }
+
     /// The keys that are given twice.
     pub(super) fn duplicates(&self) -> &[Duplicate] {
         &self.reading().duplicates
@@ -57,6 +68,8 @@ struct Reading {
     at: BTreeMap<String, usize>,
     /// Path of an alias (`*name`) to the path of its anchor (`&name`).
     aliases: BTreeMap<String, String>,
+    /// See [`Lines::is_bare_flag`].
+    bare_flags: BTreeSet<String>,
     duplicates: Vec<Duplicate>,
 }
 
@@ -72,13 +85,18 @@ impl Reading {
 
     /// See [`Lines::line_of`].
     fn line_of(&self, path: &str) -> Option<usize> {
+        self.find(path).map_or_else(|around_it| around_it, |path| self.at.get(&*path).copied())
+    }
+
+    /// The path at which `path` is really written; else the line of the nearest thing around it.
+    fn find<'p>(&self, path: &'p str) -> Result<Cow<'p, str>, Option<usize>> {
         let mut path = Cow::Borrowed(path);
         let mut around_it = None;
         // Each turn follows one alias. Anchors cannot contain themselves, so the bound only guards against paths
         // that two keys share because one of them has a dot in it.
         for _ in 0..32 {
-            if let Some(line) = self.at.get(&*path) {
-                return Some(*line);
+            if self.at.contains_key(&*path) {
+                return Ok(path);
             }
             let Some((around, line)) = self.nearest(&path) else { break };
             around_it = Some(line);
@@ -92,7 +110,7 @@ impl Reading {
                 None => break,
             }
         }
-        around_it
+        Err(around_it)
     }
 
     /// The innermost thing around `path` that is written in the file.
@@ -143,8 +161,11 @@ enum Inside {
 impl Reader {
     fn event(&mut self, event: &Event<'_>, line: usize) {
         match event {
-            Event::Scalar(text, _, anchor, _) => {
+            Event::Scalar(text, style, anchor, _) => {
                 if let Some(path) = self.node(Some(text), line) {
+                    if *style == ScalarStyle::Plain && FLAGS_OF_YAML_1_1.contains(&&**text) {
+                        self.found.bare_flags.insert(path.clone());
+                    }
                     self.anchor(*anchor, path);
                 }
             }
@@ -263,6 +284,27 @@ mod tests {
         case(yaml, "jobs.two.absent", Some(6));
         case(yaml, "jobs.three.cron", Some(2));
         case("a:\n  <<:\n    b: 1\n", "a.b", Some(3));
+    }
+
+    #[test]
+    fn a_bare_yes_is_told_from_a_quoted_one() {
+        let lines = Lines::of(
+            "x: &x {on: off}\na: yes\nb: 'yes'\nc: \"No\"\nd: No\ne: nO\nf: [on]\ng: *x\nh: {<<: *x}\n",
+        );
+        for (path, expected) in [
+            ("a", true),
+            ("b", false),
+            ("c", false),
+            ("d", true),
+            ("e", false),
+            ("f", false),
+            ("f[0]", true),
+            ("g.on", true),
+            ("h.on", true),
+            ("q", false),
+        ] {
+            assert_eq!(lines.is_bare_flag(path), expected, "{path}");
+        }
     }
 
     #[test]

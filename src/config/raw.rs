@@ -241,7 +241,7 @@ fn scheduler(mut section: Section<'_>) -> Scheduler {
 fn policy(section: &mut Section<'_>) -> Policy {
     Policy {
         misfire_grace_time: section.nullable("misfire_grace_time", value::duration_of),
-        coalesce: section.maybe("coalesce", value::flag),
+        coalesce: section.flag("coalesce"),
         max_instances: section.maybe("max_instances", value::whole(1..=1_000)),
         overlap: section.maybe("overlap", overlap),
         jitter: section.maybe("jitter", value::whole_seconds),
@@ -252,7 +252,7 @@ fn policy(section: &mut Section<'_>) -> Policy {
             section.refuse_unknown();
             retries
         },
-        rerun_interrupted: section.maybe("rerun_interrupted", value::flag),
+        rerun_interrupted: section.flag("rerun_interrupted"),
     }
 }
 
@@ -324,8 +324,8 @@ fn checked_name(key: &Value) -> Result<&str, &'static str> {
 
 fn job(name: &str, mut section: Section<'_>) -> Job {
     let mut job = Job {
-        enabled: section.maybe("enabled", value::flag),
-        manual_only: section.maybe("manual_only", value::flag),
+        enabled: section.flag("enabled"),
+        manual_only: section.flag("manual_only"),
         cron: section.maybe("cron", value::text),
         timezone: section.maybe("timezone", value::text),
         description: section.maybe("description", value::text),
@@ -346,6 +346,12 @@ fn job(name: &str, mut section: Section<'_>) -> Job {
             section.findings.warn(&at, None, message);
         } else {
             section.findings.fault(&at, None, no_such_setting(meant));
+        }
+    }
+    if !takes_any {
+        // None of these means anything but a flag there.
+        for key in section.unknown_keys() {
+            section.understand_bare_flag(&key);
         }
     }
     job.params = section.left;
@@ -436,6 +442,22 @@ impl Section<'_> {
     ) -> Nullable<T> {
         let value = self.left.remove(key)?;
         self.formed(key, value, form, |value| Some(shown(value)))
+    }
+
+    /// `true` or `false`, also as YAML 1.1 writes it: a file of the Python services may say `yes`.
+    fn flag(&mut self, key: &str) -> Maybe<bool> {
+        self.understand_bare_flag(key);
+        self.maybe(key, value::flag)
+    }
+
+    fn understand_bare_flag(&mut self, key: &str) {
+        let path = self.path_of(key);
+        if let Some(value) = self.left.get_mut(key)
+            && let Some(flag) = value.as_str().and_then(value::flag_word)
+            && self.findings.lines.is_bare_flag(&path)
+        {
+            *value = flag.into();
+        }
     }
 
     /// Text that is never shown.

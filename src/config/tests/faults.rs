@@ -79,7 +79,7 @@ fn a_value_of_the_wrong_kind_is_told_what_to_be() {
         "\"xx\": write seconds (300) or a number with a unit (5 min, 1.5 h, 7 d)",
     );
     one("scheduler.history_days", "36501", "36501: write a whole number from 0 to 36500");
-    one("scheduler.job_defaults.coalesce", "yes", "\"yes\": write true or false, without quotes");
+    one("scheduler.job_defaults.coalesce", "'yes'", "\"yes\": write true or false, without quotes");
     one("scheduler.job_defaults.coalesce", "1", "1: write true or false");
     one("scheduler.job_defaults.max_instances", "0", "0: write a whole number from 1 to 1000");
     one("scheduler.job_defaults.overlap", "wait", "\"wait\": write skip or queue");

@@ -365,3 +365,19 @@ fn the_log_level_has_many_names() {
         assert_eq!(good("{}", &[("LOG_LEVEL", word)]).log_level, level, "{word}");
     }
 }
+
+/// PyYAML, which reads the file for the other services, takes a bare `yes` for true.
+#[test]
+fn a_file_of_the_python_services_may_say_yes_and_off() {
+    let config = good(
+        "scheduler:\n  job_defaults: {coalesce: Off}\n  jobs:\n    vault_sync: {enabled: no, manual_only: on, \
+         write_back: YES}\n    other: {enabled: yes, mode: on, description: 'on'}\n",
+        &[],
+    );
+    let sync = job(&config, "vault_sync");
+    assert_eq!((sync.enabled, sync.manual_only, sync.policy.coalesce), (false, true, false));
+    assert_eq!(sync.params.get("write_back"), Some(&true.into()));
+    let other = job(&config, "other");
+    assert_eq!((other.enabled, other.description.as_str()), (true, "on"));
+    assert_eq!(other.params.get("mode"), Some(&"on".into()));
+}
