@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use chrono::{DateTime, Utc};
-use rusqlite::{Transaction, TransactionBehavior, params};
+use rusqlite::{OptionalExtension, Transaction, TransactionBehavior, params};
 
 use super::{CUT_OFF, Seen, from_micros, micros, row_to_record, rows, select};
 use crate::config::JobName;
@@ -28,7 +28,7 @@ pub struct RowId(i64);
 pub enum Skipped {
     /// A row of its own.
     New,
-    /// Added to the row before it: the same job, the same reason, nothing in between.
+    /// Added to the row before it: the same job, the same reason, no instant in between.
     Merged,
 }
 
@@ -297,25 +297,39 @@ impl Writer<'_> {
             ])
     }
 
-    /// Records a skipped occurrence or stretch, in the row before it where that continues the same stretch.
-    pub fn skip(&self, record: &RunRecord, epoch: u32) -> rusqlite::Result<Skipped> {
-        let merged = self
+    /// Records a skipped occurrence or stretch, in the row before it where that was skipped for the same reason up to
+    /// an instant which this one `follows` at once: a row tells of every instant from its first to its last.
+    pub fn skip(
+        &self,
+        record: &RunRecord,
+        epoch: u32,
+        follows: impl FnOnce(DateTime<Utc>) -> bool,
+    ) -> rusqlite::Result<Skipped> {
+        let before = self
             .transaction
             .prepare_cached(
-                "UPDATE runs SET last_scheduled_for = ?4, count = count + ?5, decided_at = ?6
+                "SELECT seq, last_scheduled_for FROM runs
                  WHERE seq = (SELECT max(seq) FROM runs WHERE job = ?1)
-                     AND state = 'skipped' AND reason = ?2 AND epoch = ?7 AND last_scheduled_for < ?3",
+                     AND state = 'skipped' AND reason = ?2 AND epoch = ?3",
             )?
-            .execute(params![
-                record.job.as_str(),
-                record.reason.map(|reason| reason.as_str()),
-                record.scheduled_for.timestamp_micros(),
-                record.last_scheduled_for.timestamp_micros(),
-                record.count.cast_signed(),
-                record.decided_at.timestamp_micros(),
-                epoch,
-            ])?;
-        if merged == 1 {
+            .query_row(
+                (record.job.as_str(), record.reason.map(|reason| reason.as_str()), epoch),
+                |row| Ok((row.get::<_, i64>(0)?, row.get(1)?)),
+            )
+            .optional()?;
+        if let Some((row, last)) = before
+            && from_micros(last).is_some_and(follows)
+        {
+            self.transaction
+                .prepare_cached(
+                    "UPDATE runs SET last_scheduled_for = ?2, count = count + ?3, decided_at = ?4 WHERE seq = ?1",
+                )?
+                .execute((
+                    row,
+                    record.last_scheduled_for.timestamp_micros(),
+                    record.count.cast_signed(),
+                    record.decided_at.timestamp_micros(),
+                ))?;
             return Ok(Skipped::Merged);
         }
         self.insert(record, epoch, 0, None)?;

@@ -407,6 +407,12 @@ impl Planner {
             .is_some_and(|track| active + elsewhere < track.spec.policy.max_instances)
     }
 
+    /// Whether the job's line fires at `next` and not between `instant` and that.
+    pub fn follows(&self, job: &JobName, instant: DateTime<Utc>, next: DateTime<Utc>) -> bool {
+        let track = self.tracks.get(job);
+        track.is_some_and(|track| track.spec.schedule.next_after(instant) == Some(next))
+    }
+
     /// When there will be something to decide.
     pub fn next_wake(&self, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
         if !self.stirred.is_empty() {

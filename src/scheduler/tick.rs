@@ -276,7 +276,7 @@ impl Tick {
             }
             let elsewhere = writer.runs_elsewhere()?;
             let plan = planner.plan(moment, &Surroundings { paused: paused.is_some(), elsewhere });
-            let rows = write_plan(writer, &plan, now)?;
+            let rows = write_plan(writer, planner, &plan, now)?;
             Ok(Some((plan, rows)))
         })?;
         self.has_lost_file = false;

@@ -1,5 +1,7 @@
 use serde_json::json;
 
+use chrono::TimeDelta;
+
 use super::*;
 use crate::history::History;
 use crate::job::{RunId, SkipReason};
@@ -106,22 +108,27 @@ fn an_instant_never_makes_a_second_run() {
 fn a_month_of_pause_is_one_row() {
     let temp = tempfile::tempdir().unwrap();
     let mut recorder = Recorder::open(temp.path()).unwrap();
-    let mut skip = |record: &RunRecord, epoch| write(&mut recorder, |w| w.skip(record, epoch));
+    let each_minute =
+        |last, record: &RunRecord| last + TimeDelta::minutes(1) == record.scheduled_for;
+    let mut skip = |record: &RunRecord, epoch| {
+        write(&mut recorder, |w| w.skip(record, epoch, |last| each_minute(last, record)))
+    };
     let paused = SkipReason::Paused;
     assert_eq!(skip(&skipped("10:00:00", "10:00:00", 1, paused), 0), Skipped::New);
     assert_eq!(skip(&skipped("10:01:00", "10:05:00", 5, paused), 0), Skipped::Merged);
-    // Another reason, another epoch, an older instant: each begins a row.
+    // Another reason, another epoch, an instant in between, an older one: each begins a row.
     assert_eq!(skip(&skipped("10:06:00", "10:06:00", 1, SkipReason::Misfire), 0), Skipped::New);
     assert_eq!(skip(&skipped("10:07:00", "10:07:00", 1, SkipReason::Misfire), 1), Skipped::New);
-    assert_eq!(skip(&skipped("10:03:00", "10:03:00", 1, SkipReason::Misfire), 1), Skipped::New);
+    assert_eq!(skip(&skipped("10:09:00", "10:09:00", 1, SkipReason::Misfire), 1), Skipped::New);
+    assert_eq!(skip(&skipped("10:08:00", "10:08:00", 1, SkipReason::Misfire), 1), Skipped::New);
     let rows = history(temp.path());
     let first = rows.last().unwrap();
     assert_eq!((first.count, first.last_scheduled_for), (6, at("10:05:00")));
-    assert_eq!(rows.len(), 4);
+    assert_eq!(rows.len(), 5);
     // A run in between ends the stretch.
-    write(&mut recorder, |w| w.run(&queued("10:08:00"), 1, 0));
+    write(&mut recorder, |w| w.run(&queued("10:10:00"), 1, 0));
     let after = skipped("10:09:00", "10:09:00", 1, SkipReason::Misfire);
-    assert_eq!(write(&mut recorder, |w| w.skip(&after, 1)), Skipped::New);
+    assert_eq!(write(&mut recorder, |w| w.skip(&after, 1, |_| true)), Skipped::New);
 }
 
 #[test]
@@ -214,7 +221,7 @@ fn old_rows_go_and_what_is_needed_stays() {
             let row = w.run(&run, 0, 0)?.expect("the first");
             w.finish(row, &run)?;
         }
-        w.skip(&skipped("10:30:00", "10:30:00", 1, SkipReason::Overlap), 0)?;
+        w.skip(&skipped("10:30:00", "10:30:00", 1, SkipReason::Overlap), 0, |_| false)?;
         let mut manual = queued("07:00:00");
         manual.trigger = Trigger::Manual;
         manual.job = JobName::new("long");

@@ -136,6 +136,7 @@ impl Run {
 
 pub(super) fn write_plan(
     writer: &Writer<'_>,
+    planner: &Planner,
     plan: &Plan,
     now: DateTime<Utc>,
 ) -> rusqlite::Result<Vec<Row>> {
@@ -144,7 +145,10 @@ pub(super) fn write_plan(
         let record = to_record(decision, now);
         let row = match decision.fate {
             Fate::Start { .. } => Row::Run(writer.run(&record, decision.epoch, 0)?),
-            Fate::Skip(_) => Row::Skip(writer.skip(&record, decision.epoch)?),
+            Fate::Skip(_) => {
+                let follows = |last| planner.follows(&decision.job, last, decision.first);
+                Row::Skip(writer.skip(&record, decision.epoch, follows)?)
+            }
         };
         rows.push(row);
     }
@@ -187,7 +191,8 @@ impl Entry {
                 writer.take_back(past.row)?;
                 writer.wait(&past.record.job, past.record.scheduled_for, past.epoch)
             }
-            Entry::Skip(record, epoch) => writer.skip(record, *epoch).map(|_| ()),
+            // Its line may be gone, and with it what would be the instant before it.
+            Entry::Skip(record, epoch) => writer.skip(record, *epoch, |_| false).map(|_| ()),
             Entry::Mark(mark) => write_mark(writer, mark),
             Entry::Wait(wait) => write_wait(writer, wait),
         }

@@ -1,5 +1,7 @@
 //! The threads as a whole, on a clock that the test moves. Every wait is for an event and bounded.
 
+mod day;
+
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -615,7 +617,7 @@ fn old_history_is_pruned() {
         let mut record = crate::scheduler::testing::record("a", at);
         record.state = RunState::Skipped;
         record.reason = Some(SkipReason::Overlap);
-        recorder.write(Durability::Process, |w| w.skip(&record, 0)).unwrap();
+        recorder.write(Durability::Process, |w| w.skip(&record, 0, |_| false)).unwrap();
     }
     drop(recorder);
     let mut scheduler = world.start(1, &[idle("a", quiet)]);
