@@ -9,7 +9,7 @@ use std::fmt::Write as _;
 /// How much of one line is kept: enough for statistics as JSON.
 pub(super) const KEPT_MAX: usize = 64 * 1024;
 
-/// How much of one line is shown in the log.
+/// How much of one line is shown in the log, escapes included.
 pub(super) const SHOWN_MAX: usize = 8 * 1024;
 
 /// Collects the bytes of one stream into lines.
@@ -73,10 +73,14 @@ impl Line<'_> {
 
     /// The line for a log: escaped, and cut with a remark where it is long.
     pub(super) fn show(self) -> String {
-        let shown = &self.kept[..self.kept.len().min(SHOWN_MAX)];
-        let mut text = String::with_capacity(shown.len());
-        for chunk in shown.utf8_chunks() {
+        let mut text = String::with_capacity(self.kept.len().min(SHOWN_MAX));
+        let mut is_cut = !self.is_whole();
+        'line: for chunk in self.kept.utf8_chunks() {
             for c in chunk.valid().chars() {
+                if text.len() >= SHOWN_MAX {
+                    is_cut = true;
+                    break 'line;
+                }
                 match c {
                     '\t' => text.push(c),
                     c if c.is_control() => text.extend(c.escape_default()),
@@ -84,10 +88,14 @@ impl Line<'_> {
                 }
             }
             for byte in chunk.invalid() {
+                if text.len() >= SHOWN_MAX {
+                    is_cut = true;
+                    break 'line;
+                }
                 write!(text, "\\x{byte:02x}").expect("a String takes everything");
             }
         }
-        if shown.len() < self.kept.len() || !self.is_whole() {
+        if is_cut {
             write!(text, " [cut: {} bytes in all]", self.length)
                 .expect("a String takes everything");
         }
@@ -140,6 +148,17 @@ mod tests {
             format!("{} [cut: {} bytes in all]", "x".repeat(SHOWN_MAX), SHOWN_MAX + 1)
         );
         assert_eq!(shown[1], "next");
+        // What is written is bounded, not what is read: five bytes of it are one of the program's.
+        let shown = lines(&[&[0; SHOWN_MAX]]);
+        assert!(
+            shown[0].len() < SHOWN_MAX + 50 && shown[0].ends_with("bytes in all]"),
+            "{shown:?}"
+        );
+        let shown = lines(&[&[0xff; SHOWN_MAX]]);
+        assert!(
+            shown[0].len() < SHOWN_MAX + 50 && shown[0].ends_with("bytes in all]"),
+            "{shown:?}"
+        );
     }
 
     #[test]
