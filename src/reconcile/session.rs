@@ -202,6 +202,16 @@ impl<'a> Session<'a> {
                 "{copy}: conflict copy of a sync program, not scanned: merge it and remove it"
             ));
         }
+        // One tier may well be missing; with none of them a sync succeeds every time, and does nothing.
+        let unknown = |tier: &&VaultPath| !session.tiers_with_blocks.contains(*tier);
+        let missing: Vec<String> =
+            listing.missing_tiers.iter().filter(unknown).map(ToString::to_string).collect();
+        if listing.files.is_empty() && !missing.is_empty() {
+            session.warn(format!(
+                "no note found, and there is no folder {}: create it, or correct paths.tier1 to paths.tier3",
+                missing.join(", ")
+            ));
+        }
         Ok(session)
     }
 

@@ -433,3 +433,19 @@ fn write_back_waits_until_a_file_is_quiet() {
     rig.minutes_pass(60);
     assert_eq!(rig.sync().count("written_back"), 1);
 }
+
+#[test]
+fn a_vault_without_its_tiers_is_told_of() {
+    let mut rig = Rig::new();
+    rig.settings.vault.tiers = [Some("one".into()), Some("two".into()), None];
+    let report = rig.sync();
+    assert_eq!(
+        report.faults,
+        [
+            "warning: no note found, and there is no folder one, two: create it, or correct paths.tier1 to paths.tier3"
+        ]
+    );
+    // One of them is enough.
+    rig.file("two/a.md", line("Text.", "blk_a", 1));
+    assert!(rig.sync().faults.is_empty());
+}
