@@ -16,6 +16,7 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsE
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
 use crate::clock::{Clock, SystemClock};
@@ -152,10 +153,19 @@ impl State {
     /// Opens a state file that is there, to look at it; `None` when there is none. Nothing is created or moved.
     pub fn open_existing(dir: &Path) -> Result<Option<State>, StateError> {
         let path = dir.join(FILE);
-        if !path.try_exists().map_err(|error| StateError::io(&path, "look for", &error))? {
-            return Ok(None);
+        match fs::metadata(&path) {
+            // An empty file would be filled by opening it.
+            Ok(metadata) if metadata.is_file() && metadata.len() == 0 => return Ok(None),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(StateError::io(&path, "look for", &error)),
+            Ok(_) => {}
         }
+        let has_log = fs::metadata(dir.join(format!("{FILE}-wal"))).is_ok_and(|log| log.len() > 0);
         let connection = connect(&path, Durability::Process)?;
+        // What a process that was killed has left in the log stays there: folding it in would change the file.
+        connection
+            .set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, has_log)
+            .map_err(|error| StateError::sqlite(&path, error))?;
         Ok(Some(State::new(connection, dir, None)))
     }
 
@@ -616,6 +626,9 @@ mod tests {
         let temp = tempfile::tempdir().unwrap();
         assert!(State::open_existing(temp.path()).unwrap().is_none());
         assert_eq!(fs::read_dir(temp.path()).unwrap().count(), 0);
+        fs::write(temp.path().join(FILE), "").unwrap();
+        assert!(State::open_existing(temp.path()).unwrap().is_none());
+        assert_eq!(fs::metadata(temp.path().join(FILE)).unwrap().len(), 0);
         fs::write(temp.path().join(FILE), "junk ".repeat(1000)).unwrap();
         let error = State::open_existing(temp.path()).unwrap_err();
         assert!(matches!(error, StateError::Damaged { .. }), "{error}");

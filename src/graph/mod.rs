@@ -59,8 +59,11 @@ pub fn open_dry(
         GraphConfig::Embedded { path } if is_missing(path) => {
             Ok(Box::new(DryRun::new(MemoryStore::new())))
         }
-        GraphConfig::Embedded { .. } => {
-            Ok(Box::new(DryRun::new(open(config, retries, interrupt, clock)?)))
+        GraphConfig::Embedded { path } => {
+            let patience = Patience::new(retries, interrupt, clock);
+            let open = || SqliteStore::open_to_look(path, patience.interrupt());
+            let store = patience.insist(open)?;
+            Ok(Box::new(DryRun::new(Retrying::new(store, patience))))
         }
         GraphConfig::Neo4j(config) => {
             let store = open_neo4j(config, false, Patience::new(retries, interrupt, clock))?;
@@ -123,9 +126,13 @@ fn check_unopened(config: &GraphConfig, error: &GraphError) -> Vec<CheckLine> {
     lines
 }
 
-/// Whether there is surely no file: one that cannot be looked at is for opening to complain about.
+/// Whether there is surely no file, or an empty one that opening would fill: one that cannot be looked at is for
+/// opening to complain about.
 fn is_missing(path: &Path) -> bool {
-    matches!(path.try_exists(), Ok(false))
+    match path.metadata() {
+        Ok(metadata) => metadata.is_file() && metadata.len() == 0,
+        Err(error) => error.kind() == std::io::ErrorKind::NotFound,
+    }
 }
 
 /// What the graph holds for one block, as far as decisions are taken on it. Texts are never fetched.
@@ -484,6 +491,12 @@ mod tests {
         assert!(lines[0].message.contains("the first sync makes it"), "{}", lines[0].message);
         assert_eq!(open_dry().token("/vault").unwrap(), None);
         assert!(!path.parent().unwrap().exists(), "neither a check nor a dry run makes anything");
+
+        std::fs::create_dir(path.parent().unwrap()).unwrap();
+        std::fs::write(&path, "").unwrap();
+        assert_eq!(open_dry().token("/vault").unwrap(), None);
+        assert_eq!(std::fs::metadata(&path).unwrap().len(), 0, "an empty file stays empty");
+        std::fs::remove_file(&path).unwrap();
 
         let (retries, interrupt, clock) = with();
         open(&config, retries, interrupt, clock).unwrap().set_token("/vault", "t").unwrap();

@@ -19,6 +19,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
+use rusqlite::config::DbConfig;
 use rusqlite::{
     Connection, ErrorCode, OpenFlags, OptionalExtension, Transaction, TransactionBehavior,
 };
@@ -88,6 +89,23 @@ impl SqliteStore {
     /// Opens the graph at `path`; makes it where there is no file, readable for its owner only.
     pub fn open(path: &Path, interrupt: Interrupt) -> Result<SqliteStore, GraphError> {
         create(path)?;
+        SqliteStore::connect(path, interrupt)
+    }
+
+    /// Opens a graph that is there, for a run that changes nothing. What a run that was killed has left in the log
+    /// stays there: folding it in would change the file.
+    pub fn open_to_look(path: &Path, interrupt: Interrupt) -> Result<SqliteStore, GraphError> {
+        let log = PathBuf::from(format!("{}-wal", path.display()));
+        let has_log = fs::metadata(log).is_ok_and(|log| log.len() > 0);
+        let store = SqliteStore::connect(path, interrupt)?;
+        store
+            .connection()
+            .set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, has_log)
+            .map_err(|error| store.fault("cannot open it", error))?;
+        Ok(store)
+    }
+
+    fn connect(path: &Path, interrupt: Interrupt) -> Result<SqliteStore, GraphError> {
         let fault = |error| fault(path, "cannot open it", &error);
         // No URI file names: a `?` in a folder's name is just that.
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;

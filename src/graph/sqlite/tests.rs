@@ -184,3 +184,26 @@ fn seeks_use_the_index() {
         assert!(plan.contains("USING INDEX") && plan.contains("(id=?)"), "{plan}");
     }
 }
+
+#[test]
+fn to_look_leaves_what_a_killed_run_left() {
+    let folder = tempfile::tempdir().unwrap();
+    let (path, copy) = (folder.path().join("graph.db"), folder.path().join("copy.db"));
+    let store = SqliteStore::open(&path, never()).unwrap();
+    store.apply(&[create("a", "")], noon()).unwrap();
+    let log = |path: &Path| PathBuf::from(format!("{}-wal", path.display()));
+    // What is on the disk while the first connection lives is what a kill would leave.
+    fs::copy(&path, &copy).unwrap();
+    fs::copy(log(&path), log(&copy)).unwrap();
+    let files = || [fs::read(&copy).unwrap(), fs::read(log(&copy)).unwrap()];
+    let before = files();
+    assert!(!before[1].is_empty());
+    let found = SqliteStore::open_to_look(&copy, never()).unwrap();
+    assert_eq!(found.lookup(&[BlockId::new("a")]).unwrap().len(), 1);
+    drop(found);
+    assert!(files() == before, "the files have changed");
+    // Without a log nothing is left behind.
+    drop(SqliteStore::open(&copy, never()).unwrap());
+    drop(SqliteStore::open_to_look(&copy, never()).unwrap());
+    assert!(!log(&copy).exists());
+}
