@@ -7,7 +7,7 @@
 
 use std::collections::BTreeMap;
 
-use chrono::TimeDelta;
+use chrono::{SecondsFormat, TimeDelta};
 
 use crate::block::{BlockId, IdDigest, VaultPath};
 use crate::graph::{Change, StoredBlock, Write};
@@ -81,9 +81,25 @@ impl Session<'_> {
         if is_complete && self.are_few(missing.len() as u64) {
             self.archive(missing)?;
         } else {
-            self.changes.missing.extend(missing.into_iter().map(|(block, _)| block));
+            self.keep_in_mind(missing);
         }
         Ok(())
+    }
+
+    /// Remembers blocks that are missing but not archived.
+    fn keep_in_mind(&mut self, missing: Vec<(MissingBlock, StoredBlock)>) {
+        for (block, _) in missing {
+            if self.ctx.options.explain {
+                let MissingBlock { id, path, first_missing_at: since, scans } = &block;
+                let since = since.to_rfc3339_opts(SecondsFormat::Secs, true);
+                let scans =
+                    if *scans == 1 { "1 scan".to_owned() } else { format!("{scans} scans") };
+                self.explain(format!(
+                    "{id} {path}: missing: gone from the vault since {since}, missed by {scans}"
+                ));
+            }
+            self.changes.missing.push(block);
+        }
     }
 
     /// On a full scan every id of the vault has been seen, so what else the graph holds of this vault is missing.
@@ -211,7 +227,15 @@ impl Session<'_> {
         let (ripe, early): (Vec<_>, Vec<_>) = missing.into_iter().partition(|(block, _)| {
             block.scans >= SCANS && self.now - block.first_missing_at >= wait
         });
-        self.changes.missing.extend(early.into_iter().map(|(block, _)| block));
+        if self.ctx.options.allow_archive && !early.is_empty() {
+            self.warn(format!(
+                "missing blocks not archived yet: {}: two scans that lie archive_after apart must miss a block: run \
+                 `aclarai-scheduler run {} --allow-archive` again then",
+                early.len(),
+                self.ctx.job
+            ));
+        }
+        self.keep_in_mind(early);
         for chunk in ripe.chunks(CHUNK) {
             self.ctx.checkpoint()?;
             let changes: Vec<Change> = chunk

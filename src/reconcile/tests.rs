@@ -233,6 +233,30 @@ fn many_missing_blocks_need_a_person() {
         (30, 0),
         "{report:?}"
     );
+    assert_eq!(rig.find("blk_b").unwrap().archived_at, None);
+}
+
+#[test]
+fn confirmed_too_early_says_when_to_confirm_again() {
+    let rig = Rig::new();
+    rig.file("a.md", note(&[line("One.", "blk_a", 1), line("Two.", "blk_b", 1)]));
+    rig.sync();
+    rig.file("a.md", note(&[line("One.", "blk_a", 1)]));
+    let report = rig.sync_with(RunOptions { explain: true, ..CONFIRMED }).unwrap();
+    assert_eq!(report.count("blocks_archived"), 0);
+    assert_eq!(
+        report.faults,
+        [
+            "warning: missing blocks not archived yet: 1: two scans that lie archive_after apart must miss a block: run \
+             `aclarai-scheduler run vault_sync --allow-archive` again then"
+        ]
+    );
+    let explained = &report.explained[0];
+    assert!(
+        explained.starts_with("blk_b a.md: missing: gone from the vault since "),
+        "{explained}"
+    );
+    assert!(explained.ends_with("Z, missed by 1 scan"), "{explained}");
 }
 
 #[test]
