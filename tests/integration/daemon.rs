@@ -8,6 +8,7 @@
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 
+use aclarai_scheduler::clock::{Clock, SystemClock};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
@@ -229,8 +230,11 @@ fn a_second_signal_ends_at_once() {
     let id = daemon.wait_for_line("ready")["job_id"].as_str().unwrap().to_owned();
     daemon.signal(Signal::TERM);
     daemon.wait_for_line("stopping");
+    // Another configuration comes too late.
+    daemon.signal(Signal::HUP);
     daemon.signal(Signal::INT);
     assert_eq!(daemon.wait().code(), Some(130));
+    assert!(daemon.log().iter().all(|line| line["message"] != "configuration reloaded"));
     assert!(
         daemon.stderr().ends_with("error: told twice to stop: ended at once"),
         "{}",
@@ -432,6 +436,26 @@ fn an_idle_daemon_has_no_child() {
     daemon.stop();
 }
 
+/// As if the machine had been suspended when the minute came.
+#[test]
+fn a_minute_slept_through_by_a_stopped_daemon_is_made_up() {
+    let sandbox = Sandbox::new(EVERY_MINUTE);
+    let daemon = sandbox.serve();
+    daemon.signal(Signal::STOP);
+    let minute = SystemClock.now().timestamp() / 60 + 1;
+    wait_until("the minute has passed", || SystemClock.now().timestamp() >= minute * 60 + 2);
+    daemon.signal(Signal::CONT);
+    let id = format!("tick_{}", minute * 60);
+    wait_until("it was made up", || {
+        daemon.log().iter().any(|line| line["message"] == "run finished" && line["job_id"] == id)
+    });
+    daemon.stop();
+    let history = sandbox.history(&["tick"]);
+    let runs: Vec<&Value> = history.iter().filter(|row| row["job_id"] == id).collect();
+    assert_eq!(runs.len(), 1, "{history:?}");
+    assert!(runs[0]["lateness"].as_f64().unwrap() >= 1.0, "it was stopped: {history:?}");
+}
+
 #[test]
 #[ignore = "takes more than two minutes: cargo test --test integration -- --ignored"]
 fn minutes_slept_through_by_a_stopped_daemon_are_made_up() {
@@ -440,8 +464,7 @@ fn minutes_slept_through_by_a_stopped_daemon_are_made_up() {
     daemon.wait_for_line("run finished");
     daemon.signal(Signal::STOP);
     // As if the machine had been suspended.
-    let clock = aclarai_scheduler::clock::SystemClock;
-    aclarai_scheduler::clock::Clock::wait(&clock, std::time::Duration::from_secs(150), &|| false);
+    SystemClock.wait(std::time::Duration::from_secs(150), &|| false);
     daemon.signal(Signal::CONT);
     let runs = daemon.wait_for_lines("run finished", 2);
     assert_eq!(runs[1]["success"], true);
