@@ -32,6 +32,8 @@ fn source(path: &Path) -> String {
     let mut lines = text.split("\\\n");
     let first = lines.next().unwrap().to_owned();
     let text = lines.fold(first, |text, line| text + line.trim_start());
+    // A heading is between backticks and has none in it.
+    let text = text.replace('`', "");
     // Constants of the same file that messages are put together from.
     let mut whole = text.clone();
     for line in text.split(";\n") {
@@ -44,29 +46,141 @@ fn source(path: &Path) -> String {
     whole
 }
 
-#[test]
-fn each_quoted_message_is_one_that_the_program_prints() {
-    // What tests expect is not what the program says.
-    let is_program = |path: &Path| {
+/// The sources of the program, without what tests expect it to say.
+fn sources() -> Vec<(PathBuf, String)> {
+    let is_program = |path: &PathBuf| {
         !path.components().any(|part| part.as_os_str().to_string_lossy().starts_with("tests"))
     };
-    let sources: Vec<String> = files(&root().join("src"), "rs")
-        .iter()
-        .filter(|path| is_program(path))
-        .map(|path| source(path))
-        .collect();
-    let messages: Vec<&str> =
-        PAGE.lines().filter_map(|line| line.strip_prefix("### `")?.strip_suffix('`')).collect();
+    let read = |path: PathBuf| {
+        let text = source(&path);
+        let program = text.split("#[cfg(test)]\nmod tests {").next().unwrap().to_owned();
+        (path, program)
+    };
+    files(&root().join("src"), "rs").into_iter().filter(is_program).map(read).collect()
+}
+
+/// What the page has headings for.
+fn quoted() -> Vec<&'static str> {
+    PAGE.lines().filter_map(|line| line.strip_prefix("### `")?.strip_suffix('`')).collect()
+}
+
+#[test]
+fn each_quoted_message_is_one_that_the_program_prints() {
+    let sources = sources();
+    let messages = quoted();
     assert!(messages.len() > 20, "{messages:?}");
     let mut unknown = Vec::new();
     for message in messages {
         let parts: Vec<&str> = message.split('…').filter(|part| part.trim().len() > 3).collect();
         assert!(!parts.is_empty(), "{message} is nothing but placeholders");
-        if !sources.iter().any(|source| parts.iter().all(|part| source.contains(part))) {
+        if !sources.iter().any(|(_, source)| parts.iter().all(|part| source.contains(part))) {
             unknown.push(message);
         }
     }
     assert!(unknown.is_empty(), "no file of src/ prints:\n{}", unknown.join("\n"));
+}
+
+/// The text from behind an opening bracket to the one that closes it, and the literals in it.
+fn bracketed(text: &str) -> (&str, Vec<&str>) {
+    let (mut depth, mut begun, mut escaped) = (1, None, false);
+    let mut literals = Vec::new();
+    for (at, c) in text.char_indices() {
+        match (begun, c) {
+            (Some(_), _) if escaped => escaped = false,
+            (Some(_), '\\') => escaped = true,
+            (Some(from), '"') => {
+                literals.push(&text[from..at]);
+                begun = None;
+            }
+            (Some(_), _) => {}
+            (None, '"') => begun = Some(at + 1),
+            (None, '(' | '[' | '{') => depth += 1,
+            (None, ')' | ']' | '}') => depth -= 1,
+            (None, _) => {}
+        }
+        if depth == 0 {
+            return (&text[..at], literals);
+        }
+    }
+    panic!("no end of {}", &text[..text.len().min(80)]);
+}
+
+/// A message without what differs from one time to the next.
+fn fixed_parts(message: &str) -> Vec<&str> {
+    let parts = message.split('{').map(|part| part.split_once('}').map_or(part, |(_, rest)| rest));
+    parts.map(|part| part.trim_matches([' ', ':'])).filter(|part| part.len() > 3).collect()
+}
+
+/// What is no trouble, or not for whoever operates the program.
+const NO_TROUBLE: [&str; 4] = [
+    // The example of a module's documentation.
+    "folder left out",
+    // Two parts of one program disagree: told to whoever writes it.
+    "is registered twice",
+    // A person's own doing.
+    "told to stop",
+    "stopping at once",
+];
+
+/// Each line that is logged as a warning or an error, each fault of the vault that a sync reports, and each error that a
+/// command ends with.
+#[test]
+fn each_warning_and_error_is_on_the_page() {
+    // How each begins; its last literal but a closing one is the message.
+    let begins =
+        ["log::warn!(", "log::error!(", "#[error(", "self.warn(format!(", "self.error(format!("];
+    let quoted = quoted();
+    let mut missing = Vec::new();
+    let mut found = 0;
+    for (path, source) in sources() {
+        for begin in begins {
+            for (at, _) in source.match_indices(begin) {
+                let (_, literals) = bracketed(&source[at + begin.len()..]);
+                let message = match begin {
+                    "log::warn!(" | "log::error!(" => literals.last(),
+                    _ => literals.first(),
+                };
+                let parts = fixed_parts(message.copied().unwrap_or_default());
+                if parts.is_empty() || NO_TROUBLE.iter().any(|text| parts[0].contains(text)) {
+                    continue;
+                }
+                found += 1;
+                if !quoted.iter().any(|heading| parts.iter().all(|part| heading.contains(part))) {
+                    missing.push(format!("{}: {}", path.display(), message.unwrap()));
+                }
+            }
+        }
+    }
+    assert!(found > 50, "only {found} messages were found");
+    assert!(missing.is_empty(), "the page tells nothing about:\n{}", missing.join("\n"));
+}
+
+/// Messages about a graph are put together: what went wrong, and what to do. Each remedy is on the page.
+#[test]
+fn each_remedy_for_a_graph_is_on_the_page() {
+    let page = PAGE.split_whitespace().collect::<Vec<_>>().join(" ");
+    let mut missing = Vec::new();
+    let mut found = 0;
+    for (path, source) in sources() {
+        let is_remedy: fn(&str) -> bool = match path.strip_prefix(root()).unwrap().to_str() {
+            Some("src/graph/neo4j/fault.rs") => {
+                |text| text.len() > 30 && text.contains(' ') && !text.contains('{')
+            }
+            Some("src/graph/sqlite.rs") => |text| text.starts_with(": "),
+            _ => continue,
+        };
+        let code: Vec<&str> =
+            source.lines().filter(|line| !line.trim_start().starts_with("//")).collect();
+        let code = code.join("\n") + ")";
+        for literal in bracketed(&code).1.into_iter().filter(|literal| is_remedy(literal)) {
+            found += 1;
+            if !page.contains(literal.trim_start_matches(": ")) {
+                missing.push(format!("{}: {literal}", path.display()));
+            }
+        }
+    }
+    assert!(found > 15, "only {found} remedies were found");
+    assert!(missing.is_empty(), "the page tells nothing about:\n{}", missing.join("\n"));
 }
 
 /// `[text](target)` of a page, without those that lead to the web.

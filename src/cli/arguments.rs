@@ -264,8 +264,7 @@ fn instant(text: &str) -> Result<chrono::DateTime<chrono::Utc>, String> {
     }
 }
 
-/// `0.1.0 (1a2b3c4; features: neo4j; zone data 2026a)`. The commit is there when the build was given it in
-/// `ACLARAI_COMMIT`: asking git would break builds from a package, which has none.
+/// `0.1.0 (commit 1a2b3c4d5; features: neo4j; zone data 2026a)`. `build.rs` finds the commit; not every build has one.
 pub(super) fn version() -> &'static str {
     static VERSION: OnceLock<String> = OnceLock::new();
     VERSION.get_or_init(|| {

@@ -42,6 +42,7 @@ use crate::jobs::supervisor;
 ///
 /// It is called again for each configuration that is read, so that a reload builds every job anew.
 pub fn main(register: impl Fn(&mut JobRegistry) -> Result<(), DuplicateKind>) -> ExitCode {
+    keep_memory_private();
     // Before anything else: this process may be the supervisor of a command job, which reads no arguments.
     if let Some(code) = supervisor::dispatch() {
         return code;
@@ -57,6 +58,15 @@ pub fn main(register: impl Fn(&mut JobRegistry) -> Result<(), DuplicateKind>) ->
             failure.exit.into()
         }
     }
+}
+
+/// No core dump holds the passwords of this process, wherever it runs and whatever its limits are, and no other process
+/// of this user reads its memory or its environment. The programs of command jobs are not concerned: this ends with
+/// the start of another program.
+fn keep_memory_private() {
+    use rustix::process::{DumpableBehavior, set_dumpable_behavior};
+    // The kernel cannot refuse this value.
+    let _ = set_dumpable_behavior(DumpableBehavior::NotDumpable);
 }
 
 /// Help and version are no errors; everything else clap has to say is one of usage, put into one line.
