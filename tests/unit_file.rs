@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::time::Duration;
 
+use aclarai_scheduler::cli::Exit;
 use aclarai_scheduler::clock::LONGEST_WAIT;
 use aclarai_scheduler::config::{self, Env, Overrides};
 
@@ -133,6 +134,19 @@ fn both_units_treat_the_daemon_alike() {
         "LimitCORE",
     ] {
         assert_eq!(value(&text(UNITS[0]), key), value(&text(UNITS[1]), key), "{key}");
+    }
+}
+
+#[test]
+fn a_start_that_no_restart_can_help_is_not_tried_again() {
+    for unit in UNITS {
+        let text = text(unit);
+        let codes: Vec<u8> = value(&text, "RestartPreventExitStatus")
+            .split(' ')
+            .map(|code| code.parse().unwrap())
+            .collect();
+        assert_eq!(codes, [Exit::Usage as u8], "{unit}");
+        assert_eq!(value(&text, "Restart"), "on-failure", "{unit}");
     }
 }
 

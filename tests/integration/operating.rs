@@ -177,30 +177,25 @@ fn completions_are_scripts_of_their_shell() {
 fn a_crash_leaves_no_core_dump_with_the_password_in_it() {
     let mut sandbox = Sandbox::new("scheduler: {jobs: {vault_sync: {enabled: false}}}\n");
     sandbox.variable("NEO4J_PASSWORD", "hush-hush");
-    let crash = |program: &str| {
-        let mut child = sandbox
-            .program("sh", &["-c", &format!("ulimit -c unlimited && exec {program}")])
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        let pid = child.id().cast_signed();
-        let name = Path::new(program.split(' ').next().unwrap()).file_name().unwrap();
-        // Names of processes have 15 characters. The shell is gone, and the program is ready for a signal.
-        let name = name.to_str().unwrap().chars().take(15).collect::<String>() + "\n";
-        wait_until("the program is started", || {
-            fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|comm| comm == name)
-                && (name == "sleep\n" || sandbox.run(&["status"]).code == Some(0))
+    let crash = |program: &str, name: &str| {
+        let mut started = sandbox.start_shell(&format!("ulimit -c unlimited && exec {program}"));
+        let comm = format!("/proc/{}/comm", started.pid());
+        wait_until("the shell has made way for it", || {
+            fs::read_to_string(&comm).is_ok_and(|comm| comm.trim_end() == name)
         });
-        crate::wait::signal(pid, Signal::SEGV);
-        child.wait().unwrap()
+        if program.starts_with(PROGRAM) {
+            started.wait_for_line("started");
+        }
+        started.signal(Signal::ABORT);
+        started.wait()
     };
-    if !crash("sleep 1000").core_dumped() {
+    if !crash("sleep 1000", "sleep").core_dumped() {
         println!("not run: nothing leaves a core dump here");
         return;
     }
-    let ended = crash(&format!("{PROGRAM} serve"));
-    assert_eq!((ended.signal(), ended.core_dumped()), (Some(Signal::SEGV.as_raw()), false));
+    // Names of processes have 15 characters.
+    let ended = crash(&format!("{PROGRAM} serve"), "aclarai-schedul");
+    assert_eq!((ended.signal(), ended.core_dumped()), (Some(Signal::ABORT.as_raw()), false));
 }
 
 #[test]
@@ -208,28 +203,26 @@ fn nobody_else_can_read_what_the_program_keeps() {
     let sandbox = Sandbox::new("scheduler: {jobs: {vault_sync: {enabled: false}}}\n");
     sandbox.write("vault/summaries/a.md", "Text. <!-- aclarai:id=blk_a1 ver=1 -->\n");
     // The mask of whoever starts it does not matter.
-    let mut daemon = sandbox
-        .program("sh", &["-c", &format!("umask 0 && exec {PROGRAM} serve")])
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
-    wait_until("the daemon is there", || sandbox.run(&["status"]).code == Some(0));
+    let daemon = sandbox.start_shell(&format!("umask 0 && exec {PROGRAM} serve"));
+    daemon.wait_for_line("started");
     let run = sandbox
         .program("sh", &["-c", &format!("umask 0 && exec {PROGRAM} run vault_sync")])
         .output()
         .unwrap();
     assert!(run.status.success(), "{run:?}");
     let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
-    assert_eq!(mode(&sandbox.path("state")), 0o700);
     let mut names = Vec::new();
-    for entry in fs::read_dir(sandbox.path("state")).unwrap() {
-        let path = entry.unwrap().path();
-        assert_eq!(mode(&path), 0o600, "{}", path.display());
+    let mut paths = vec![sandbox.path("state")];
+    while let Some(path) = paths.pop() {
+        let expected = if path.is_dir() { 0o700 } else { 0o600 };
+        assert_eq!(mode(&path), expected, "{}", path.display());
+        if path.is_dir() {
+            paths.extend(fs::read_dir(&path).unwrap().map(|entry| entry.unwrap().path()));
+        }
         names.push(path.file_name().unwrap().to_str().unwrap().to_owned());
     }
     for name in ["state.db", "state.db-wal", "state.db-shm", "graph.db"] {
         assert!(names.iter().any(|found| found == name), "{name} is not among {names:?}");
     }
-    crate::wait::signal(daemon.id().cast_signed(), Signal::TERM);
-    assert!(daemon.wait().unwrap().success());
+    daemon.stop();
 }

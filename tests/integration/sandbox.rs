@@ -110,7 +110,17 @@ impl Sandbox {
     /// Starts the program in the background, its log as JSON.
     #[track_caller]
     pub(crate) fn start(&self, arguments: &[&str]) -> Daemon {
-        let mut command = self.command(arguments);
+        self.background(self.command(arguments))
+    }
+
+    /// Starts a line of the shell in the background, which may end with `exec` and the program.
+    #[track_caller]
+    pub(crate) fn start_shell(&self, line: &str) -> Daemon {
+        self.background(self.program("sh", &["-c", line]))
+    }
+
+    #[track_caller]
+    fn background(&self, mut command: Command) -> Daemon {
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let lines = Arc::new(Mutex::new(Vec::new()));
         let (collected, stderr) = (Arc::clone(&lines), child.stderr.take().unwrap());
