@@ -1,8 +1,6 @@
 //! Tells the program which commit it is built from, for `--version`: `ACLARAI_COMMIT` where that is set, else what a
 //! package of this crate says of itself, else what git says. Where nothing is known, the version goes without.
 
-#![expect(clippy::print_stdout, reason = "this is how cargo is told")]
-
 use std::env;
 use std::fs;
 use std::path::{Path, PathBuf};

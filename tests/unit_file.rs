@@ -88,7 +88,7 @@ fn systemd_finds_nothing_wrong_with_the_units() {
 #[test]
 fn systemd_finds_nothing_wrong_with_the_example_of_a_drop_in() {
     let drop_in = drop_in();
-    assert!(drop_in.contains("\nReadWritePaths=/srv/notes\n"), "{drop_in}");
+    assert!(drop_in.contains("\nReadWritePaths=-/srv/notes\n"), "{drop_in}");
     // A unit may go on with a section that it had before, just as a drop-in does.
     let unit = text(UNITS[0]) + &drop_in;
     let Some(output) = analyze(&["verify", "--man=no", "--system"], UNITS[0], &unit) else {

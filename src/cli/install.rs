@@ -177,7 +177,10 @@ fn next_commands(user: bool, config: &Path) -> Vec<String> {
     if user {
         return vec![
             format!("$EDITOR {config}    # where the vault is: paths.vault"),
-            format!("aclarai-scheduler --config {config} check"),
+            format!(
+                "export ACLARAI_CONFIG={config}    # in your shell's profile too, for commands by hand"
+            ),
+            "aclarai-scheduler check".to_owned(),
             "systemctl --user daemon-reload".to_owned(),
             "systemctl --user enable --now aclarai-scheduler".to_owned(),
             "loginctl enable-linger    # so that it runs while you are not logged in".to_owned(),

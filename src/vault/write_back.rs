@@ -154,7 +154,12 @@ impl Note<'_> {
         bytes: &[u8],
         reading: &Reading,
     ) -> io::Result<WriteBack> {
-        self.prepare(prepared, old, old_stat, bytes)?;
+        if !self.prepare(prepared, old, old_stat, bytes)? {
+            rustix::fs::unlinkat(self.folder, prepared, AtFlags::empty())?;
+            return Ok(WriteBack::Left(
+                "it belongs to another user or group, which would not be kept: run this as the owner of the notes",
+            ));
+        }
         match rustix::fs::renameat_with(
             self.folder,
             prepared,
@@ -198,14 +203,15 @@ impl Note<'_> {
         })
     }
 
-    /// Writes the new content under a hidden name: same mode, owner and extended attributes, safely on the disk.
+    /// Writes the new content under a hidden name: same mode, owner and extended attributes, safely on the disk. False
+    /// if this user cannot give it the owner.
     fn prepare(
         &self,
         prepared: &OsStr,
         old: &File,
         old_stat: &Stat,
         bytes: &[u8],
-    ) -> io::Result<()> {
+    ) -> io::Result<bool> {
         match rustix::fs::unlinkat(self.folder, prepared, AtFlags::empty()) {
             Ok(()) | Err(Errno::NOENT) => {}
             Err(error) => return Err(error.into()),
@@ -218,11 +224,16 @@ impl Note<'_> {
         let new_stat = rustix::fs::fstat(&file)?;
         if (new_stat.st_uid, new_stat.st_gid) != (old_stat.st_uid, old_stat.st_gid) {
             let (owner, group) = (Uid::from_raw(old_stat.st_uid), Gid::from_raw(old_stat.st_gid));
-            rustix::fs::fchown(&file, Some(owner), Some(group))?;
+            match rustix::fs::fchown(&file, Some(owner), Some(group)) {
+                // Not mapped into the user namespace of a service with `PrivateUsers=`.
+                Err(Errno::PERM | Errno::INVAL) => return Ok(false),
+                result => result?,
+            }
         }
         copy_attributes(old, &file)?;
         rustix::fs::fchmod(&file, Mode::from_raw_mode(old_stat.st_mode))?;
-        file.sync_all()
+        file.sync_all()?;
+        Ok(true)
     }
 
     fn sync_folder(&self) -> io::Result<()> {

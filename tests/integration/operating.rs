@@ -3,8 +3,8 @@
 //! again where it may not.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
-use std::os::unix::process::ExitStatusExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
@@ -142,8 +142,11 @@ fn what_install_places_works_and_is_left_alone_the_second_time() {
     assert!(unit.contains(&expected), "{unit}");
 
     let config = config.to_str().unwrap();
-    let run = sandbox.run(&["run", "vault_sync", "--config", config, "--json"]);
-    assert_eq!(run.json(0)["success"], true);
+    let export = "export ACLARAI_CONFIG=DIR/home/.config/aclarai-scheduler/aclarai.config.yaml ";
+    assert!(placed.stdout.contains(export), "{}", placed.stdout);
+    let mut by_hand = sandbox.command(&["run", "vault_sync", "--json"]);
+    let run = by_hand.env("ACLARAI_CONFIG", config).current_dir("/").output().unwrap();
+    assert!(run.status.success(), "{run:?}");
 
     fs::write(config, "scheduler: {workers: 5}\n").unwrap();
     let again = sandbox.run(&install);
@@ -225,4 +228,38 @@ fn nobody_else_can_read_what_the_program_keeps() {
         assert!(names.iter().any(|found| found == name), "{name} is not among {names:?}");
     }
     daemon.stop();
+}
+
+/// As for a service that is only in the group of the vault: it may write there, but cannot give a file away.
+#[test]
+fn a_note_that_would_lose_its_owner_is_not_written() {
+    if !rustix::process::geteuid().is_root() {
+        println!("not run: only root can be somebody else");
+        return;
+    }
+    let sandbox = Sandbox::new("scheduler: {jobs: {vault_sync: {write_back: true}}}\n");
+    let note = sandbox.write("vault/summaries/a.md", "One. <!-- aclarai:id=blk_a1 ver=1 -->\n");
+    fs::create_dir(sandbox.path("state")).unwrap();
+    for open in ["", "vault", "vault/summaries", "vault/summaries/a.md", "state"] {
+        fs::set_permissions(sandbox.path(open), fs::Permissions::from_mode(0o777)).unwrap();
+    }
+    let run = || {
+        let mut command = sandbox.command(&["run", "vault_sync"]);
+        command.uid(65534).gid(65534).output()
+    };
+    let Ok(first) = run() else {
+        println!("not run: another user does not reach {PROGRAM}");
+        return;
+    };
+    assert!(first.status.success(), "{first:?}");
+    let edited = "Two. <!-- aclarai:id=blk_a1 ver=1 -->\n";
+    fs::write(&note, edited).unwrap();
+    let left = "summaries/a.md: the versions in its markers are not brought up to date: it belongs to another user";
+    // Not before nobody has touched it for a while.
+    wait_until("the note's turn comes", || {
+        String::from_utf8(run().unwrap().stderr).unwrap().contains(left)
+    });
+    assert_eq!(fs::read_to_string(&note).unwrap(), edited);
+    assert_eq!(fs::metadata(&note).unwrap().uid(), 0);
+    assert_eq!(fs::read_dir(note.parent().unwrap()).unwrap().count(), 1, "nothing stays beside it");
 }
