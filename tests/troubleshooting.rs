@@ -143,7 +143,7 @@ fn each_warning_and_error_is_on_the_page() {
                 let parts = fixed_parts(message.copied().unwrap_or_default());
                 let is_trouble =
                     |part: &&str| !NO_TROUBLE.iter().any(|expected| part.contains(expected));
-                if !parts.iter().all(|part| is_trouble(part)) || parts.is_empty() {
+                if !parts.iter().all(is_trouble) || parts.is_empty() {
                     continue;
                 }
                 found += 1;
