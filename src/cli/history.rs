@@ -88,7 +88,7 @@ fn remarks(record: &RunRecord) -> String {
         remarks.push(format!("{} late", seconds(record.lateness_s)));
     }
     if let Some(wait) = record.queue_wait_s.filter(|wait| *wait >= LATE_S) {
-        remarks.push(format!("waited {} for a worker", seconds(wait)));
+        remarks.push(format!("waited {} to begin", seconds(wait)));
     }
     if record.attempt > 1 {
         remarks.push(format!("{} attempts", record.attempt));
