@@ -13,6 +13,7 @@ mod backdoor;
 mod cypher;
 mod fault;
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -24,7 +25,6 @@ use chrono::{DateTime, Utc};
 use neo4rs::{BoltType, ConfigBuilder, DetachedRowStream, Graph, Query};
 use serde::de::DeserializeOwned;
 use tokio::runtime::Runtime;
-use tokio::task::JoinSet;
 
 use super::{
     Applied, BatchSize, Change, CheckLevel, CheckLine, GraphError, GraphStore, Interrupt, Purge,
@@ -57,6 +57,9 @@ const LOOK: Duration = Duration::from_millis(100);
 /// Statements in flight. The driver does not switch Nagle's algorithm off, so one connection alone waits some 40 ms
 /// for each statement; two fill each other's gaps.
 const IN_FLIGHT: usize = 2;
+
+/// How often a statement that the constraint refused is sent again.
+const RACES_MAX: usize = 2;
 
 /// Changes in one statement: fewer cost waits, more hold locks for longer.
 const STATEMENT_ROWS: usize = 2_500;
@@ -230,7 +233,8 @@ impl Neo4jStore {
         limit: Duration,
         question: Query,
     ) -> Result<Vec<T>, GraphError> {
-        let answer = fetch(self.graph()?, limited(question, limit));
+        let graph = self.graph()?;
+        let answer = fetch(&graph, limited(question, limit));
         self.wait(limit + GRACE, answer).map_err(|stopped| self.error(doing, stopped))
     }
 
@@ -328,31 +332,6 @@ impl Neo4jStore {
             duplicates.first().map_or("", |(id, _)| id)
         )
     }
-
-    /// Sends a batch in parts, two in flight; answers with the ids that were stale.
-    async fn write_parts(
-        graph: Graph,
-        parts: Vec<&[&Change]>,
-        at: DateTime<Utc>,
-    ) -> Result<Vec<String>, Fault> {
-        let (mut sent, mut in_flight) = (parts.into_iter(), JoinSet::new());
-        let (mut stale, mut fault) = (Vec::new(), None);
-        loop {
-            // A statement is only made when it can be sent: it holds a copy of its texts.
-            while fault.is_none() && in_flight.len() < IN_FLIGHT {
-                let Some(part) = sent.next() else { break };
-                in_flight.spawn(write_part(graph.clone(), cypher::write(part, at)));
-            }
-            match in_flight.join_next().await {
-                None => break,
-                Some(Ok(Ok(ids))) => stale.extend(ids),
-                Some(Ok(Err(error))) => fault = Some(error),
-                Some(Err(ended)) => fault = Some(Fault::panicked(&ended.to_string())),
-            }
-        }
-        // What was in flight beside a fault was still waited for: the fewer answers are lost, the better.
-        fault.map_or(Ok(stale), Err)
-    }
 }
 
 impl Drop for Neo4jStore {
@@ -401,7 +380,7 @@ impl GraphStore for Neo4jStore {
             [&creates, &updates].into_iter().flat_map(|rows| parts(rows)).collect();
         // Parts wait for a free place, so each pair may need the whole time.
         let limit = (STATEMENT_LIMIT + GRACE) * parts.len().div_ceil(IN_FLIGHT) as u32 + GRACE;
-        let write = Neo4jStore::write_parts(self.graph()?, parts, at);
+        let write = write_parts(self.graph()?, parts, at);
         let stale = self.wait(limit, write).map_err(|stopped| match stopped {
             // Less of it may do. A single change cannot be halved: the server must recover first.
             Stopped::Fault(fault) if fault.verdict == Verdict::TooMuch && changes.len() > 1 => {
@@ -571,30 +550,61 @@ fn parts<'a>(changes: &'a [&'a Change]) -> impl Iterator<Item = &'a [&'a Change]
     changes.chunks(changes.len().div_ceil(parts.max(1)).max(1))
 }
 
-/// Sends one statement of a batch. Two writers that make a node at once race for the constraint: the loser sends it
-/// again and then finds the node.
-async fn write_part(graph: Graph, statement: Query) -> Result<Vec<String>, Fault> {
-    let statement = limited(statement, STATEMENT_LIMIT);
+/// Sends a batch in parts, two in flight; answers with the ids that were stale.
+async fn write_parts(
+    graph: Graph,
+    parts: Vec<&[&Change]>,
+    at: DateTime<Utc>,
+) -> Result<Vec<String>, Fault> {
+    let (parts, fault) = (RefCell::new(parts.into_iter()), RefCell::new(None));
     let send = || async {
-        let answer = fetch(graph.clone(), statement.clone());
+        let mut stale = Vec::new();
+        // After a fault no more is sent, but what is in flight is waited for: the fewer answers are lost, the better.
+        while fault.borrow().is_none() {
+            let Some(part) = parts.borrow_mut().next() else { break };
+            match write_part(&graph, part, at).await {
+                Ok(ids) => stale.extend(ids),
+                Err(error) => *fault.borrow_mut() = Some(error),
+            }
+        }
+        stale
+    };
+    let (mut stale, more) = tokio::join!(send(), send());
+    stale.extend(more);
+    fault.into_inner().map_or(Ok(stale), Err)
+}
+
+/// Sends one statement of a batch. Where the constraint refuses it, because a node is there after all or two writers
+/// made it at once, the next one finds the node.
+async fn write_part(
+    graph: &Graph,
+    changes: &[&Change],
+    at: DateTime<Utc>,
+) -> Result<Vec<String>, Fault> {
+    let send = |statement| async {
+        let answer = fetch(graph, limited(statement, STATEMENT_LIMIT));
         tokio::time::timeout(STATEMENT_LIMIT + GRACE, answer)
             .await
             .unwrap_or_else(|_| Err(Fault::silence(STATEMENT_LIMIT + GRACE)))
     };
-    match send().await {
-        Err(fault) if fault.verdict == Verdict::Race => {
-            send().await.map_err(|fault| match fault.verdict {
-                Verdict::Race => Fault { verdict: Verdict::Data, ..fault },
-                _ => fault,
-            })
+    let mut answer = send(cypher::write(changes, at)).await;
+    for _ in 0..RACES_MAX {
+        match answer {
+            Err(fault) if fault.verdict == Verdict::Race => {
+                answer = send(cypher::write_again(changes, at)).await;
+            }
+            answer => return answer,
         }
-        answer => answer,
     }
+    answer.map_err(|fault| match fault.verdict {
+        Verdict::Race => Fault { verdict: Verdict::Data, ..fault },
+        _ => fault,
+    })
 }
 
 /// Reads an answer to its end: only there is the statement committed, and some errors come only there.
-async fn fetch<T: DeserializeOwned>(graph: Graph, question: Query) -> Result<Vec<T>, Fault> {
-    let mut stream = begin(&graph, question).await?;
+async fn fetch<T: DeserializeOwned>(graph: &Graph, question: Query) -> Result<Vec<T>, Fault> {
+    let mut stream = begin(graph, question).await?;
     let mut rows = Vec::new();
     while let Some(row) = stream.next().await.map_err(|error| Fault::of(&error))? {
         rows.push(row.get("r").map_err(|error| Fault::unreadable(&error))?);

@@ -9,7 +9,9 @@ use super::*;
 use crate::fake::{FakeServer, Greeting, Reply, Statement, Value};
 
 /// Tells the statement that creates blocks from the others.
-pub(crate) const CREATE: &str = "MERGE (b:Block";
+pub(crate) const CREATE: &str = "(b:Block {id: row[0]";
+/// Tells the one that looks whether a block is there.
+const CREATE_WHERE_NONE: &str = "MERGE (b:Block";
 /// Tells the look at whether the server takes writes.
 const PROBE: &str = "scope: 'check'";
 /// Tells the first question on a new connection.
@@ -69,7 +71,11 @@ fn a_lost_answer_after_the_commit_is_no_second_write() {
             let text = |text: &str| Value::Text(text.to_owned());
             if statement.text.contains(CREATE) {
                 tries += 1;
-                if tries == 1 { Reply::HangUp } else { Reply::Rows(vec![text("a"), text("b")]) }
+                match tries {
+                    1 => Reply::HangUp,
+                    2 => Reply::FailAtEnd("Neo.ClientError.Schema.ConstraintValidationFailed"),
+                    _ => Reply::Rows(vec![text("a"), text("b")]),
+                }
             } else if statement.text.contains("UNWIND $ids") {
                 let node = |id: &str, version| {
                     let content = content(id);
@@ -96,7 +102,7 @@ fn a_lost_answer_after_the_commit_is_no_second_write() {
     let store = open(&bolt(&server), 3).unwrap();
     let applied = store.apply(&[create("a"), create("b")], noon()).unwrap();
     assert_eq!(applied, Applied { stale: vec![BlockId::new("b")], rejected: vec![] });
-    assert_eq!(server.count(CREATE), 2);
+    assert_eq!((server.count(CREATE), server.count(CREATE_WHERE_NONE)), (3, 1));
 }
 
 #[test]
@@ -179,10 +185,16 @@ fn without_the_right_to_create_the_constraint_it_is_said_what_to_run() {
 #[test]
 fn writers_that_race_for_a_new_node_try_once_more() {
     let race = "Neo.ClientError.Schema.ConstraintValidationFailed";
-    let server = creating(move |n| if n == 0 { Reply::FailAtEnd(race) } else { none() });
+    let server = creating(move |n| if n < 2 { Reply::FailAtEnd(race) } else { none() });
     let store = open(&bolt(&server), 1).unwrap();
     assert_eq!(store.apply(&[create("a")], noon()).unwrap(), Applied::default());
-    assert_eq!(server.count(CREATE), 2);
+    assert_eq!((server.count(CREATE), server.count(CREATE_WHERE_NONE)), (3, 2));
+
+    // A constraint that somebody else has made refuses it for good: it is a fault of the row.
+    let server = creating(move |_| Reply::FailAtEnd(race));
+    let store = open(&bolt(&server), 1).unwrap();
+    let applied = store.apply(&[create("a")], noon()).unwrap();
+    assert_eq!(applied.rejected.len(), 1, "{applied:?}");
 }
 
 #[test]

@@ -111,10 +111,21 @@ impl From<StoredRow> for (BlockId, StoredBlock) {
     }
 }
 
-/// Creates blocks of which no node was seen; answers with the ids of those that have one after all.
+/// Creates blocks of which no node was seen. Where there is one after all, the constraint refuses the whole statement,
+/// and [`CREATE_WHERE_NONE`] has to look at each; hardly ever, and looking would cost a fifth more every time.
+///
+/// It ends with an answer, if an empty one: without, the server works while it takes the statement in, and a refusal
+/// comes where the driver sends it again and again by itself.
+const CREATE: &str = "UNWIND $rows AS row \
+     CREATE (b:Block {id: row[0], text: row[1], hash: row[2], version: row[3], last_updated: $at, \
+     needs_reprocessing: row[4], source_file: row[5], vault_version: row[6], body: row[7], body_hash: row[8], \
+     tier: row[9]}) \
+     WITH row[0] AS id WHERE id IS NULL RETURN id AS r";
+
+/// The same where some may have a node; answers with their ids.
 ///
 /// `_LOCK_` never leaves the transaction: it tells a node that this statement made from one that was there.
-const CREATE: &str = "UNWIND $rows AS row \
+const CREATE_WHERE_NONE: &str = "UNWIND $rows AS row \
      MERGE (b:Block {id: row[0]}) \
      ON CREATE SET b._LOCK_ = true, b.text = row[1], b.hash = row[2], b.version = row[3], b.last_updated = $at, \
      b.needs_reprocessing = row[4], b.source_file = row[5], b.vault_version = row[6], b.body = row[7], \
@@ -173,6 +184,15 @@ const ARCHIVE: &str = "archive";
 
 /// The statement for some changes, all of which expect no node, or all of which expect one.
 pub(super) fn write(changes: &[&Change], at: DateTime<Utc>) -> Query {
+    statement(CREATE, changes, at)
+}
+
+/// The same once the constraint has refused it.
+pub(super) fn write_again(changes: &[&Change], at: DateTime<Utc>) -> Query {
+    statement(CREATE_WHERE_NONE, changes, at)
+}
+
+fn statement(create: &str, changes: &[&Change], at: DateTime<Utc>) -> Query {
     let creates = changes.iter().all(|change| change.expected.is_none());
     let rows: BoltList = changes
         .iter()
@@ -182,7 +202,7 @@ pub(super) fn write(changes: &[&Change], at: DateTime<Utc>) -> Query {
         })
         .collect();
     let query = if creates {
-        Query::new(CREATE.to_owned())
+        Query::new(create.to_owned())
     } else {
         Query::new(update()).param("absent", ABSENT)
     };
