@@ -166,7 +166,7 @@ pub(super) fn argv(value: &Value) -> Result<Vec<String>, String> {
     };
     let words: Vec<String> = items.iter().map(word).collect::<Result<_, _>>()?;
     match words.first() {
-        None => Err(FORM.to_owned()),
+        None => Err(format!("the list is empty: {FORM}")),
         Some(program) if program.is_empty() => Err(format!("the program has no name: {FORM}")),
         Some(_) => Ok(words),
     }

@@ -102,7 +102,11 @@ fn a_job_is_told_what_to_be() {
         "python3 -u report.py",
         "\"python3 -u report.py\": there is no shell here: write a list, such as [\"python3\", \"-u\", \"report.py\"]",
     );
-    one("command", "[]", "a list: write a list, such as [\"python3\", \"report.py\", \"--quiet\"]");
+    one(
+        "command",
+        "[]",
+        "a list: the list is empty: write a list, such as [\"python3\", \"report.py\", \"--quiet\"]",
+    );
     one(
         "command",
         "['']",
