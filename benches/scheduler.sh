@@ -4,7 +4,7 @@
 #
 #   benches/scheduler.sh [JOBS] [MINUTES]      default: 1000 jobs, 3 minutes
 #
-# Wants cargo and a quiet machine; takes MINUTES + 5 minutes. Every figure is memory, CPU time, or a time between two
+# Wants cargo and a quiet machine; measures idle and busy for MINUTES each. Every figure is memory, CPU time, or a time between two
 # points inside one process.
 set -eu
 jobs=${1:-1000}
@@ -43,9 +43,9 @@ write_config '0 3 1 1 *' true 0 >"$work/idle.yaml"
 start "$target/aclarai-scheduler" idle
 sleep 20
 before=$(cpu_us)
-sleep 240
+sleep $((minutes * 60))
 after=$(cpu_us)
-echo "idle daemon: $(resident) resident (target 6), $(( (after - before) / 4 )) us CPU a minute (target 500)"
+echo "idle daemon: $(resident) resident (target 6), $(( (after - before) / minutes )) us CPU a minute (target 500)"
 kill "$daemon"; wait "$daemon" || :; daemon=
 
 write_config '0 3 1 1 *' false "$jobs" >"$work/busy.yaml"
