@@ -5,6 +5,7 @@
 //! decision. One test waits for a real minute. The two that take longer are run with
 //! `cargo test --test integration -- --ignored`.
 
+use std::fs;
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 
@@ -425,6 +426,63 @@ fn a_run_by_hand_beside_the_daemon_counts_as_an_instance() {
         "{run:?}"
     );
     daemon.stop();
+}
+
+#[test]
+fn a_damaged_state_file_is_moved_aside_loudly_and_never_fatal() {
+    let sandbox = Sandbox::with_downtime(EVERY_MINUTE, 5);
+    let path = sandbox.path("state/state.db");
+    let mut bytes = fs::read(&path).unwrap();
+    bytes[20..60].fill(0x5a);
+    fs::write(&path, &bytes).unwrap();
+    let daemon = sandbox.serve();
+    let said = daemon.wait_for_line(
+        "state file is damaged: moved aside, beginning a new one; history and last fire times are lost",
+    );
+    assert_eq!(said["level"], "ERROR");
+    assert_eq!(fs::read(said["moved_to"].as_str().unwrap()).unwrap(), bytes, "kept as it was");
+    daemon.wait_for_line("started");
+    daemon.stop();
+    // What was due before is unknown now: nothing is made up.
+    let runs = sandbox.history(&["tick"]);
+    assert!(runs.iter().all(|run| run["coalesced"] == 0), "{runs:?}");
+}
+
+/// Takes up to a real minute.
+#[test]
+fn a_daemon_that_cannot_write_says_so_starts_nothing_and_recovers() {
+    let sandbox = Sandbox::new(EVERY_MINUTE);
+    let daemon = sandbox.serve();
+    daemon.wait_for_line("started");
+    let (state, away) = (sandbox.path("state"), sandbox.path("away"));
+    fs::rename(&state, &away).unwrap();
+    fs::write(&state, "in the way").unwrap();
+    let refused =
+        daemon.wait_for_line("state file cannot be written: nothing is started until it can");
+    assert!(refused["error"].as_str().unwrap().contains("--state-dir"), "{refused}");
+    fs::remove_file(&state).unwrap();
+    fs::rename(&away, &state).unwrap();
+    daemon.wait_for_line("state file can be written again");
+    wait_until("a run after that", || {
+        daemon.log().iter().rev().any(|line| {
+            line["message"] == "run finished"
+                && line["timestamp"].as_str() > refused["timestamp"].as_str()
+        })
+    });
+    let log = daemon.log();
+    daemon.stop();
+    let between = log
+        .iter()
+        .skip_while(|line| line["message"] != refused["message"])
+        .take_while(|line| line["message"] != "state file can be written again");
+    let between: Vec<&Value> = between.collect();
+    assert!(between.iter().all(|line| line["message"] != "run started"), "{between:?}");
+    let mut runs: Vec<String> =
+        sandbox.history(&["tick"]).iter().map(|run| run["job_id"].to_string()).collect();
+    let all = runs.len();
+    runs.sort();
+    runs.dedup();
+    assert!(all > 0 && runs.len() == all, "each once: {runs:?}");
 }
 
 #[test]
