@@ -498,9 +498,15 @@ impl Writer {
     }
 }
 
+/// Writes a metrics file for what is over already. That it cannot be written is logged, and takes nothing back.
+pub fn write_once(path: &Path, counters: Counters) {
+    let counters = Arc::new(Mutex::new(counters));
+    Writer { path: path.to_owned(), counters, failed: None }.write();
+}
+
 /// Replaces the file at `path` in one step, readable for everybody: node_exporter is another user, and nothing in it
 /// is secret. It is not forced to disk: after a power cut it is made anew by the next start.
-pub fn write_file(path: &Path, text: &str) -> io::Result<()> {
+fn write_file(path: &Path, text: &str) -> io::Result<()> {
     let name = path.file_name().ok_or(io::ErrorKind::InvalidInput)?.to_string_lossy();
     // Not `*.prom`, or node_exporter would read it half-written.
     let temporary = path.with_file_name(format!(".{name}.{}.tmp", std::process::id()));

@@ -18,7 +18,7 @@ use crate::job::{
     CancelToken, JobError, JobErrorKind, NoProgress, Progress, RunOptions, RunReport, Trigger,
 };
 use crate::logging::{LogFormat, log_run};
-use crate::metrics::{Counters, write_file};
+use crate::metrics::{Counters, write_once};
 use crate::scheduler::manual::{ManualError, ManualOutcome, ManualRun, run_now};
 use crate::scheduler::{ConfiguredJob, log_faults};
 
@@ -83,9 +83,7 @@ pub(super) fn run(setup: &Setup<'_>, arguments: &Run) -> Result<Exit, Failure> {
     if let Some(path) = setup.global.metrics_file.as_ref().filter(|_| !arguments.dry_run) {
         let mut counters = Counters::default();
         counters.count(&outcome.record);
-        write_file(path, &counters.render()).map_err(|error| {
-            Failure::unavailable(format!("metrics file {}: {error}", path.display()))
-        })?;
+        write_once(path, counters);
     }
     let result = if arguments.format.json { show_json(&outcome) } else { show_text(&outcome) };
     let exit = written(result, Exit::Done)?;

@@ -92,6 +92,11 @@ fn a_metrics_file_that_cannot_be_written_holds_nothing_up() {
     daemon.wait_for_line("metrics file cannot be written: let this user write in its folder");
     daemon.wait_for_line("started");
     daemon.stop();
+
+    let run =
+        sandbox.run(&["run", "vault_sync", "--json", "--metrics-file", "no/such/folder/a.prom"]);
+    assert_eq!(run.json(0)["success"], true);
+    assert!(run.stderr.contains("metrics file cannot be written"), "{}", run.stderr);
 }
 
 #[test]
