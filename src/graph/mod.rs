@@ -136,7 +136,7 @@ fn is_missing(path: &Path) -> bool {
 }
 
 /// What the graph holds for one block, as far as decisions are taken on it. Texts are never fetched.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct StoredBlock {
     /// v1 hash; `None` marks a stub that another service made.
     pub hash: Option<String>,
@@ -155,7 +155,7 @@ pub struct StoredBlock {
 }
 
 /// An edit in the vault that is older than the graph, flagged on the node.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Conflict {
     /// The marker's version.
     pub version: i64,

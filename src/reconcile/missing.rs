@@ -5,7 +5,8 @@
 //! 3. At most the larger of 20 and a tenth of the live blocks are missing, unless a person says otherwise.
 //! 4. The block was missing in two complete scans, `archive_after` apart.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
+use std::hash::{DefaultHasher, Hash, Hasher};
 
 use chrono::{SecondsFormat, TimeDelta};
 
@@ -29,6 +30,19 @@ const CHUNK: usize = 1_000;
 
 /// In how many complete scans a block must be missing.
 const SCANS: u32 = 2;
+
+/// A block that is live in the graph and nowhere in the vault.
+struct Missing {
+    block: MissingBlock,
+    /// What the node looked like, in eight bytes: many may be missing at once.
+    seen: u64,
+}
+
+fn fingerprint(node: &StoredBlock) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    node.hash(&mut hasher);
+    hasher.finish()
+}
 
 impl Session<'_> {
     /// Notes blocks that a file no longer holds. Whether another one does is asked at the end.
@@ -87,8 +101,8 @@ impl Session<'_> {
     }
 
     /// Remembers blocks that are missing but not archived.
-    fn keep_in_mind(&mut self, missing: Vec<(MissingBlock, StoredBlock)>) {
-        for (block, _) in missing {
+    fn keep_in_mind(&mut self, missing: Vec<Missing>) {
+        for Missing { block, .. } in missing {
             if self.ctx.options.explain {
                 let MissingBlock { id, path, first_missing_at: since, scans } = &block;
                 let since = since.to_rfc3339_opts(SecondsFormat::Secs, true);
@@ -140,7 +154,7 @@ impl Session<'_> {
         &mut self,
         candidates: BTreeMap<String, MissingBlock>,
         is_complete: bool,
-    ) -> Result<Vec<(MissingBlock, StoredBlock)>, JobError> {
+    ) -> Result<Vec<Missing>, JobError> {
         let mut missing = Vec::new();
         let candidates: Vec<MissingBlock> = candidates.into_values().collect();
         for chunk in candidates.chunks(CHUNK) {
@@ -157,7 +171,7 @@ impl Session<'_> {
                         } else {
                             let block = block.clone();
                             let block = if is_complete { block.missed_at(self.now) } else { block };
-                            missing.push((block, node));
+                            missing.push(Missing { block, seen: fingerprint(&node) });
                         }
                     }
                     _ => self.changes.found.push(block.id.clone()),
@@ -222,10 +236,11 @@ impl Session<'_> {
         false
     }
 
-    fn archive(&mut self, missing: Vec<(MissingBlock, StoredBlock)>) -> Result<(), JobError> {
+    fn archive(&mut self, missing: Vec<Missing>) -> Result<(), JobError> {
         let wait = TimeDelta::from_std(self.settings.archive_after).unwrap_or(TimeDelta::MAX);
-        let (ripe, early): (Vec<_>, Vec<_>) = missing.into_iter().partition(|(block, _)| {
-            block.scans >= SCANS && self.now - block.first_missing_at >= wait
+        let (ripe, early): (Vec<_>, Vec<_>) = missing.into_iter().partition(|missing| {
+            let MissingBlock { scans, first_missing_at, .. } = missing.block;
+            scans >= SCANS && self.now - first_missing_at >= wait
         });
         if self.ctx.options.allow_archive && !early.is_empty() {
             self.warn(format!(
@@ -238,21 +253,27 @@ impl Session<'_> {
         self.keep_in_mind(early);
         for chunk in ripe.chunks(CHUNK) {
             self.ctx.checkpoint()?;
+            let ids: Vec<BlockId> =
+                chunk.iter().map(|missing| BlockId::new(missing.block.id.as_str())).collect();
+            let mut nodes = self.store.lookup(&ids).map_err(graph_error)?;
             let changes: Vec<Change> = chunk
                 .iter()
-                .map(|(block, node)| Change {
-                    id: BlockId::new(block.id.as_str()),
-                    expected: Some(node.clone()),
-                    write: Write::Archive,
+                .zip(&ids)
+                .filter_map(|(missing, id)| {
+                    let node = nodes.remove(id).filter(|node| fingerprint(node) == missing.seen)?;
+                    Some(Change { id: id.clone(), expected: Some(node), write: Write::Archive })
                 })
                 .collect();
             self.begin_writing().map_err(graph_error)?;
             let applied = self.store.apply(&changes, self.now).map_err(graph_error)?;
-            for (block, _) in chunk {
-                let id = BlockId::new(block.id.as_str());
-                if applied.stale.contains(&id)
-                    || applied.rejected.iter().any(|(rejected, _)| *rejected == id)
-                {
+            let mut archived: HashSet<BlockId> =
+                changes.into_iter().map(|change| change.id).collect();
+            let left = applied.stale.iter().chain(applied.rejected.iter().map(|(id, _)| id));
+            for id in left {
+                archived.remove(id);
+            }
+            for (Missing { block, .. }, id) in chunk.iter().zip(ids) {
+                if !archived.contains(&id) {
                     // Somebody changed it a moment ago: the next run looks again.
                     self.changes.missing.push(block.clone());
                     continue;
