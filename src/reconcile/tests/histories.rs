@@ -561,8 +561,14 @@ impl Scene {
             match oracle::winner(&world, id, was) {
                 Winner::At(path, text) => {
                     may_be.push(Some(oracle::after(was, &world, &text, path, now)));
-                    if oracle::may_wait(&world, was) || !full && self.drifted.contains(&id) {
+                    let has_drifted = !full && self.drifted.contains(&id);
+                    if oracle::may_wait(&world, was) || has_drifted {
                         may_be.push(was.cloned());
+                    }
+                    // Where the graph no longer names a place, a file that was read speaks before one that was not.
+                    if has_drifted && !oracle::is_at_home(&world, id, was) {
+                        let after = |(path, text)| oracle::after(was, &world, &text, path, now);
+                        may_be.extend(world.places(id).into_iter().map(after).map(Some));
                     }
                 }
                 Winner::Unknown => may_be.push(was.cloned()),

@@ -30,6 +30,12 @@ pub(super) fn winner(world: &World, id: usize, node: Option<&Node>) -> Winner {
     }
 }
 
+/// Whether the place that the graph names holds the id.
+pub(super) fn is_at_home(world: &World, id: usize, node: Option<&Node>) -> bool {
+    let home = node.and_then(|node| node.source_file.as_deref());
+    world.places(id).iter().any(|(path, _)| Some(world.place(path).as_str()) == home)
+}
+
 fn is_out_of_sight(world: &World, home: &str) -> bool {
     let unmounted = world.unmounted && home.starts_with(&world.place("t2"));
     unmounted || world.at(home).is_some_and(|(_, file)| file.condition == Condition::Garbled)
