@@ -18,7 +18,7 @@
 
 use memchr::memmem;
 
-use super::hash::{hash_joined, join_white_space, skip_white, trim, trim_end, white_at};
+use super::hash::{hash_joined, hash_of, join_white_space, skip_white, trim, trim_end, white_at};
 use super::parse::last_break;
 use crate::block::ContentHash;
 
@@ -51,14 +51,28 @@ pub(super) fn write(part: &str, out: &mut String) {
     }
 }
 
-/// SHA-256 of the body that `part` of a file makes.
-pub(super) fn hash(part: &str, scratch: &mut String) -> ContentHash {
-    if memchr::memchr2(b'^', b'<', part.as_bytes()).is_none() {
-        return hash_joined(part);
+/// SHA-256 of the body that `part` of a file makes. `known` is a part whose hash is known, its white space joined: the
+/// v1 text, which most one-line blocks share with their body, so that they are hashed once.
+pub(super) fn hash(part: &str, known: (&str, ContentHash), scratch: &mut String) -> ContentHash {
+    let part = behind_anchors(part);
+    if memchr::memchr2(b'^', b'<', part.as_bytes()).is_some() {
+        scratch.clear();
+        write(part, scratch);
+        return hash_of(scratch);
     }
-    scratch.clear();
-    write(part, scratch);
-    hash_joined(scratch)
+    let part = trim(part);
+    if std::ptr::eq(part, known.0) { known.1 } else { hash_joined(part) }
+}
+
+/// `part` without the anchor lines at its start: mostly the anchor of the block before.
+fn behind_anchors(mut part: &str) -> &str {
+    loop {
+        part = &part[skip_white(part.as_bytes(), 0)..];
+        if !part.starts_with('^') || !is_anchor(trim(first_line(part))) {
+            return part;
+        }
+        part = &part[first_line(part).len()..];
+    }
 }
 
 /// Whether `part` of a file makes a body that is not empty.

@@ -383,7 +383,7 @@ impl<'a> Parser<'a> {
         let line = self.line_number(marker.span.start);
         self.enter_line_of(marker.span.start);
         let (level, text, hash) = self.v1(&marker);
-        let (body, body_hash) = self.v2(&marker);
+        let (body, body_hash) = self.v2(&marker, (&text, hash));
         let span = marker.span.clone();
         self.previous = Some(Previous { span, body: body.clone(), body_hash });
         let id_bytes = marker.id.len();
@@ -458,13 +458,17 @@ impl<'a> Parser<'a> {
         rest.len() <= 4 * FILE_LEVEL_SLACK && count_chars(rest) <= FILE_LEVEL_SLACK
     }
 
-    /// The whole text of the block, and its hash.
-    fn v2(&mut self, marker: &Marker) -> (Range<usize>, ContentHash) {
+    /// The whole text of the block, and its hash. `v1` is what the other services see, and the hash of that.
+    fn v2(
+        &mut self,
+        marker: &Marker,
+        v1: (&Range<usize>, ContentHash),
+    ) -> (Range<usize>, ContentHash) {
         let (text, start) = (self.text, marker.span.start);
         if body::is_page_id(&text[marker.id.clone()]) && self.is_last_text(marker.span.end) {
             let hash = match self.whole_body_hash {
                 Some(hash) => hash,
-                None => self.hash_body(self.bom..text.len()),
+                None => self.hash_body(self.bom..text.len(), v1),
             };
             self.whole_body_hash = Some(hash);
             return (self.bom..text.len(), hash);
@@ -495,12 +499,13 @@ impl<'a> Parser<'a> {
                 }
             }
         };
-        let hash = self.hash_body(body.clone());
+        let hash = self.hash_body(body.clone(), v1);
         (body, hash)
     }
 
-    fn hash_body(&mut self, body: Range<usize>) -> ContentHash {
-        body::hash(&self.text[body], &mut self.scratch)
+    fn hash_body(&mut self, body: Range<usize>, v1: (&Range<usize>, ContentHash)) -> ContentHash {
+        let known = (&self.text[v1.0.clone()], v1.1);
+        body::hash(&self.text[body], known, &mut self.scratch)
     }
 
     /// Whether only markers, comments of ours, anchors and white space follow `at`. The answer is remembered, so that
