@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use aclarai_scheduler::config::{Env, JobName, JobSpec, Overrides, from_text};
-use aclarai_scheduler::schedule::Schedule;
+use aclarai_scheduler::schedule::{Schedule, Zone};
 use aclarai_scheduler::scheduler::plan::{Moment, Planner, Surroundings};
 use chrono::{DateTime, TimeDelta, Utc};
 use divan::Bencher;
@@ -23,7 +23,8 @@ fn noon() -> DateTime<Utc> {
 
 #[divan::bench(args = ["*/30 * * * *", "0 3 * * 1", "0 0 29 2 *"])]
 fn next_fire_time(bencher: Bencher<'_, '_>, line: &str) {
-    let schedule = Schedule::parse(line, chrono_tz::Europe::Berlin).expect("a constant");
+    let zone = Zone::parse("Europe/Berlin").expect("a constant");
+    let schedule = Schedule::parse(line, zone).expect("a constant");
     bencher.bench(|| schedule.next_after(divan::black_box(noon())));
 }
 

@@ -28,7 +28,7 @@ use crate::jobs::{self, Deps, supervisor};
 use crate::logging::{Logging, log_run};
 use crate::metrics::{Counters, MetricsFile};
 use crate::pause::PauseSwitch;
-use crate::schedule::zone_data_version;
+use crate::schedule::Zone;
 use crate::scheduler::{
     ConfiguredJob, Ending, Event, Scheduler, Settings, Setup, StartError, Status,
 };
@@ -197,7 +197,7 @@ pub fn serve(start: &Serve<'_>, config: Config) -> Result<bool, ServeError> {
     log::info!(
         target: "daemon.serve",
         version = env!("CARGO_PKG_VERSION"),
-        zone_data = zone_data_version(),
+        zone_data = Zone::data_version(),
         config = config.source.as_deref().map(path_text).unwrap_or_default().as_str(),
         vault = path_text(&config.vault.root).as_str(),
         state_dir = path_text(&config.state_dir).as_str(),

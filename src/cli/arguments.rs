@@ -271,7 +271,7 @@ pub(super) fn version() -> &'static str {
         let features = if cfg!(feature = "neo4j") { "neo4j" } else { "none" };
         let mut details = vec![
             format!("features: {features}"),
-            format!("zone data {}", crate::schedule::zone_data_version()),
+            format!("zone data {}", crate::schedule::Zone::data_version()),
         ];
         details.splice(..0, option_env!("ACLARAI_COMMIT").map(|commit| format!("commit {commit}")));
         format!("{} ({})", env!("CARGO_PKG_VERSION"), details.join("; "))

@@ -15,6 +15,7 @@ use crate::clock::{Clock, SystemClock};
 use crate::config::JobSpec;
 use crate::history::History;
 use crate::job::{BuildError, RunRecord};
+use crate::schedule::Zone;
 
 /// How many fire times `--json` shows of each job.
 const NEXT: usize = 3;
@@ -57,8 +58,8 @@ pub(super) fn jobs(setup: &Setup<'_>, format: &Format) -> Result<Exit, Failure> 
 impl Shown<'_> {
     fn row(&self, now: DateTime<Utc>) -> Vec<Cell> {
         let spec = self.spec;
-        let schedule = match spec.timezone {
-            chrono_tz::UTC => spec.schedule.to_string(),
+        let schedule = match &spec.timezone {
+            zone if *zone == Zone::UTC => spec.schedule.to_string(),
             zone => format!("{} ({zone})", spec.schedule),
         };
         let next = match self.next.first() {

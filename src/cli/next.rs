@@ -9,14 +9,14 @@ use super::exit::{Exit, Failure};
 use super::out::{Out, instant, written};
 use super::setup::{Setup, find_job};
 use crate::clock::{Clock, SystemClock};
-use crate::schedule::{Schedule, parse_zone};
+use crate::schedule::{Schedule, Zone};
 
 pub(super) fn next(setup: &Setup<'_>, arguments: &Next) -> Result<Exit, Failure> {
     let schedule = match (&arguments.cron, &arguments.job) {
         (Some(line), _) => {
             let name = arguments.timezone.as_deref().unwrap_or("UTC");
-            let zone =
-                parse_zone(name).map_err(|error| Failure::usage(format!("--timezone: {error}")))?;
+            let zone = Zone::parse(name)
+                .map_err(|error| Failure::usage(format!("--timezone: {error}")))?;
             Schedule::parse(line, zone)
                 .map_err(|error| Failure::usage(format!("--cron: {line:?}: {error}")))?
         }

@@ -11,8 +11,6 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
 use std::time::Duration;
 
-use chrono_tz::Tz;
-
 use super::env::{self, Env, Variables};
 use super::error::ConfigErrors;
 use super::given::{Findings, Given, Origin, Shown, shown_path};
@@ -22,7 +20,7 @@ use super::{
     CommandSpec, Config, JobName, JobSpec, Lines, LookAtJobs, Overrides, RetryPolicy, RunPolicy,
     SchedulerConfig, VAULT_SYNC, VaultConfig, file,
 };
-use crate::schedule::{Schedule, parse_zone};
+use crate::schedule::{Schedule, Zone};
 
 const VAULT: &str = "/vault";
 const TIERS: [&str; 3] = ["conversations", "summaries", "concepts"];
@@ -170,13 +168,13 @@ impl Checker<'_> {
     }
 
     fn scheduler(&mut self, raw: raw::Scheduler) -> SchedulerConfig {
-        let timezone = self.zone(raw.timezone).unwrap_or(Tz::UTC);
+        let timezone = self.zone(raw.timezone).unwrap_or(Zone::UTC);
         let mut raw_jobs = raw.jobs;
         // It is there whether or not the file says so.
         raw_jobs.entry(VAULT_SYNC.to_owned()).or_default();
         self.warn_of_shared_variables(&raw_jobs);
         let jobs = raw_jobs.into_iter().map(|(name, job)| {
-            let spec = self.job(&name, job, &raw.job_defaults, timezone);
+            let spec = self.job(&name, job, &raw.job_defaults, &timezone);
             (spec.name.clone(), spec)
         });
         let jobs: BTreeMap<JobName, JobSpec> = jobs.collect();
@@ -191,7 +189,7 @@ impl Checker<'_> {
         }
     }
 
-    fn job(&mut self, name: &str, raw: raw::Job, defaults: &raw::Policy, zone: Tz) -> JobSpec {
+    fn job(&mut self, name: &str, raw: raw::Job, defaults: &raw::Policy, zone: &Zone) -> JobSpec {
         let is_vault_sync = name == VAULT_SYNC;
         let enabled = self.job_variable(name, "ENABLED").map(|given| {
             self.findings.checked(Some(given), |word| {
@@ -200,12 +198,12 @@ impl Checker<'_> {
             })
         });
         let enabled = enabled.unwrap_or_else(|| raw.enabled.map(|given| given.value));
-        let timezone = self.zone(raw.timezone).unwrap_or(zone);
+        let timezone = self.zone(raw.timezone).unwrap_or_else(|| zone.clone());
         let cron = self.job_variable(name, "CRON").or(raw.cron);
-        let schedule = self.findings.checked(cron, |line| parsed(line, timezone));
+        let schedule = self.findings.checked(cron, |line| parsed(line, &timezone));
         let schedule = schedule.unwrap_or_else(|| {
             let line = if is_vault_sync { VAULT_SYNC_CRON } else { CRON };
-            parsed(line, timezone).expect("the default lines are right")
+            parsed(line, &timezone).expect("the default lines are right")
         });
         let description = raw.description.map(|given| given.value);
         let default_description = if is_vault_sync { VAULT_SYNC_DESCRIPTION } else { "" };
@@ -257,9 +255,9 @@ impl Checker<'_> {
             .unwrap_or(log::LevelFilter::Info)
     }
 
-    fn zone(&mut self, given: Maybe<String>) -> Option<Tz> {
+    fn zone(&mut self, given: Maybe<String>) -> Option<Zone> {
         let Given { value, origin } = given?;
-        match parse_zone(&value) {
+        match Zone::parse(&value) {
             Ok(zone) => Some(zone),
             Err(error) => {
                 // The reason repeats the name.
@@ -362,8 +360,8 @@ fn holds_none_of_the_tiers(root: &Path) -> bool {
         && TIERS.iter().all(|tier| !root.join(tier).exists())
 }
 
-fn parsed(line: &str, zone: Tz) -> Result<Schedule, String> {
-    Schedule::parse(line, zone).map_err(|error| error.to_string())
+fn parsed(line: &str, zone: &Zone) -> Result<Schedule, String> {
+    Schedule::parse(line, zone.clone()).map_err(|error| error.to_string())
 }
 
 /// The job's own setting, else that of `job_defaults`, else the built-in one; each key by itself.

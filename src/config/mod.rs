@@ -30,7 +30,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::schedule::Schedule;
+use crate::schedule::{Schedule, Zone};
 pub use env::Env;
 pub use error::{ConfigErrors, Fault, Place};
 use given::Origin;
@@ -226,7 +226,7 @@ impl fmt::Debug for Neo4jConfig {
 #[derive(Clone, Debug)]
 pub struct SchedulerConfig {
     /// `timezone`: the IANA name jobs without their own use.
-    pub timezone: chrono_tz::Tz,
+    pub timezone: Zone,
     /// `workers`: how many runs go at once.
     pub workers: usize,
     /// `shutdown_grace_time`: how long running jobs may go on after a stop was asked for.
@@ -251,7 +251,7 @@ pub struct JobSpec {
     /// `cron` in the job's zone.
     pub schedule: Schedule,
     /// The zone the schedule is read in.
-    pub timezone: chrono_tz::Tz,
+    pub timezone: Zone,
     /// `description`.
     pub description: String,
     /// When and how often a run may start, and how long it may take.

@@ -133,7 +133,7 @@ fn flag(value: &Value) -> Result<bool, String> {
 
 fn full_scan(value: &Value, spec: &JobSpec) -> Result<Schedule, String> {
     let line = value.as_str().ok_or(r#"write a cron line in quotes, such as "0 4 * * 0""#)?;
-    Schedule::parse(line, spec.timezone).map_err(|error| error.to_string())
+    Schedule::parse(line, spec.timezone.clone()).map_err(|error| error.to_string())
 }
 
 fn unknown(key: &str) -> String {

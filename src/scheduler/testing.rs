@@ -3,24 +3,23 @@
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
-use chrono_tz::Tz;
 
 use super::ConfiguredJob;
 use crate::config::{JobName, JobSpec, RunPolicy};
 use crate::job::{Job, JobError, RunContext, RunId, RunRecord, RunReport, RunState, Trigger};
-use crate::schedule::Schedule;
+use crate::schedule::{Schedule, Zone};
 
 pub(crate) fn noon() -> DateTime<Utc> {
     "2026-08-24T12:00:00Z".parse().unwrap()
 }
 
-pub(crate) fn spec(name: &str, cron: &str, zone: Tz) -> JobSpec {
+pub(crate) fn spec(name: &str, cron: &str, zone: Zone) -> JobSpec {
     JobSpec {
         name: JobName::new(name),
         explicit_kind: None,
         enabled: true,
         manual_only: false,
-        schedule: Schedule::parse(cron, zone).unwrap(),
+        schedule: Schedule::parse(cron, zone.clone()).unwrap(),
         timezone: zone,
         description: String::new(),
         policy: RunPolicy::default(),
@@ -71,7 +70,7 @@ pub(crate) fn job<F>(name: &str, change: impl FnOnce(&mut JobSpec), run: F) -> C
 where
     F: Fn(&RunContext<'_>) -> Result<RunReport, JobError> + Send + Sync + 'static,
 {
-    let mut spec = spec(name, "* * * * *", Tz::UTC);
+    let mut spec = spec(name, "* * * * *", Zone::UTC);
     change(&mut spec);
     ConfiguredJob { spec: Arc::new(spec), job: Arc::new(Does(run)) }
 }

@@ -15,7 +15,7 @@ use aclarai_scheduler::job::{
     Trigger,
 };
 use aclarai_scheduler::jobs::command::{CommandJob, Surroundings};
-use aclarai_scheduler::schedule::Schedule;
+use aclarai_scheduler::schedule::{Schedule, Zone};
 use rustix::process::Signal;
 
 use crate::sandbox::PROGRAM;
@@ -40,13 +40,13 @@ fn run(argv: &[&str]) -> Run {
     LISTENING.call_once(listen);
     let count = COUNT.fetch_add(1, Ordering::Relaxed);
     let name = JobName::new(&format!("test{}x{count}", std::process::id()));
-    let zone = chrono_tz::UTC;
+    let zone = Zone::UTC;
     let spec = JobSpec {
         name: name.clone(),
         explicit_kind: None,
         enabled: true,
         manual_only: false,
-        schedule: Schedule::parse("0 2 * * *", zone).unwrap(),
+        schedule: Schedule::parse("0 2 * * *", zone.clone()).unwrap(),
         timezone: zone,
         description: String::new(),
         policy: RunPolicy::default(),

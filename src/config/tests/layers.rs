@@ -1,6 +1,7 @@
 //! What outranks what, and what holds when nothing is said.
 
 use super::*;
+use crate::schedule::Zone;
 
 #[track_caller]
 fn with_flags(overrides: Overrides, yaml: &str, variables: &[(&str, &str)]) -> Config {
@@ -29,17 +30,14 @@ fn nothing_said_is_the_documented_defaults() {
     );
     let scheduler = &config.scheduler;
     assert_eq!(
-        (scheduler.timezone, scheduler.workers, scheduler.history_days),
-        (chrono_tz::UTC, 2, 90)
+        (scheduler.timezone.clone(), scheduler.workers, scheduler.history_days),
+        (Zone::UTC, 2, 90)
     );
     assert_eq!(scheduler.shutdown_grace_time, Duration::from_secs(30));
     assert_eq!(scheduler.jobs.len(), 1);
     let sync = job(&config, "vault_sync");
     assert!(sync.enabled && !sync.manual_only && sync.is_scheduled());
-    assert_eq!(
-        (sync.schedule.to_string().as_str(), sync.timezone),
-        ("*/30 * * * *", chrono_tz::UTC)
-    );
+    assert_eq!((sync.schedule.to_string().as_str(), sync.timezone.name()), ("*/30 * * * *", "UTC"));
     assert_eq!(
         (sync.kind(), sync.description.as_str()),
         ("vault_sync", "Sync vault files with knowledge graph")
@@ -115,15 +113,10 @@ fn a_job_takes_each_key_from_itself_then_job_defaults_then_the_program() {
             rerun_interrupted: true,
         }
     );
-    let zones =
-        ["a", "b"].map(|name| (job(&config, name).timezone, job(&config, name).schedule.zone()));
-    assert_eq!(
-        zones,
-        [
-            (chrono_tz::Asia::Tokyo, chrono_tz::Asia::Tokyo),
-            (chrono_tz::Europe::Berlin, chrono_tz::Europe::Berlin)
-        ]
-    );
+    let zones = ["a", "b"].map(|name| {
+        (job(&config, name).timezone.name(), job(&config, name).schedule.zone().name())
+    });
+    assert_eq!(zones, [("Asia/Tokyo", "Asia/Tokyo"), ("Europe/Berlin", "Europe/Berlin")]);
     assert_eq!(config.retries.max_attempts, 3, "processing.retries is another setting");
 }
 

@@ -21,6 +21,7 @@ use super::{Decision, Fate, Moment, Plan, Planner, Surroundings};
 use crate::config::{JobName, JobSpec, Overlap};
 use crate::history::Remembered;
 use crate::job::SkipReason;
+use crate::schedule::Zone;
 use crate::scheduler::testing::spec;
 
 /// A small generator of numbers (splitmix64): the same everywhere for the same seed.
@@ -98,7 +99,8 @@ fn instants(spec: &JobSpec, after: DateTime<Utc>, until: DateTime<Utc>) -> Vec<D
     let fires = LINES.iter().find(|(line, _)| *line == text).expect("a line of the list").1;
     let fires = |local: i64| fires(local.rem_euclid(60) as u32, (local / 60).rem_euclid(24) as u32);
     let follows_clock = follows_clock(spec);
-    let (zone, first) = (spec.timezone, after.timestamp().div_euclid(60) + 1);
+    let zone = spec.timezone.name().parse().expect("a zone of the list");
+    let first = after.timestamp().div_euclid(60) + 1;
     let last = until.timestamp().div_euclid(60);
     let mut found = Vec::new();
     let shift = ahead(zone, first - CHANGE_MIN);
@@ -412,7 +414,11 @@ impl World {
     fn random_spec(&mut self, at: usize) -> Arc<JobSpec> {
         let dice = &mut self.dice;
         let (line, _) = dice.pick(LINES);
-        let mut spec = spec(&format!("job{at}"), line, *dice.pick(&ZONES));
+        let mut spec = spec(
+            &format!("job{at}"),
+            line,
+            Zone::parse(dice.pick(&ZONES).name()).expect("a known zone"),
+        );
         let policy = &mut spec.policy;
         let graces = [Some(0), Some(30), Some(300), Some(4000), None];
         policy.misfire_grace_time = dice.pick(&graces).map(Duration::from_secs);
@@ -435,7 +441,7 @@ impl World {
                     // Another policy, the same line.
                     let mut changed = JobSpec::clone(&self.random_spec(at));
                     changed.schedule = spec.schedule.clone();
-                    changed.timezone = spec.timezone;
+                    changed.timezone = spec.timezone.clone();
                     specs.push(Arc::new(changed));
                 }
                 (_, Some(spec)) => specs.push(spec),

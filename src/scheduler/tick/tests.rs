@@ -492,7 +492,8 @@ fn a_panic_ends_the_run_and_not_the_worker() {
 fn a_reload_keeps_what_is_the_same() {
     let world = World::new();
     let hourly = |spec: &mut JobSpec| {
-        spec.schedule = crate::schedule::Schedule::parse("0 * * * *", chrono_tz::Tz::UTC).unwrap();
+        spec.schedule =
+            crate::schedule::Schedule::parse("0 * * * *", crate::schedule::Zone::UTC).unwrap();
     };
     let (gone, gone_began, gone_gate) = gated("gone", nothing);
     let off = |spec: &mut JobSpec| spec.enabled = false;
