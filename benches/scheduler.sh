@@ -4,8 +4,8 @@
 #
 #   benches/scheduler.sh [JOBS] [MINUTES]      default: 1000 jobs, 3 minutes
 #
-# Wants cargo and a quiet machine; measures idle and busy for MINUTES each. Every figure is memory, CPU time, or a time between two
-# points inside one process. Prints rows of a table: number, what, target, measured.
+# Wants cargo and a quiet machine; measures idle and busy for MINUTES each. Every figure is memory, CPU time, or a time
+# between two points inside one process. Prints rows of a table: number, what, target, measured.
 set -eu
 jobs=${1:-1000}
 minutes=${2:-3}

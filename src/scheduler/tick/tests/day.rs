@@ -1,13 +1,11 @@
 //! A day with a downtime, a pause, an overlap, a clock that is set twice and a run that is cut off: what the history
 //! tells of it, whole.
 
-use chrono_tz::Tz;
-
 use super::*;
-use crate::schedule::Schedule;
+use crate::schedule::{Schedule, Zone};
 
 fn at(line: &str) -> impl Fn(&mut JobSpec) {
-    move |spec| spec.schedule = Schedule::parse(line, Tz::UTC).unwrap()
+    move |spec| spec.schedule = Schedule::parse(line, Zone::UTC).unwrap()
 }
 
 impl World {
