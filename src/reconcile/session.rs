@@ -104,7 +104,8 @@ impl<'a> Session<'a> {
         let scope = settings.vault.root.to_string_lossy().into_owned();
         let in_graph = store.token(&scope).map_err(graph_error)?;
         let remembered = cache.token().map_err(state_error)?;
-        let same_graph = in_graph.is_some() && in_graph == remembered;
+        let same_graph =
+            in_graph == remembered && in_graph.as_deref().is_some_and(|token| token != UNFINISHED);
         match remembered.as_deref() {
             Some(UNFINISHED) => log::info!(
                 target: "session.new",

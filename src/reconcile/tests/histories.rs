@@ -390,7 +390,7 @@ impl Scene {
             Step::PutBackState => {
                 if let Some(kept) = &self.kept_state {
                     copy_folder(kept, &self.state());
-                    self.unlike = self.token() != self.remembered_token();
+                    self.unlike = self.is_unlike();
                 }
             }
             Step::KeepGraph => {
@@ -401,7 +401,7 @@ impl Scene {
                     self.store.edit(&mut |current| *current = nodes.clone());
                     self.store.set_token(&self.scope(), &token.unwrap_or_default()).unwrap();
                     self.drifted = drifted;
-                    self.unlike = self.token() != self.remembered_token();
+                    self.unlike = self.is_unlike();
                 }
             }
         }
@@ -706,6 +706,12 @@ impl Scene {
 
     fn token(&self) -> Option<String> {
         self.store.token(&self.scope()).unwrap()
+    }
+
+    /// An empty token stands for none: a graph restored to what it was before the first sync.
+    fn is_unlike(&self) -> bool {
+        let token = self.token().filter(|token| !token.is_empty());
+        token.is_none() || token != self.remembered_token()
     }
 
     fn remembered_token(&self) -> Option<String> {
