@@ -75,7 +75,7 @@ impl Claims {
         }
     }
 
-    /// Whether any file read in this run holds the id, files that vanished since left out.
+    /// Whether any file read in this run held the id when it was read, files that vanished since left out.
     pub(super) fn seen(&self, id: IdDigest) -> bool {
         self.first_known(id).is_some()
     }
@@ -117,14 +117,21 @@ impl Claims {
         })
     }
 
+    /// Whether a file holds the id whose content is known to the end of the run.
+    pub(super) fn is_held(&self, id: IdDigest) -> bool {
+        self.holders(id)
+            .any(|file| matches!(self.files[file as usize], FileState::Read | FileState::Vouched))
+    }
+
     /// The smallest file that holds the id, files that vanished since left out.
     fn first_known(&self, id: IdDigest) -> Option<FileIndex> {
-        let first = self.seen.first(id)?;
+        self.holders(id).filter(|file| self.files[*file as usize] != FileState::Gone).min()
+    }
+
+    /// The files in which the id was met.
+    fn holders(&self, id: IdDigest) -> impl Iterator<Item = FileIndex> + '_ {
         let others = self.others.get(&id).map_or(&[][..], Vec::as_slice);
-        std::iter::once(first)
-            .chain(others.iter().copied())
-            .filter(|file| self.files[*file as usize] != FileState::Gone)
-            .min()
+        self.seen.first(id).into_iter().chain(others.iter().copied())
     }
 }
 

@@ -123,7 +123,7 @@ impl Session<'_> {
     ) -> Result<(), JobError> {
         self.store
             .for_each(&mut |id, node| {
-                if node.archived || node.hash.is_none() || self.claims.seen(id.digest()) {
+                if node.archived || node.hash.is_none() || self.claims.is_held(id.digest()) {
                     return;
                 }
                 let Some(path) = self.path_in_vault(&node) else { return };
@@ -166,7 +166,10 @@ impl Session<'_> {
                 let node = nodes.remove(&id).filter(|node| !node.archived && node.hash.is_some());
                 match node {
                     Some(node) if !self.is_in_vault(id.digest(), &node)? => {
-                        if self.is_unknown(&block.path) || self.is_home_unknown(&node) {
+                        if self.is_unknown(&block.path)
+                            || self.is_home_unknown(&node)
+                            || self.claims.seen(id.digest())
+                        {
                             self.changes.missing.push(block.clone());
                         } else {
                             let block = block.clone();
@@ -182,7 +185,7 @@ impl Session<'_> {
     }
 
     fn is_in_vault(&mut self, id: IdDigest, node: &StoredBlock) -> Result<bool, JobError> {
-        if self.claims.seen(id) {
+        if self.claims.is_held(id) {
             return Ok(true);
         }
         match self.home(node.source_file.as_deref()) {

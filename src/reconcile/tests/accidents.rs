@@ -3,6 +3,7 @@
 use super::rig::{Counts, Rig};
 use super::{DRY, FULL, line, note};
 use crate::block::BlockId;
+use crate::clock::Clock;
 use crate::graph::{DryRun, GraphError, GraphStore, Moment};
 use crate::job::RunOptions;
 
@@ -170,4 +171,33 @@ fn a_tier_without_blocks_may_go() {
     std::fs::remove_dir_all(rig.path("t2")).unwrap();
     let report = rig.sync();
     assert_eq!((report.count("needs_attention"), report.count("errors")), (0, 0), "{report:?}");
+}
+
+#[test]
+fn a_block_of_a_file_that_was_emptied_while_all_was_compared_is_missed_later() {
+    let rig = Rig::new();
+    rig.file("a.md", note(&[line("One.", "blk_a", 1), line("Two.", "blk_b", 1)]));
+    // The block comes to the graph, but the local state never hears of its file.
+    lose_the_first_answer(&rig);
+    rig.sync_with(RunOptions::default()).unwrap_err();
+    // Young, so it is looked at twice; between the two looks somebody empties it.
+    let path = rig.path("a.md");
+    let now = std::time::SystemTime::from(rig.clock.now());
+    std::fs::File::options().write(true).open(&path).unwrap().set_modified(now).unwrap();
+    rig.file("b.md", note(&[line("Three.", "blk_c", 1)]));
+    rig.store.meddle(Box::new(move |moment, _| {
+        if matches!(moment, Moment::BeforeApply(_)) {
+            std::fs::write(&path, "").unwrap();
+        }
+        Ok(())
+    }));
+    let report = rig.sync();
+    assert_eq!(report.count("files_deferred"), 1, "{report:?}");
+    rig.store.meddle(Box::new(|_, _| Ok(())));
+    for _ in 0..4 {
+        rig.minutes_pass(60);
+        rig.sync();
+    }
+    // It used to stay in the graph for ever.
+    assert!(rig.node("blk_a").archived_at.is_some());
 }
