@@ -13,8 +13,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use chrono::{DateTime, Offset, TimeDelta, TimeZone, Utc};
-use chrono_tz::Tz;
+use chrono::{DateTime, Datelike, NaiveDate, TimeDelta, Utc, Weekday};
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use super::{Decision, Fate, Moment, Plan, Planner, Surroundings};
@@ -50,7 +49,7 @@ impl Dice {
 }
 
 /// Where jobs live: without summer time, with an hour of it, with half an hour of it.
-const ZONES: [Tz; 3] = [Tz::UTC, Tz::Europe__Berlin, Tz::Australia__Lord_Howe];
+const ZONES: [&str; 3] = ["UTC", "Europe/Berlin", "Australia/Lord_Howe"];
 
 /// Where histories begin, in seconds: in summer, and some days before each change of both zones.
 const STARTS: [i64; 5] = [
@@ -80,9 +79,28 @@ const LINES: &[(&str, Fires)] = &[
 const NEVER: &str = "0 0 30 2 *";
 
 /// How many minutes the clocks of a zone are ahead of UTC in a minute since 1970.
-fn ahead(zone: Tz, minute: i64) -> i64 {
-    let at = DateTime::from_timestamp(minute * 60, 0).unwrap().naive_utc();
-    i64::from(zone.offset_from_utc_datetime(&at).fix().local_minus_utc()).div_euclid(60)
+fn ahead(zone: &str, minute: i64) -> i64 {
+    let year = DateTime::from_timestamp(minute * 60, 0).unwrap().year();
+    // Midnight of a day, in minutes since 1970.
+    let first_sunday = |month| {
+        let day = NaiveDate::from_weekday_of_month_opt(year, month, Weekday::Sun, 1).unwrap();
+        (day - NaiveDate::default()).num_minutes()
+    };
+    let last_sunday_before = |month| first_sunday(month) - 7 * 24 * 60;
+    match zone {
+        "UTC" => 0,
+        // One hour more from the last Sunday of March, 01:00 UTC, to that of October.
+        "Europe/Berlin" => {
+            let summer = last_sunday_before(4) + 60..last_sunday_before(11) + 60;
+            if summer.contains(&minute) { 120 } else { 60 }
+        }
+        // Half an hour less from the first Sunday of April to that of October, 02:00 by its own clocks.
+        "Australia/Lord_Howe" => {
+            let winter = first_sunday(4) + 120 - 660..first_sunday(10) + 120 - 630;
+            if winter.contains(&minute) { 630 } else { 660 }
+        }
+        _ => panic!("{zone}: not a zone of the list"),
+    }
 }
 
 /// Longer than any change of a zone's clocks here.
@@ -99,7 +117,7 @@ fn instants(spec: &JobSpec, after: DateTime<Utc>, until: DateTime<Utc>) -> Vec<D
     let fires = LINES.iter().find(|(line, _)| *line == text).expect("a line of the list").1;
     let fires = |local: i64| fires(local.rem_euclid(60) as u32, (local / 60).rem_euclid(24) as u32);
     let follows_clock = follows_clock(spec);
-    let zone = spec.timezone.name().parse().expect("a zone of the list");
+    let zone = spec.timezone.name();
     let first = after.timestamp().div_euclid(60) + 1;
     let last = until.timestamp().div_euclid(60);
     let mut found = Vec::new();
@@ -417,7 +435,7 @@ impl World {
         let mut spec = spec(
             &format!("job{at}"),
             line,
-            Zone::parse(dice.pick(&ZONES).name()).expect("a known zone"),
+            Zone::parse(dice.pick::<&str>(&ZONES)).expect("a known zone"),
         );
         let policy = &mut spec.policy;
         let graces = [Some(0), Some(30), Some(300), Some(4000), None];
