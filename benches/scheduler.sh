@@ -28,7 +28,7 @@ write_config() {
 start() {
     "$1" --config "$work/$2.yaml" --state-dir "$work/$2" --log-format json serve 2>"$work/$2.log" &
     daemon=$!
-    until grep -q '"message":"started"' "$work/$2.log"; do
+    until grep -qs '"message":"started"' "$work/$2.log"; do
         kill -0 "$daemon" 2>/dev/null || { cat "$work/$2.log" >&2; exit 1; }
         sleep 0.2
     done

@@ -283,8 +283,10 @@ impl<'a> Session<'a> {
                 let current = self.remembered(index).filter(|remembered| remembered.current);
                 (current.map(|remembered| remembered.digest), None)
             }
-            Look::Second => (None, self.second_look.get(&index).copied()),
-            Look::Last => (None, self.undecided.get(&index).map(|undecided| undecided.seen)),
+            Look::Second => (None, self.second_look.get(&index).copied().map(Box::new)),
+            Look::Last => {
+                (None, self.undecided.get(&index).map(|undecided| Box::new(undecided.seen)))
+            }
         };
         ToRead { file: &self.listing.files[index as usize], known, expected }
     }

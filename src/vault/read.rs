@@ -36,8 +36,9 @@ const WAITS: [Duration; 3] =
 /// A file changed this recently is looked at again before anything is made of it.
 const RECENT: Duration = Duration::from_secs(2);
 
-/// This many bytes of the vault are in memory at once (or one file, if it is larger).
-const WINDOW_BYTES: u64 = 8 << 20;
+/// This many bytes of the vault for each thread are in memory at once (or one file, if it is larger): two portions being
+/// read or parsed, and two that wait for those before them.
+const WINDOW_BYTES: u64 = 4 * PORTION_BYTES;
 
 /// A thread takes files in portions, so that handing over costs little: up to this many bytes and files.
 const PORTION_BYTES: u64 = 256 << 10;
@@ -57,14 +58,14 @@ impl fmt::Debug for Digest {
 }
 
 /// One file that is to be read.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct ToRead<'a> {
     /// The file.
     pub file: &'a ListedFile,
     /// With this content there is nothing new in it, and it need not be parsed.
     pub known: Option<Digest>,
     /// For a second look: what the first one saw. If that is no longer so, the file is still being worked on.
-    pub expected: Option<(FileStat, Digest)>,
+    pub expected: Option<Box<(FileStat, Digest)>>,
 }
 
 /// How files are read.
@@ -182,11 +183,12 @@ pub fn read_in_order<'a>(
         drop((job_queue, result_sender));
         // `jobs` is dropped when this closure returns, however it does: that ends the threads.
         let mut ready = BTreeMap::new();
+        let window = WINDOW_BYTES * options.threads.max(1) as u64;
         let (mut bytes_under_way, mut under_way, mut next) = (0, 0, 0);
         loop {
             while let Some(portion) = portions.next_if(|portion| {
                 under_way == 0
-                    || under_way < PORTIONS_MAX && bytes_under_way + portion.bytes <= WINDOW_BYTES
+                    || under_way < PORTIONS_MAX && bytes_under_way + portion.bytes <= window
             }) {
                 bytes_under_way += portion.bytes;
                 under_way += 1;
@@ -315,7 +317,7 @@ impl<'a> Reader<'a> {
             Err(Failed::Torn) => return ReadOutcome::Deferred(Deferral::BeingWritten),
             Err(Failed::Fault(kind)) => return fault(kind),
         };
-        if file.expected.is_some_and(|expected| expected != (reading.stat, reading.digest)) {
+        if file.expected.as_deref().is_some_and(|seen| *seen != (reading.stat, reading.digest)) {
             return ReadOutcome::Deferred(Deferral::StillChanging);
         }
         if file.known == Some(reading.digest) {

@@ -132,14 +132,17 @@ impl Sample {
         let _ = write!(out, "---\ntags: [sample]\n---\n# Note {file}\n");
         for block in 0..blocks {
             let end = begin + self.bytes_per_file * (block + 1) / blocks;
-            self.block(&mut random, end.saturating_sub(70), out);
+            // Multiplied by an odd number, they are in no order and still all different.
+            let number = (file as u64) << 12 | block as u64;
+            let id = number.wrapping_mul(0x9E37_79B9_7F4A_7C15) & 0xFF_FFFF_FFFF;
+            self.block(&mut random, id, end.saturating_sub(70), out);
         }
         out.push_str("\nThat is all there is to say about it.\n");
         blocks as u64
     }
 
-    /// Appends one block of about as many bytes as there are up to `end`, of one of four shapes.
-    fn block(&self, random: &mut Random, end: usize, out: &mut String) {
+    /// Appends the block `id` of about as many bytes as there are up to `end`, of one of four shapes.
+    fn block(&self, random: &mut Random, id: u64, end: usize, out: &mut String) {
         let shape = random.below(4);
         out.push('\n');
         if shape == 3 {
@@ -162,7 +165,6 @@ impl Sample {
                 _ => "\n",
             });
         }
-        let id = random.next() & 0xFF_FFFF_FFFF;
         let break_or_space = if shape == 1 || shape == 2 { ' ' } else { '\n' };
         let _ = writeln!(
             out,
