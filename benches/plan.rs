@@ -57,11 +57,11 @@ fn specs(jobs: usize) -> Vec<Arc<JobSpec>> {
     let yaml = format!("scheduler:\n  jobs:\n{yaml}");
     let env = Env::new("/", [("HOME", "/")]);
     let config = from_text(&yaml, "bench", &Overrides::default(), &env).expect("a constant");
-    let models: Vec<&JobSpec> =
+    let models: Vec<&Arc<JobSpec>> =
         config.scheduler.jobs.values().filter(|spec| spec.command.is_some()).collect();
     (0..jobs)
         .map(|job| {
-            let model = models[job % models.len()].clone();
+            let model = JobSpec::clone(models[job % models.len()]);
             Arc::new(JobSpec { name: JobName::new(&format!("job{job}")), ..model })
         })
         .collect()

@@ -94,7 +94,7 @@ pub fn load(
 pub fn build(
     registry: &JobRegistry,
     config: &Config,
-    spec: &JobSpec,
+    spec: &Arc<JobSpec>,
 ) -> Result<ConfiguredJob, Unbuildable> {
     if let Some(kind) = spec.explicit_kind.as_deref().filter(|kind| !registry.knows(kind)) {
         let known = registry.kinds().collect::<Vec<_>>().join(", ");
@@ -107,7 +107,7 @@ pub fn build(
         return Err(Unbuildable::Faults(vec![fault]));
     }
     match registry.build(spec) {
-        Ok(job) => Ok(ConfiguredJob { spec: Arc::new(spec.clone()), job: job.into() }),
+        Ok(job) => Ok(ConfiguredJob { spec: Arc::clone(spec), job: job.into() }),
         Err(error @ BuildError::NotRunnable) => Err(Unbuildable::NotRunnable(error.to_string())),
         Err(BuildError::BadParameters(parameters)) => {
             let fault = |BadParameter { key, value, message }| {
@@ -194,20 +194,22 @@ pub fn serve(start: &Serve<'_>, config: Config) -> Result<bool, ServeError> {
     if let Some(metrics) = &metrics {
         introduce_jobs(metrics, &config);
     }
+    let state_dir = config.state_dir.clone();
     log::info!(
         target: "daemon.serve",
         version = env!("CARGO_PKG_VERSION"),
         zone_data = Zone::data_version(),
         config = config.source.as_deref().map(path_text).unwrap_or_default().as_str(),
         vault = path_text(&config.vault.root).as_str(),
-        state_dir = path_text(&config.state_dir).as_str(),
+        state_dir = path_text(&state_dir).as_str(),
         jobs,
         scheduled;
         "started"
     );
+    // The scheduler has what it needs of it.
+    drop(config);
     notifier.tell("READY=1");
     let (mut stopping, mut hurried) = (false, false);
-    let mut current = config;
     loop {
         select! {
             recv(asked) -> what => match what {
@@ -215,9 +217,9 @@ pub fn serve(start: &Serve<'_>, config: Config) -> Result<bool, ServeError> {
                 Ok(Asked::Reload) if stopping => {}
                 Ok(Asked::Reload) => {
                     notifier.reloading(&*clock);
-                    reload(start, &mut current, &scheduler, clock.clone());
-                    if let Some(metrics) = &metrics {
-                        introduce_jobs(metrics, &current);
+                    let renewed = reload(start, &state_dir, &scheduler, clock.clone());
+                    if let (Some(metrics), Some(config)) = (&metrics, &renewed) {
+                        introduce_jobs(metrics, config);
                     }
                     notifier.tell("READY=1");
                 }
@@ -282,13 +284,19 @@ fn path_text(path: &Path) -> String {
     path.display().to_string()
 }
 
-fn reload(start: &Serve<'_>, current: &mut Config, scheduler: &Scheduler, clock: Arc<dyn Clock>) {
+/// Reads the configuration anew and puts it into force; `None` where it is faulty and the old one stays.
+fn reload(
+    start: &Serve<'_>,
+    state_dir: &Path,
+    scheduler: &Scheduler,
+    clock: Arc<dyn Clock>,
+) -> Option<Config> {
     let renewed = load(&start.overrides, &start.env, start.register)
         .map_err(ServeError::from)
         .and_then(|mut config| {
-            let moved = config.state_dir != current.state_dir;
+            let moved = config.state_dir != state_dir;
             // The scheduler keeps its folder until it ends, and no job may remember things elsewhere.
-            config.state_dir.clone_from(&current.state_dir);
+            config.state_dir = state_dir.to_owned();
             settings(start, &config, clock).map(|settings| (config, settings, moved))
         });
     let (config, settings, moved) = match renewed {
@@ -300,7 +308,7 @@ fn reload(start: &Serve<'_>, current: &mut Config, scheduler: &Scheduler, clock:
                 target: "daemon.reload", error = error.as_str();
                 "configuration not reloaded, the old one stays in force"
             );
-            return;
+            return None;
         }
     };
     for warning in &config.warnings {
@@ -309,15 +317,15 @@ fn reload(start: &Serve<'_>, current: &mut Config, scheduler: &Scheduler, clock:
     if moved {
         log::warn!(
             target: "daemon.reload",
-            state_dir = path_text(&current.state_dir).as_str();
+            state_dir = path_text(state_dir).as_str();
             "the state folder changes at the next start, not by a reload"
         );
     }
     start.logging.set_level(config.log_level);
     let (jobs, scheduled) = count(&settings);
     scheduler.reload(settings);
-    *current = config;
     log::info!(target: "daemon.reload", jobs, scheduled; "configuration reloaded");
+    Some(config)
 }
 
 fn start_metrics(path: &Path, clock: &dyn Clock) -> Result<MetricsFile, StartError> {

@@ -76,7 +76,7 @@ impl From<StateError> for Failure {
 }
 
 /// The configured job of that name.
-pub(super) fn find_job<'c>(config: &'c Config, name: &str) -> Result<&'c JobSpec, Failure> {
+pub(super) fn find_job<'c>(config: &'c Config, name: &str) -> Result<&'c Arc<JobSpec>, Failure> {
     let jobs = &config.scheduler.jobs;
     if let Some(spec) = jobs.get(&JobName::new(name)) {
         return Ok(spec);

@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::env::{self, Env, Variables};
@@ -173,11 +174,12 @@ impl Checker<'_> {
         // It is there whether or not the file says so.
         raw_jobs.entry(VAULT_SYNC.to_owned()).or_default();
         self.warn_of_shared_variables(&raw_jobs);
-        let jobs = raw_jobs.into_iter().map(|(name, job)| {
+        let jobs = raw_jobs.into_iter().map(|(name, unread)| {
+            let job = unread.read(&name, &mut self.findings);
             let spec = self.job(&name, job, &raw.job_defaults, &timezone);
-            (spec.name.clone(), spec)
+            (spec.name.clone(), Arc::new(spec))
         });
-        let jobs: BTreeMap<JobName, JobSpec> = jobs.collect();
+        let jobs: BTreeMap<JobName, Arc<JobSpec>> = jobs.collect();
         SchedulerConfig {
             timezone,
             workers: raw.workers.map_or(2, |given| given.value) as usize,
@@ -273,7 +275,7 @@ impl Checker<'_> {
     }
 
     /// `a-b` and `a.b` both listen to `A_B_CRON`.
-    fn warn_of_shared_variables(&mut self, jobs: &BTreeMap<String, raw::Job>) {
+    fn warn_of_shared_variables(&mut self, jobs: &BTreeMap<String, raw::UnreadJob>) {
         for what in ["ENABLED", "CRON"] {
             let mut listeners: BTreeMap<String, Vec<&str>> = BTreeMap::new();
             for job in jobs.keys() {

@@ -28,6 +28,7 @@ mod yaml;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::schedule::{Schedule, Zone};
@@ -96,7 +97,7 @@ pub fn from_text(
 
 /// The name of a job: the key below `scheduler.jobs`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct JobName(std::sync::Arc<str>);
+pub struct JobName(Arc<str>);
 
 impl JobName {
     /// Wraps a name.
@@ -233,8 +234,8 @@ pub struct SchedulerConfig {
     pub shutdown_grace_time: Duration,
     /// `history_days`: how long history is kept.
     pub history_days: u32,
-    /// The jobs, by name.
-    pub jobs: BTreeMap<JobName, JobSpec>,
+    /// The jobs, by name; shared, so that a scheduler of thousands need not have them twice.
+    pub jobs: BTreeMap<JobName, Arc<JobSpec>>,
 }
 
 /// One entry of `scheduler.jobs`.

@@ -13,7 +13,7 @@ use super::error::ConfigErrors;
 use super::given::{Findings, Given, Origin};
 use super::lines::Duplicate;
 use super::value::{self, near_key, shown, shown_key, shown_shape, suggestion};
-use super::yaml::{Parsed, fault_of_file, merged, parse};
+use super::yaml::{Parsed, fault_of_file, merge, parse};
 use super::{Overlap, VAULT_SYNC};
 
 /// A value that may be given; `null` is the same as not given.
@@ -111,7 +111,7 @@ pub(super) struct Scheduler {
     pub(super) shutdown_grace_time: Maybe<Duration>,
     pub(super) history_days: Maybe<u32>,
     pub(super) job_defaults: Policy,
-    pub(super) jobs: BTreeMap<String, Job>,
+    pub(super) jobs: BTreeMap<String, UnreadJob>,
 }
 
 /// `job_defaults`, and the same keys of a job.
@@ -132,6 +132,17 @@ pub(super) struct Retries {
     pub(super) max_attempts: Maybe<u32>,
     pub(super) backoff_factor: Maybe<f64>,
     pub(super) max_wait_time: Maybe<Duration>,
+}
+
+/// A job as the tree has it. It is read when it is its turn: of all jobs together, the read form would be several times
+/// as large as what is kept in the end.
+#[derive(Debug, Default)]
+pub(super) struct UnreadJob(Option<Value>);
+
+impl UnreadJob {
+    pub(super) fn read(self, name: &str, findings: &mut Findings) -> Job {
+        job(name, Section::of(format!("scheduler.jobs.{name}"), self.0, JOB_KEYS, findings))
+    }
 }
 
 #[derive(Debug, Default)]
@@ -286,15 +297,11 @@ fn retries(section: &mut Section<'_>) -> Retries {
     }
 }
 
-fn jobs(mut section: Section<'_>) -> BTreeMap<String, Job> {
-    let names: Vec<Value> = section.left.keys().cloned().collect();
+fn jobs(mut section: Section<'_>) -> BTreeMap<String, UnreadJob> {
     let mut jobs = BTreeMap::new();
-    for key in names {
+    for (key, value) in std::mem::take(&mut section.left) {
         match checked_name(&key) {
-            Ok(name) => {
-                let job = job(name, section.section(name, JOB_KEYS));
-                jobs.insert(name.to_owned(), job);
-            }
+            Ok(name) => drop(jobs.insert(name.to_owned(), UnreadJob(Some(value)))),
             Err(message) => {
                 let path = section.path_of(&shown_key(&key));
                 section.findings.fault(&Origin::Key(path), None, message);
@@ -421,7 +428,9 @@ impl Section<'_> {
         // Once, for the whole of a section of the file.
         if self.path.is_empty() {
             let mut refused = Vec::new();
-            value = value.map(|value| merged(value, &path, &mut refused));
+            if let Some(value) = &mut value {
+                merge(value, &path, &mut refused);
+            }
             for (path, value) in refused.into_iter().filter(|(path, _)| is_ours(path)) {
                 let message = "write an alias of a mapping, such as *defaults";
                 self.findings.fault(&Origin::Key(path), Some(shown_shape(&value)), message);
