@@ -68,7 +68,8 @@ pub fn sync_vault(
 ) -> Result<RunReport, JobError> {
     ctx.progress.phase("listing", None);
     let options = WalkOptions { follow_links: settings.follow_links, threads: settings.threads };
-    let listing = vault::list(&settings.vault, options, &|| ctx.checkpoint().is_err())
+    let listing = cache
+        .read_ahead(|| vault::list(&settings.vault, options, &|| ctx.checkpoint().is_err()))
         .map_err(|error| vault_error(error, ctx))?;
     let mut session = session::Session::new(settings, store, cache, ctx, &listing)?;
     match session.run() {

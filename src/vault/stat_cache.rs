@@ -8,7 +8,9 @@
 //! Also kept here, because it must be committed together with the files: the blocks that are missing from the vault,
 //! and the token that tells which graph all of this was written to.
 
+use std::cmp::Ordering;
 use std::path::Path;
+use std::thread;
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -156,6 +158,8 @@ pub struct StatCache {
     parser: u64,
     /// The ids of the file asked about last: claims come in runs of the same file.
     holds: Option<(VaultPath, Vec<IdDigest>)>,
+    /// What was read ahead for the next comparison.
+    ahead: Option<Rows>,
 }
 
 impl StatCache {
@@ -171,7 +175,14 @@ impl StatCache {
         if !same {
             forget(&mut state, root).map_err(|error| state.error(error))?;
         }
-        Ok(StatCache { state: Some(state), read_only: false, began: now, parser: 0, holds: None })
+        Ok(StatCache {
+            state: Some(state),
+            read_only: false,
+            began: now,
+            parser: 0,
+            holds: None,
+            ahead: None,
+        })
     }
 
     /// The same for a run that changes nothing, not even what is remembered.
@@ -188,7 +199,7 @@ impl StatCache {
                 state = None;
             }
         }
-        Ok(StatCache { state, read_only: true, began: now, parser: 0, holds: None })
+        Ok(StatCache { state, read_only: true, began: now, parser: 0, holds: None, ahead: None })
     }
 
     /// When the run began: the clock reading that stats are compared with.
@@ -206,6 +217,24 @@ impl StatCache {
         let seconds: Option<i64> =
             self.read(|connection| meta(connection, "full_scan_at"))?.flatten();
         Ok(seconds.and_then(|seconds| DateTime::from_timestamp(seconds, 0)))
+    }
+
+    /// Does `work`, the listing, while another thread reads what is remembered of the files. Listing leaves a processor
+    /// idle now and then, and reading 50,000 rows takes as long as a fifth of it.
+    pub fn read_ahead<T>(&mut self, work: impl FnOnce() -> T) -> T {
+        thread::scope(|scope| {
+            let read = || {
+                let mut rows = Rows::default();
+                // An error will come again when the comparison reads for itself.
+                self.ahead = self.each_row(|row| rows.push(row)).is_ok().then_some(rows);
+            };
+            let started =
+                thread::Builder::new().name("stat-cache".to_owned()).spawn_scoped(scope, read);
+            if let Err(error) = started {
+                log::debug!(target: "stat_cache.read_ahead", "thread stat-cache was refused: {error}");
+            }
+            work()
+        })
     }
 
     /// Puts the listing beside what is remembered.
@@ -229,7 +258,8 @@ impl StatCache {
         }
         let mut rules =
             Rules { now, options, ignore_ctime: self.ignores_ctime()?, distrust: clock_went_back };
-        let churn = self.judge(listing, &rules, &mut comparison)?;
+        let ahead = self.ahead.take();
+        let churn = self.judge(listing, ahead.as_ref(), &rules, &mut comparison)?;
         if !rules.ignore_ctime && churn.is_all_ctime() {
             comparison.remarks.push(format!(
                 "{} of {} files differ in their ctime only (a chmod, or another mount): from now on ctime is not looked \
@@ -238,7 +268,7 @@ impl StatCache {
             ));
             self.remember_ctime_is_useless()?;
             rules.ignore_ctime = true;
-            self.judge(listing, &rules, &mut comparison)?;
+            self.judge(listing, ahead.as_ref(), &rules, &mut comparison)?;
         }
         Ok(comparison)
     }
@@ -247,6 +277,7 @@ impl StatCache {
     fn judge(
         &self,
         listing: &Listing,
+        ahead: Option<&Rows>,
         rules: &Rules,
         comparison: &mut Comparison,
     ) -> Result<Churn, StateError> {
@@ -255,21 +286,24 @@ impl StatCache {
         gone.clear();
         let mut churn = Churn::default();
         let mut listed = listing.files.iter().map(|file| (&file.path, &file.stat)).peekable();
-        self.each_row(|row| {
-            let mut verdict = None;
-            while let Some((path, stat)) = listed.next_if(|(path, _)| path.as_bytes() <= row.path) {
-                if path.as_bytes() == row.path {
-                    churn.count(&row, stat);
-                    verdict = Some(rules.verdict(&row, stat));
-                    break;
-                }
+        let visit = |row: Row<'_>| {
+            let before =
+                |order| move |(path, _): &(&VaultPath, _)| path.as_bytes().cmp(row.path) == order;
+            while listed.next_if(before(Ordering::Less)).is_some() {
                 verdicts.push(Verdict::Read(None));
             }
-            match verdict {
-                Some(verdict) => verdicts.push(verdict),
+            match listed.next_if(before(Ordering::Equal)) {
+                Some((_, stat)) => {
+                    churn.count(&row.known, stat);
+                    verdicts.push(rules.verdict(&row.known, stat));
+                }
                 None => gone.push(VaultPath::from_bytes(row.path)),
             }
-        })?;
+        };
+        match ahead {
+            Some(rows) => rows.iter().for_each(visit),
+            None => self.each_row(visit)?,
+        }
         verdicts.extend(listed.map(|_| Verdict::Read(None)));
         Ok(churn)
     }
@@ -365,8 +399,7 @@ impl StatCache {
             while let Some(row) = rows.next()? {
                 let digest: [u8; 16] = row.get(5)?;
                 let flags: u8 = row.get(7)?;
-                visit(Row {
-                    path: row.get_ref(0)?.as_blob()?,
+                let known = Known {
                     stat: FileStat {
                         size: row.get::<_, i64>(1)? as u64,
                         mtime_ns: row.get(2)?,
@@ -380,7 +413,8 @@ impl StatCache {
                     blank_runs: row.get(8)?,
                     verified_at: row.get(9)?,
                     parser: row.get::<_, i64>(10)? as u64,
-                });
+                };
+                visit(Row { path: row.get_ref(0)?.as_blob()?, known });
             }
             Ok(())
         })
@@ -392,8 +426,15 @@ const TRUSTED: u8 = 1;
 const SETTLED: u8 = 2;
 
 /// A remembered file.
+#[derive(Clone, Copy)]
 struct Row<'a> {
     path: &'a [u8],
+    known: Known,
+}
+
+/// What is remembered of a file.
+#[derive(Clone, Copy, Debug)]
+struct Known {
     stat: FileStat,
     digest: Digest,
     blocks: u32,
@@ -402,6 +443,31 @@ struct Row<'a> {
     blank_runs: u32,
     verified_at: i64,
     parser: u64,
+}
+
+/// Remembered files, in path order.
+#[derive(Debug, Default)]
+struct Rows {
+    /// Their paths, one behind the other.
+    paths: Vec<u8>,
+    /// For each, where its path ends.
+    rows: Vec<(usize, Known)>,
+}
+
+impl Rows {
+    fn push(&mut self, row: Row<'_>) {
+        self.paths.extend_from_slice(row.path);
+        self.rows.push((self.paths.len(), row.known));
+    }
+
+    fn iter(&self) -> impl Iterator<Item = Row<'_>> {
+        let mut start = 0;
+        self.rows.iter().map(move |(end, known)| {
+            let path = &self.paths[start..*end];
+            start = *end;
+            Row { path, known: *known }
+        })
+    }
 }
 
 /// What makes a remembered stat count.
@@ -414,7 +480,7 @@ struct Rules {
 }
 
 impl Rules {
-    fn verdict(&self, row: &Row<'_>, stat: &FileStat) -> Verdict {
+    fn verdict(&self, row: &Known, stat: &FileStat) -> Verdict {
         let current = row.settled && row.parser == self.options.parser;
         let age = self.now.timestamp().saturating_sub(row.verified_at);
         let fresh = (0..=i64::try_from(self.options.rehash_after.as_secs()).unwrap_or(i64::MAX))
@@ -444,7 +510,7 @@ struct Churn {
 }
 
 impl Churn {
-    fn count(&mut self, row: &Row<'_>, stat: &FileStat) {
+    fn count(&mut self, row: &Known, stat: &FileStat) {
         self.files += 1;
         let but_ctime = FileStat { ctime_ns: stat.ctime_ns, ..row.stat };
         self.ctime_only += u64::from(row.stat != *stat && but_ctime == *stat);

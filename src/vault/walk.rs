@@ -1,7 +1,7 @@
 //! Lists the Markdown files of the vault. The only file that names `jwalk`.
 //!
-//! Two passes: `jwalk` lists folders on a pool of its own, then a few threads look at every file in path order. Looking
-//! at files inside `jwalk`'s callback would be serial in a flat vault, because it runs once per folder.
+//! `jwalk` lists folders on a pool of its own, and the thread that has listed a folder looks at the files in it. Files
+//! of folders too large for one thread, and those behind links, are looked at afterwards, by a few threads.
 //!
 //! A folder that cannot be listed is a fact, not an error: the listing names it, and whoever misses a block there
 //! knows that it is not gone. What is in a file is no business of this one.
@@ -13,14 +13,22 @@ use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
+use crossbeam_channel::{RecvTimeoutError, bounded};
 use jwalk::{Parallelism, WalkDirGeneric};
-use rustix::fs::AtFlags;
+use rustix::fs::{AtFlags, Stat};
 
 use super::root::{FaultKind, FileStat, Neighbours, Root, ScanFault, VaultError, other_kind};
 use super::threads::on_threads;
 use crate::block::{Tier, VaultPath};
 use crate::config::VaultConfig;
+
+/// A folder with more files than this is shared by several threads: `jwalk` would give all of it to one.
+const FOLDER_FILES_MAX: usize = 1_024;
+
+/// How often the interrupt is asked while `jwalk` works.
+const ASK_EVERY: Duration = Duration::from_millis(20);
 
 /// A file that is part of the vault.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -70,13 +78,13 @@ pub fn list(
     interrupt: &(dyn Fn() -> bool + Sync),
 ) -> Result<Listing, VaultError> {
     let root = Root::open(&config.root)?;
-    let tiers = tiers(config)?;
+    let tiers: Arc<[(PathBuf, Tier)]> = tiers(config)?.into();
     let mut walk = Walk {
         root: &root,
+        tiers: Arc::clone(&tiers),
         options,
         interrupt,
         met: Met::default(),
-        through_links: Vec::new(),
         links_skipped: Vec::new(),
         reached: HashSet::new(),
     };
@@ -99,19 +107,16 @@ pub fn list(
     }
     walk.follow()?;
 
-    let Walk { met, through_links, mut links_skipped, .. } = walk;
-    let Met { files, mut faults, mut conflict_copies, .. } = met;
-    let listed = |through_link| {
-        let tiers = &tiers;
-        move |path| {
-            let tier = tier_of(tiers, &path);
-            ListedFile { path, stat: FileStat::default(), tier, through_link }
-        }
-    };
-    let mut files: Vec<ListedFile> = files.into_iter().map(listed(false)).collect();
-    files.extend(through_links.into_iter().map(listed(true)));
-    files.sort_unstable_by(|a, b| a.path.cmp(&b.path));
-    let files = look(&root, files, options, interrupt, &mut faults)?;
+    let Walk { met, mut links_skipped, .. } = walk;
+    let Met { files: mut folders, mut unseen, mut faults, mut conflict_copies, .. } = met;
+    unseen.sort_unstable_by(|a, b| a.path.cmp(&b.path));
+    folders.push(look(&root, unseen, options, interrupt, &mut faults)?);
+    // Each folder's files are in order. With the folders in order too, sorting has next to nothing to do.
+    folders.retain(|files| !files.is_empty());
+    folders.sort_unstable_by(|a, b| a[0].path.cmp(&b[0].path));
+    let mut files = Vec::with_capacity(folders.iter().map(Vec::len).sum());
+    folders.into_iter().for_each(|mut folder| files.append(&mut folder));
+    files.sort_by(|a, b| a.path.cmp(&b.path));
     faults.sort_by(|a, b| a.path.cmp(&b.path));
     faults.dedup_by(|a, b| a.path == b.path);
     conflict_copies.sort();
@@ -157,8 +162,8 @@ fn starts(tiers: &[(PathBuf, Tier)]) -> Vec<PathBuf> {
 }
 
 /// The tier whose folder holds `path`: the innermost, then the first.
-fn tier_of(tiers: &[(PathBuf, Tier)], path: &VaultPath) -> Option<Tier> {
-    let holds = tiers.iter().filter(|(folder, _)| path.as_path().starts_with(folder));
+fn tier_of(tiers: &[(PathBuf, Tier)], path: &Path) -> Option<Tier> {
+    let holds = tiers.iter().filter(|(folder, _)| path.starts_with(folder));
     let depth = |folder: &Path| folder.components().count();
     holds
         .min_by_key(|(folder, tier)| (std::cmp::Reverse(depth(folder)), *tier))
@@ -204,11 +209,10 @@ fn is_link_on(root: &Root, path: &Path) -> bool {
 /// A walk in progress.
 struct Walk<'a> {
     root: &'a Root,
+    tiers: Arc<[(PathBuf, Tier)]>,
     options: WalkOptions,
     interrupt: &'a (dyn Fn() -> bool + Sync),
     met: Met,
-    /// Files that are reached only through a link.
-    through_links: Vec<VaultPath>,
     links_skipped: Vec<VaultPath>,
     /// Folders and files listed so far, by their paths without links: the guard against loops, and against listing a
     /// file twice. Empty unless links are followed.
@@ -218,10 +222,23 @@ struct Walk<'a> {
 /// What the threads of `jwalk` find.
 #[derive(Debug, Default)]
 struct Met {
-    files: Vec<VaultPath>,
+    /// Files that were looked at, by folder, each in order.
+    files: Vec<Vec<ListedFile>>,
+    /// Files that are still to be looked at.
+    unseen: Vec<ListedFile>,
     faults: Vec<ScanFault>,
     conflict_copies: Vec<VaultPath>,
     links: Vec<VaultPath>,
+}
+
+impl Met {
+    fn append(&mut self, other: &mut Met) {
+        self.files.append(&mut other.files);
+        self.unseen.append(&mut other.unseen);
+        self.faults.append(&mut other.faults);
+        self.conflict_copies.append(&mut other.conflict_copies);
+        self.links.append(&mut other.links);
+    }
 }
 
 impl Walk<'_> {
@@ -229,15 +246,25 @@ impl Walk<'_> {
     fn folder(&mut self, real: &Path, shown: &Path) -> Result<(), VaultError> {
         let start = self.root.path().join(real);
         let met = Arc::new(Mutex::new(Met::default()));
-        let sorter =
-            Sorter { start: start.clone(), shown: shown.to_owned(), met: Arc::clone(&met) };
+        let sorter = Sorter {
+            root: self.root.clone(),
+            tiers: Arc::clone(&self.tiers),
+            start: start.clone(),
+            shown: shown.to_owned(),
+            through_link: real != shown,
+            // What is reached twice is left out, and only then looked at.
+            looks: real == shown && !self.options.follow_links,
+            met: Arc::clone(&met),
+        };
         let reached = self.reached.clone();
         let root = self.root.path().to_owned();
+        let (working, done) = bounded::<()>(0);
         let walk = WalkDirGeneric::<((), ())>::new(&start)
             .skip_hidden(false)
             .follow_links(false)
             .parallelism(Parallelism::RayonNewPool(self.options.threads))
             .process_read_dir(move |depth, folder, (), entries| {
+                let _ = &working;
                 // Without a depth, the one entry is the start itself.
                 if depth.is_some() {
                     sorter.sort(folder, entries);
@@ -250,7 +277,15 @@ impl Walk<'_> {
                         }
                     }
                 }
-            });
+            })
+            .into_iter();
+        // `jwalk`'s iterator waits for its threads by spinning, which took a fifth of the time of two processors. So it
+        // is asked when they are done: they have dropped the callback then, and `working` with it.
+        while done.recv_timeout(ASK_EVERY) == Err(RecvTimeoutError::Timeout) {
+            if (self.interrupt)() {
+                return Err(VaultError::Interrupted);
+            }
+        }
         for entry in walk {
             if (self.interrupt)() {
                 return Err(VaultError::Interrupted);
@@ -275,16 +310,12 @@ impl Walk<'_> {
         }
         let mut met = std::mem::take(&mut *met.lock().unwrap_or_else(PoisonError::into_inner));
         if self.options.follow_links {
-            met.files.retain(|file| {
-                let below = file.as_path().strip_prefix(shown).unwrap_or(file.as_path());
-                self.reached.insert(real.join(below))
+            met.unseen.retain(|file| {
+                let path = file.path.as_path();
+                self.reached.insert(real.join(path.strip_prefix(shown).unwrap_or(path)))
             });
         }
-        let files = if real == shown { &mut self.met.files } else { &mut self.through_links };
-        files.append(&mut met.files);
-        self.met.faults.append(&mut met.faults);
-        self.met.conflict_copies.append(&mut met.conflict_copies);
-        self.met.links.append(&mut met.links);
+        self.met.append(&mut met);
         Ok(())
     }
 
@@ -295,7 +326,7 @@ impl Walk<'_> {
             Some(error) => FaultKind::io("list", error),
             None => FaultKind::io("list", &io::Error::other(error.to_string())),
         };
-        let path = VaultPath::new(shown.join(path.strip_prefix(start).unwrap_or(Path::new(""))));
+        let path = VaultPath::new(moved(path, start, shown));
         self.met.faults.push(ScanFault { path, is_folder: true, kind });
     }
 
@@ -337,25 +368,52 @@ impl Walk<'_> {
             Some(target) if is_folder => self.folder(&target, link.as_path())?,
             Some(target) => {
                 self.reached.insert(target);
-                self.through_links.push(link);
+                let tier = tier_of(&self.tiers, link.as_path());
+                let stat = FileStat::default();
+                self.met.unseen.push(ListedFile { path: link, stat, tier, through_link: true });
             }
         }
         Ok(())
     }
 }
 
-/// Sorts the entries of each folder into those that matter, on the threads of `jwalk`.
+/// `path`, which lies in the folder `from` or is it, as it is called when that folder is called `to`.
+fn moved(path: &Path, from: &Path, to: &Path) -> PathBuf {
+    match path.strip_prefix(from) {
+        // Joining an empty path would leave a slash at the end.
+        Ok(below) if !below.as_os_str().is_empty() => to.join(below),
+        _ => to.to_owned(),
+    }
+}
+
+/// Sorts the entries of each folder into those that matter, and looks at its files, on the threads of `jwalk`.
 struct Sorter {
+    root: Root,
+    tiers: Arc<[(PathBuf, Tier)]>,
     start: PathBuf,
     shown: PathBuf,
+    through_link: bool,
+    /// Whether files are looked at.
+    looks: bool,
     met: Arc<Mutex<Met>>,
 }
 
 impl Sorter {
     /// Leaves only folders in `entries`.
     fn sort(&self, folder: &Path, entries: &mut Vec<jwalk::Result<jwalk::DirEntry<((), ())>>>) {
-        let shown = self.shown.join(folder.strip_prefix(&self.start).unwrap_or(Path::new("")));
-        let mut met = Met::default();
+        let shown = moved(folder, &self.start, &self.shown);
+        let tier = tier_of(&self.tiers, &shown);
+        let mut path = shown.as_os_str().as_bytes().to_vec();
+        if !path.is_empty() {
+            path.push(b'/');
+        }
+        let folder_len = path.len();
+        let mut path_of = |name: &OsStr| {
+            path.truncate(folder_len);
+            path.extend_from_slice(name.as_bytes());
+            VaultPath::from_bytes(&path)
+        };
+        let mut met = Met { unseen: Vec::with_capacity(entries.len()), ..Met::default() };
         entries.retain(|entry| {
             let entry = match entry {
                 Ok(entry) => entry,
@@ -376,23 +434,41 @@ impl Sorter {
                 return true;
             }
             if entry.file_type.is_symlink() {
-                met.links.push(VaultPath::new(shown.join(name)));
+                met.links.push(path_of(name));
             } else if is_markdown(name.as_bytes()) {
-                let path = VaultPath::new(shown.join(name));
+                let path = path_of(name);
                 if is_conflict_copy(name.as_bytes()) {
                     met.conflict_copies.push(path);
                 } else {
                     // Whether it is a regular file is seen when it is looked at.
-                    met.files.push(path);
+                    let (stat, through_link) = (FileStat::default(), self.through_link);
+                    met.unseen.push(ListedFile { path, stat, tier, through_link });
                 }
             }
             false
         });
-        let mut all = self.met.lock().unwrap_or_else(PoisonError::into_inner);
-        all.files.append(&mut met.files);
-        all.faults.append(&mut met.faults);
-        all.conflict_copies.append(&mut met.conflict_copies);
-        all.links.append(&mut met.links);
+        // `jwalk` keeps the list until the walk is over: without its files it should be small.
+        entries.shrink_to_fit();
+        met.unseen.shrink_to_fit();
+        if self.looks && (1..=FOLDER_FILES_MAX).contains(&met.unseen.len()) {
+            self.look(&shown, folder_len, &mut met);
+        }
+        self.met.lock().unwrap_or_else(PoisonError::into_inner).append(&mut met);
+    }
+
+    /// Looks at the files of a folder, whose names begin at `name_start` of their paths.
+    fn look(&self, folder: &Path, name_start: usize, met: &mut Met) {
+        // Whatever is wrong with the folder is told when each file is looked at for itself.
+        let Ok(folder) = self.root.open_folder(folder) else { return };
+        // In order, neighbours in the kernel's tables are found one after the other.
+        met.unseen.sort_unstable_by(|a, b| a.path.cmp(&b.path));
+        let mut files = std::mem::take(&mut met.unseen);
+        files.retain_mut(|file| {
+            let name = OsStr::from_bytes(&file.path.as_bytes()[name_start..]);
+            let stat = rustix::fs::statat(&folder, name, AtFlags::SYMLINK_NOFOLLOW);
+            note(file, stat.map_err(io::Error::from), &mut met.faults)
+        });
+        met.files.push(files);
     }
 }
 
@@ -446,17 +522,14 @@ fn look(
         loop {
             let chunk = chunks.lock().unwrap_or_else(PoisonError::into_inner).next();
             let Some(chunk) = chunk.filter(|_| !interrupt()) else { return };
+            let mut faults = Vec::new();
             for slot in chunk {
-                let Some(file) = slot else { continue };
-                match look_at(root, &mut neighbours, file) {
-                    Ok(Some(stat)) => file.stat = stat,
-                    Ok(None) => *slot = None,
-                    Err(fault) => {
-                        *slot = None;
-                        found_faults.lock().unwrap_or_else(PoisonError::into_inner).push(fault);
-                    }
-                }
+                slot.take_if(|file| {
+                    let stat = stat_of(root, &mut neighbours, file);
+                    !note(file, stat, &mut faults)
+                });
             }
+            found_faults.lock().unwrap_or_else(PoisonError::into_inner).append(&mut faults);
         }
     });
     faults.append(&mut found_faults.into_inner().unwrap_or_else(PoisonError::into_inner));
@@ -466,36 +539,38 @@ fn look(
     Ok(files.into_iter().flatten().collect())
 }
 
-/// The stat of a listed file; `None` if it is gone.
-fn look_at(
-    root: &Root,
-    neighbours: &mut Neighbours<'_>,
-    file: &ListedFile,
-) -> Result<Option<FileStat>, ScanFault> {
-    let stat = if file.through_link {
-        root.stat_through_links(&file.path)
-    } else {
-        neighbours.folder_of(&file.path).and_then(|(folder, name)| {
-            Ok(rustix::fs::statat(folder, name, AtFlags::SYMLINK_NOFOLLOW)?)
-        })
-    };
+fn stat_of(root: &Root, neighbours: &mut Neighbours<'_>, file: &ListedFile) -> io::Result<Stat> {
+    if file.through_link {
+        return root.stat_through_links(&file.path);
+    }
+    let (folder, name) = neighbours.folder_of(&file.path)?;
+    Ok(rustix::fs::statat(folder, name, AtFlags::SYMLINK_NOFOLLOW)?)
+}
+
+/// Notes what a look at a file has shown. `false`: it is not part of the vault, because it is gone or cannot be looked
+/// at.
+fn note(file: &mut ListedFile, stat: io::Result<Stat>, faults: &mut Vec<ScanFault>) -> bool {
     let fault = |kind| ScanFault { path: file.path.clone(), is_folder: false, kind };
     match stat {
         Ok(stat) => match other_kind(&stat) {
-            None => Ok(Some(FileStat::new(&stat))),
+            None => {
+                file.stat = FileStat::new(&stat);
+                return true;
+            }
             // A file that became a folder or a link since it was listed is no longer there as a file.
-            Some("a folder" | "a symbolic link") => Ok(None),
-            Some(kind) => Err(fault(FaultKind::WrongKind(kind, "a file"))),
+            Some("a folder" | "a symbolic link") => {}
+            Some(kind) => faults.push(fault(FaultKind::WrongKind(kind, "a file"))),
         },
-        Err(error) if is_absence(&error) => Ok(None),
+        Err(error) if is_absence(&error) => {}
         // A folder that may be listed but not entered refuses each of its files: one fault says it.
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
             let folder = file.path.as_path().parent().unwrap_or(Path::new(""));
             let kind = FaultKind::io("enter", &error);
-            Err(ScanFault { path: VaultPath::new(folder), is_folder: true, kind })
+            faults.push(ScanFault { path: VaultPath::new(folder), is_folder: true, kind });
         }
-        Err(error) => Err(fault(FaultKind::io("look at", &error))),
+        Err(error) => faults.push(fault(FaultKind::io("look at", &error))),
     }
+    false
 }
 
 #[cfg(test)]

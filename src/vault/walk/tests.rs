@@ -336,6 +336,30 @@ fn what_may_not_be_read_is_unknown_and_the_rest_is_listed() {
     }
 }
 
+/// The fault's path once ended in a slash and hid nothing, so that all blocks of a closed tier seemed gone.
+#[test]
+fn a_tier_that_may_not_be_listed_hides_what_is_in_it() {
+    assert_eq!(
+        moved(Path::new("/v/one"), Path::new("/v/one"), Path::new("one")).as_os_str(),
+        "one"
+    );
+    assert_eq!(
+        moved(Path::new("/v/one/a"), Path::new("/v/one"), Path::new("two")).as_os_str(),
+        "two/a"
+    );
+    if is_almighty() {
+        return;
+    }
+    let temp = vault(&["one/a.md"]);
+    let allow = |mode| {
+        fs::set_permissions(temp.path().join("one"), fs::Permissions::from_mode(mode)).unwrap();
+    };
+    allow(0o000);
+    let listing = listing(&temp, [Some("one"), None, None], false);
+    allow(0o700);
+    assert!(listing.faults[0].hides(&VaultPath::new("one/a.md")), "{:?}", listing.faults);
+}
+
 #[test]
 fn a_closed_vault_is_an_error() {
     if is_almighty() {
