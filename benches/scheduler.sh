@@ -6,12 +6,13 @@
 #
 # Wants cargo and a quiet machine; measures idle and busy for MINUTES each. Every figure is memory, CPU time, or a time
 # between two points inside one process. Prints rows of a table: number, what, target, measured.
+# CARGO_BUILD_TARGET=x86_64-unknown-linux-musl measures the static build.
 set -eu
 jobs=${1:-1000}
 minutes=${2:-3}
 cd "$(dirname "$0")/.."
 cargo build --release --quiet --bin aclarai-scheduler --example idle_jobs
-target=${CARGO_TARGET_DIR:-target}/release
+target=${CARGO_TARGET_DIR:-target}/${CARGO_BUILD_TARGET:+$CARGO_BUILD_TARGET/}release
 work=$(mktemp -d)
 daemon=
 trap 'test -z "$daemon" || kill "$daemon" 2>/dev/null || :; rm -rf "$work"' EXIT

@@ -19,8 +19,9 @@ use crate::job::{CancelToken, NoProgress, RunId, RunOptions, Trigger};
 /// Runs that wait in the queue: all of a busy second at once. Each takes a pointer.
 const QUEUE_DEPTH: usize = 1024;
 
-/// Reports that wait for the tick thread: a start and an end for each run of a full queue, and some to spare.
-const REPORTS_MAX: usize = 4096;
+/// Reports that wait for the tick thread: a start and an end for each run of a full queue, and some to spare. Not more, as
+/// all of the queue is memory from the start.
+const REPORTS_MAX: usize = 2 * QUEUE_DEPTH + 64;
 
 /// How many faults of one run are worth a line each in a log that is read every morning.
 const FAULTS_LOGGED: usize = 20;
