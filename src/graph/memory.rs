@@ -124,6 +124,7 @@ struct Inner {
     nodes: BTreeMap<BlockId, Node>,
     tokens: BTreeMap<String, String>,
     meddler: Option<Meddler>,
+    batch: Option<BatchSize>,
 }
 
 impl Inner {
@@ -144,6 +145,11 @@ impl MemoryStore {
     /// Has `meddler` called in every operation from now on.
     pub fn meddle(&self, meddler: Meddler) {
         self.inner().meddler = Some(meddler);
+    }
+
+    /// Asks for batches of this size from now on.
+    pub fn prefer(&self, batch: BatchSize) {
+        self.inner().batch = Some(batch);
     }
 
     /// Reads or edits the nodes as another service would.
@@ -239,6 +245,7 @@ impl GraphStore for MemoryStore {
     }
 
     fn preferred_batch(&self) -> BatchSize {
-        BatchSize { rows: 1_000, bytes: 1 << 20 }
+        let usual = BatchSize { rows: 1_000, bytes: 1 << 20, at_once: 1 };
+        self.inner().batch.unwrap_or(usual)
     }
 }

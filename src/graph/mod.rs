@@ -339,13 +339,16 @@ pub enum CheckLevel {
     Error,
 }
 
-/// How many changes, and how many bytes of text in them, a store likes to be given at once.
+/// How many changes, and how many bytes of text in them, a store likes to be given in one batch, and how many batches
+/// at the same time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BatchSize {
     /// Changes.
     pub rows: usize,
     /// Bytes of `text` and `body` together.
     pub bytes: usize,
+    /// Batches that it works on at once, each from a thread of its own.
+    pub at_once: usize,
 }
 
 /// The graph as a keeper of blocks.

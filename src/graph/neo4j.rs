@@ -4,9 +4,10 @@
 //! time is up, or the run was told to stop, whichever is first. A server that hangs therefore hangs nobody. Between
 //! calls the runtime stands still; it has no thread of its own.
 //!
-//! A batch is sent as several statements over disjoint ids, two in flight at a time. Each statement decides and
-//! writes under the lock of its nodes, so it may be sent again after any fault. How often that happens is not decided
-//! here but by [`Retrying`](super::Retrying); this room only tells which faults are worth it.
+//! A batch is sent as statements over disjoint ids, and several batches may be under way at once, each from a thread of
+//! its own. Each statement decides and writes under the lock of its nodes, so it may be sent again after any fault. How
+//! often that happens is not decided here but by [`Retrying`](super::Retrying); this room only tells which faults are
+//! worth it.
 
 #[cfg(test)]
 mod backdoor;
@@ -54,9 +55,15 @@ const GRACE: Duration = Duration::from_secs(10);
 /// How often a waiting call looks whether it should end.
 const LOOK: Duration = Duration::from_millis(100);
 
-/// Statements in flight. The driver does not switch Nagle's algorithm off, so one connection alone waits some 40 ms
-/// for each statement; two fill each other's gaps.
+/// Batches in flight. The driver does not switch Nagle's algorithm off, so one connection alone waits some 40 ms for
+/// each statement; two fill each other's gaps, and those in which a statement is made.
+const BATCHES_IN_FLIGHT: usize = 2;
+
+/// Statements in flight of one batch, where it needs several.
 const IN_FLIGHT: usize = 2;
+
+/// As many as the batches may need, and one for a lookup: whoever waits for a connection would take that for silence.
+const CONNECTIONS_MAX: usize = BATCHES_IN_FLIGHT * IN_FLIGHT + 1;
 
 /// How often a statement that the constraint refused is sent again.
 const RACES_MAX: usize = 2;
@@ -82,6 +89,8 @@ pub struct Neo4jStore {
     /// `None` only while it is being dropped.
     runtime: Option<Runtime>,
     connected: Mutex<Connected>,
+    /// Held by the thread that prepares the server, so that others wait for it.
+    preparing: Mutex<()>,
 }
 
 /// What is known of the server so far.
@@ -129,6 +138,7 @@ impl Neo4jStore {
             may_create,
             runtime: Some(runtime),
             connected: Mutex::default(),
+            preparing: Mutex::default(),
         };
         store.graph()?;
         Ok(store)
@@ -168,7 +178,7 @@ impl Neo4jStore {
             .password(self.config.password.as_deref().unwrap_or_default())
             .db(&*self.config.database)
             .fetch_size(FETCH_SIZE)
-            .max_connections(IN_FLIGHT)
+            .max_connections(CONNECTIONS_MAX)
             // For the driver this is also the longest wait for one message.
             .connection_timeout(STATEMENT_LIMIT + GRACE);
         if let Some(ca) = &self.config.tls_ca {
@@ -265,6 +275,7 @@ impl Neo4jStore {
     /// Sees to it, before anything is read in order to be written, that this server takes writes and that ids are
     /// unique, without which two writers could make one block twice.
     fn prepare(&self) -> Result<(), GraphError> {
+        let _turn = self.preparing.lock().unwrap_or_else(PoisonError::into_inner);
         if !self.may_create || self.connected().prepared {
             return Ok(());
         }
@@ -533,21 +544,17 @@ impl GraphStore for Neo4jStore {
         lines
     }
 
-    /// Two statements' worth, so that both connections have work.
+    /// One statement's worth.
     fn preferred_batch(&self) -> BatchSize {
-        BatchSize { rows: IN_FLIGHT * STATEMENT_ROWS, bytes: 4 << 20 }
+        BatchSize { rows: STATEMENT_ROWS, bytes: 2 << 20, at_once: BATCHES_IN_FLIGHT }
     }
 }
 
-/// Parts changes over disjoint ids: none too large, and enough of them that both connections have work.
+/// Parts changes over disjoint ids, evenly. A batch ends with the file that fills it, so it may be somewhat longer than
+/// was wanted: up to twice as long it stays one statement.
 fn parts<'a>(changes: &'a [&'a Change]) -> impl Iterator<Item = &'a [&'a Change]> {
-    let needed = changes.len().div_ceil(STATEMENT_ROWS);
-    let parts = if changes.len() < STATEMENT_ROWS / 10 {
-        needed
-    } else {
-        needed.next_multiple_of(IN_FLIGHT)
-    };
-    changes.chunks(changes.len().div_ceil(parts.max(1)).max(1))
+    let parts = changes.len().div_ceil(2 * STATEMENT_ROWS).max(1);
+    changes.chunks(changes.len().div_ceil(parts).max(1))
 }
 
 /// Sends a batch in parts, two in flight; answers with the ids that were stale.

@@ -1,11 +1,11 @@
 //! Blocks on their way into the graph: decided, written under compare-and-set, and what came of each.
 
-use std::collections::HashMap;
-
-use chrono::{DateTime, Utc};
+use std::collections::{HashMap, HashSet};
 
 use crate::block::{BlockId, Tier};
-use crate::graph::{Change, Conflict, Content, Facts, GraphError, GraphStore, StoredBlock, Write};
+use crate::graph::{
+    Applied, Change, Conflict, Content, Facts, GraphError, GraphStore, StoredBlock, Write,
+};
 use crate::vault::BlockRef;
 
 use super::diff::{Decision, Found, Outcome, Plan, decide};
@@ -13,12 +13,11 @@ use super::diff::{Decision, Found, Outcome, Plan, decide};
 /// How often a block is read again and decided again because its node changed meanwhile.
 const ROUNDS_MAX: u32 = 3;
 
-/// A block that may write, with what the graph held when that was found out.
+/// A block that may write.
 pub(super) struct Winner<'a> {
     pub(super) block: BlockRef<'a>,
     pub(super) source_file: &'a str,
     pub(super) tier: Tier,
-    pub(super) stored: Option<StoredBlock>,
 }
 
 /// What came of a winner.
@@ -32,70 +31,98 @@ pub(super) enum Fate {
     Rejected(String),
 }
 
-/// Decides and writes a batch of winners (ids unique) and tells the fate of each, in the order given.
-pub(super) fn write(
-    store: &dyn GraphStore,
-    mut winners: Vec<Winner<'_>>,
-    at: DateTime<Utc>,
-    before_write: &mut dyn FnMut() -> Result<(), GraphError>,
-) -> Result<Vec<Fate>, GraphError> {
-    let mut fates: Vec<Option<Fate>> = winners.iter().map(|_| None).collect();
-    let mut open: Vec<(usize, Option<StoredBlock>)> = winners
-        .iter_mut()
-        .enumerate()
-        .map(|(index, winner)| (index, winner.stored.take()))
-        .collect();
-    // What the first round wanted, to recognise our own write if its acknowledgement was lost.
-    let mut wanted: HashMap<usize, (Decision, Option<i64>)> = HashMap::new();
-    for round in 0.. {
-        let mut changes: Vec<(usize, (Decision, Option<i64>), Change)> = Vec::new();
-        for (index, stored) in open.drain(..) {
-            let winner = &winners[index];
+/// A decision, and the version that the graph holds once it is carried out.
+type Decided = (Decision, Option<i64>);
+
+/// Winners (ids unique) on their way into the graph, round by round: what is decided is sent, and what was stale is
+/// decided anew. Winners are known here by their number; whoever holds the texts shows one when asked.
+pub(super) struct Writing {
+    fates: Vec<Option<Fate>>,
+    /// What was sent in this round.
+    sent: Vec<(usize, Decided)>,
+    /// What the first round wanted, to recognise our own write if its acknowledgement was lost.
+    wanted: HashMap<usize, Decided>,
+    round: u32,
+}
+
+impl Writing {
+    /// Decides about each winner, given what the graph holds of it; answers also with the changes to send.
+    pub(super) fn begin<'a>(
+        stored: Vec<Option<StoredBlock>>,
+        winner: &dyn Fn(usize) -> Winner<'a>,
+    ) -> (Writing, Vec<Change>) {
+        let mut writing = Writing {
+            fates: stored.iter().map(|_| None).collect(),
+            sent: Vec::new(),
+            wanted: HashMap::new(),
+            round: 0,
+        };
+        let changes = writing.decide(stored.into_iter().enumerate().collect(), winner);
+        (writing, changes)
+    }
+
+    /// Takes in what came of the changes sent last; answers with those to send next. When there are none, each winner
+    /// has its fate.
+    pub(super) fn take<'a>(
+        &mut self,
+        applied: Applied,
+        store: &dyn GraphStore,
+        winner: &dyn Fn(usize) -> Winner<'a>,
+    ) -> Result<Vec<Change>, GraphError> {
+        let mut nodes =
+            if applied.stale.is_empty() { HashMap::new() } else { store.lookup(&applied.stale)? };
+        let stale: HashSet<&str> = applied.stale.iter().map(BlockId::as_str).collect();
+        let rejected: HashMap<&str, &String> =
+            applied.rejected.iter().map(|(id, reason)| (id.as_str(), reason)).collect();
+        let mut open = Vec::new();
+        for (index, decided) in std::mem::take(&mut self.sent) {
+            let id = winner(index).block.id();
+            if stale.contains(id) {
+                self.wanted.entry(index).or_insert(decided);
+                open.push((index, nodes.remove(&BlockId::new(id))));
+            } else if let Some(reason) = rejected.get(id) {
+                self.fates[index] = Some(Fate::Rejected((*reason).clone()));
+            } else {
+                self.fates[index] = Some(Fate::Settled(decided.0, decided.1));
+            }
+        }
+        self.round += 1;
+        Ok(self.decide(open, winner))
+    }
+
+    /// The fate of each winner, once there is nothing more to send.
+    pub(super) fn into_fates(self) -> impl Iterator<Item = Fate> {
+        self.fates.into_iter().map(|fate| fate.expect("nothing is sent any more"))
+    }
+
+    fn decide<'a>(
+        &mut self,
+        open: Vec<(usize, Option<StoredBlock>)>,
+        winner: &dyn Fn(usize) -> Winner<'a>,
+    ) -> Vec<Change> {
+        let mut changes = Vec::with_capacity(open.len());
+        self.sent.reserve_exact(open.len());
+        for (index, stored) in open {
+            let winner = winner(index);
             let decision = decide(winner.found(), stored.as_ref());
             let version = version_after(&decision, stored.as_ref());
             match decision.plan {
                 None => {
-                    let (decision, version) = wanted.remove(&index).unwrap_or((decision, version));
-                    fates[index] = Some(Fate::Settled(decision, version));
+                    let (decision, version) =
+                        self.wanted.remove(&index).unwrap_or((decision, version));
+                    self.fates[index] = Some(Fate::Settled(decision, version));
                 }
-                Some(_) if round > ROUNDS_MAX => fates[index] = Some(Fate::Contested),
+                Some(_) if self.round > ROUNDS_MAX => self.fates[index] = Some(Fate::Contested),
                 Some(plan) => {
                     let id = BlockId::new(winner.block.id());
                     let change = Change { id, expected: stored, write: winner.write(plan) };
-                    changes.push((index, (decision, version), change));
+                    self.sent.push((index, (decision, version)));
+                    changes.push(change);
                 }
             }
         }
-        if changes.is_empty() {
-            break;
-        }
-        // Sorted ids: two services that write in the same order cannot deadlock.
-        changes.sort_unstable_by(|(_, _, a), (_, _, b)| a.id.cmp(&b.id));
-        let (decided, changes): (Vec<_>, Vec<_>) = changes
-            .into_iter()
-            .map(|(index, decision, change)| ((index, decision), change))
-            .unzip();
-        before_write()?;
-        let applied = store.apply(&changes, at)?;
-        let mut rejected: HashMap<_, _> = applied.rejected.into_iter().collect();
-        let mut nodes =
-            if applied.stale.is_empty() { HashMap::new() } else { store.lookup(&applied.stale)? };
-        let stale: std::collections::HashSet<BlockId> = applied.stale.into_iter().collect();
-        for ((index, decision), change) in decided.into_iter().zip(changes) {
-            if stale.contains(&change.id) {
-                wanted.entry(index).or_insert(decision);
-                open.push((index, nodes.remove(&change.id)));
-            } else if let Some(reason) = rejected.remove(&change.id) {
-                fates[index] = Some(Fate::Rejected(reason));
-            } else {
-                fates[index] = Some(Fate::Settled(decision.0, decision.1));
-            }
-        }
+        changes
     }
-    Ok(fates
-        .into_iter()
-        .map(|fate| fate.expect("every winner leaves the loop with a fate"))
-        .collect())
 }
 
 /// The version that the graph holds once the decision is carried out; `None` for a refused edit.

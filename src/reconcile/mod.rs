@@ -17,6 +17,7 @@ mod seen;
 mod session;
 mod settle;
 pub mod stats;
+mod under_way;
 
 use std::time::Duration;
 

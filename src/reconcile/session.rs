@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::ops::ControlFlow;
 use std::path::Path;
+use std::thread;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
@@ -22,6 +23,7 @@ use super::duplicates::Loser;
 use super::seen::FileIndex;
 use super::settle::{Batch, BatchFile};
 use super::stats::SyncStats;
+use super::under_way::UnderWay;
 use super::{SyncSettings, graph_error, state_error, vault_error};
 
 /// The remembered token of a run that is writing, or was cut short while it did: no graph has it.
@@ -256,25 +258,31 @@ impl<'a> Session<'a> {
             clock: ctx.clock,
             interrupt: &interrupt,
         };
-        let mut position = 0;
-        let mut failed = None;
-        vault::read_in_order(&listing.root, &files, &options, &mut |file, outcome| {
-            let index = indices[position];
-            position += 1;
-            ctx.progress.advance(1, file.file.stat.size);
-            match self.take(index, outcome, look) {
-                Ok(()) => ControlFlow::Continue(()),
-                Err(error) => {
-                    failed = Some(error);
-                    ControlFlow::Break(())
+        thread::scope(|scope| {
+            let mut under_way = UnderWay::new(scope);
+            let mut position = 0;
+            let mut failed = None;
+            vault::read_in_order(&listing.root, &files, &options, &mut |file, outcome| {
+                let index = indices[position];
+                position += 1;
+                ctx.progress.advance(1, file.file.stat.size);
+                match self.take(index, outcome, look, &mut under_way) {
+                    Ok(()) => ControlFlow::Continue(()),
+                    Err(error) => {
+                        failed = Some(error);
+                        ControlFlow::Break(())
+                    }
+                }
+            })
+            .map_err(|error| vault_error(error, ctx))?;
+            match failed {
+                Some(error) => Err(error),
+                None => {
+                    self.flush_batch(look, &mut under_way)?;
+                    self.settle_all(&mut under_way)
                 }
             }
         })
-        .map_err(|error| vault_error(error, ctx))?;
-        match failed {
-            Some(error) => Err(error),
-            None => self.flush_batch(look),
-        }
     }
 
     fn to_read(&self, index: FileIndex, look: Look) -> ToRead<'a> {
@@ -292,7 +300,16 @@ impl<'a> Session<'a> {
     }
 
     /// Works off one file.
-    fn take(&mut self, index: FileIndex, outcome: ReadOutcome, look: Look) -> Result<(), JobError> {
+    fn take<'scope>(
+        &mut self,
+        index: FileIndex,
+        outcome: ReadOutcome,
+        look: Look,
+        under_way: &mut UnderWay<'scope, '_>,
+    ) -> Result<(), JobError>
+    where
+        'a: 'scope,
+    {
         match outcome {
             ReadOutcome::Parsed(reading, parsed) => {
                 if look == Look::First {
@@ -310,7 +327,7 @@ impl<'a> Session<'a> {
                 self.batch.files.push(BatchFile { index, reading, parsed });
                 let size = self.store.preferred_batch();
                 if self.batch.blocks >= size.rows || self.batch.bytes >= size.bytes {
-                    self.flush_batch(look)?;
+                    self.flush_batch(look, under_way)?;
                 }
             }
             ReadOutcome::Same(reading) => {

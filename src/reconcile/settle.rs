@@ -1,21 +1,21 @@
 //! What becomes of the files of one batch: which of their blocks may write, what is written, and what is remembered.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::ops::Range;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::block::{BlockId, IdDigest, Tier};
-use crate::graph::StoredBlock;
+use crate::graph::{Applied, Change, StoredBlock};
 use crate::job::JobError;
 use crate::vault::{self, BlockRef, FileRecord, ParsedFile, Reading, VersionEdit, WriteBack};
 
-use super::batch::{self, Fate, Winner};
+use super::batch::{Fate, Winner, Writing};
 use super::claim::{Claim, Home};
 use super::diff::Outcome;
 use super::duplicates::Loser;
 use super::seen::FileIndex;
 use super::session::{Look, Session, Undecided};
+use super::under_way::UnderWay;
 use super::{graph_error, state_error};
 
 /// Files whose records wait for one commit of the local state: often enough that a crash costs little, seldom enough
@@ -42,48 +42,89 @@ pub(super) struct BatchFile {
     pub(super) parsed: ParsedFile,
 }
 
-/// What is told of a block after it was written, when its text is no longer at hand.
-struct Told {
-    id: String,
-    line: u32,
-    version: i64,
-    digits: Option<Range<usize>>,
+/// A batch of which it is decided what to write.
+pub(super) struct DecidedBatch {
+    look: Look,
+    files: Vec<BatchFile>,
+    /// For each file: what the graph calls it, and whether nothing about it is left open.
+    places: Vec<String>,
+    settled: Vec<bool>,
+    winners: Vec<WinnerAt>,
+    writing: Writing,
 }
 
-impl Told {
-    fn new(block: BlockRef<'_>) -> Told {
-        Told {
-            id: block.id().to_owned(),
-            line: block.line(),
-            version: block.version(),
-            digits: block.version_digits(),
+/// Where in its batch a block is that may write.
+struct WinnerAt {
+    file: usize,
+    block: usize,
+    tier: Tier,
+}
+
+impl WinnerAt {
+    fn winner<'b>(&self, files: &'b [BatchFile], places: &'b [String]) -> Winner<'b> {
+        Winner {
+            block: files[self.file].parsed.block(self.block),
+            source_file: &places[self.file],
+            tier: self.tier,
         }
     }
 }
 
-impl Session<'_> {
-    /// Looks up, decides and writes what is in the batch, and remembers its files.
-    pub(super) fn flush_batch(&mut self, look: Look) -> Result<(), JobError> {
+impl<'a> Session<'a> {
+    /// Looks up and decides what is in the batch, and has it written while the next one is read.
+    pub(super) fn flush_batch<'scope>(
+        &mut self,
+        look: Look,
+        under_way: &mut UnderWay<'scope, '_>,
+    ) -> Result<(), JobError>
+    where
+        'a: 'scope,
+    {
         let batch = std::mem::take(&mut self.batch);
         if batch.files.is_empty() {
             return Ok(());
         }
         self.ctx.checkpoint()?;
+        let (batch, changes) = self.decide_batch(batch, look)?;
+        if !changes.is_empty() {
+            self.begin_writing().map_err(graph_error)?;
+        }
+        let written = under_way.make_room(self.store.preferred_batch().at_once)?;
+        under_way.start(self.store, self.now, batch, changes)?;
+        match written {
+            Some((batch, applied)) => self.settle_batch(batch, applied),
+            None => Ok(()),
+        }
+    }
+
+    /// Waits for what is still being written.
+    pub(super) fn settle_all(&mut self, under_way: &mut UnderWay<'_, '_>) -> Result<(), JobError> {
+        while let Some((batch, applied)) = under_way.make_room(1)? {
+            self.settle_batch(batch, applied)?;
+        }
+        Ok(())
+    }
+
+    fn decide_batch(
+        &mut self,
+        batch: Batch,
+        look: Look,
+    ) -> Result<(DecidedBatch, Vec<Change>), JobError> {
         // What this run itself has put into an empty graph, its claims know too; what others have put there meanwhile,
         // the writing finds.
-        let nodes = match look {
+        let mut nodes = match look {
             Look::First if self.graph_was_empty => HashMap::new(),
             _ => self.look_up(&batch)?,
         };
-        let places: Vec<String> = batch.files.iter().map(|file| self.place(file.index)).collect();
+        let Batch { files, .. } = batch;
+        let places: Vec<String> = files.iter().map(|file| self.place(file.index)).collect();
         let mut settled: Vec<bool> =
-            batch.files.iter().map(|file| file.parsed.faults.is_empty()).collect();
-        let mut winners = Vec::new();
-        let mut owners = Vec::new();
-        for (position, file) in batch.files.iter().enumerate() {
+            files.iter().map(|file| file.parsed.faults.is_empty()).collect();
+        let (mut winners, mut stored) = (Vec::new(), Vec::new());
+        for (position, file) in files.iter().enumerate() {
             let mut met = HashSet::with_capacity(file.parsed.len());
             let only = self.undecided.remove(&file.index).map(|undecided| undecided.ids);
-            for block in file.parsed.blocks() {
+            for (number, block) in file.parsed.blocks().enumerate() {
                 let digest = IdDigest::of(block.id());
                 let repeated = !met.insert(digest);
                 // On the last look all other blocks of the file have been worked off before.
@@ -101,14 +142,8 @@ impl Session<'_> {
                     Claim::Wins => {
                         let folder = self.listing.files[file.index as usize].tier;
                         let tier = Tier::of_id(&id).or(folder).unwrap_or(Tier::One);
-                        let stored = nodes.get(&id).cloned();
-                        winners.push(Winner {
-                            block,
-                            source_file: &places[position],
-                            tier,
-                            stored,
-                        });
-                        owners.push(position);
+                        winners.push(WinnerAt { file: position, block: number, tier });
+                        stored.push(nodes.remove(&id));
                     }
                     Claim::LosesTo(winner) => {
                         settled[position] = false;
@@ -133,27 +168,41 @@ impl Session<'_> {
                 }
             }
         }
-        let told: Vec<Told> = winners.iter().map(|winner| Told::new(winner.block)).collect();
-        let (store, now) = (self.store, self.now);
-        let fates =
-            batch::write(store, winners, now, &mut || self.begin_writing()).map_err(graph_error)?;
-        let mut edits: BTreeMap<usize, Vec<VersionEdit>> = BTreeMap::new();
-        for ((fate, position), told) in fates.into_iter().zip(owners).zip(told) {
-            if let (Fate::Settled(_, Some(version)), Some(digits)) = (&fate, &told.digits)
-                && *version != told.version
-            {
-                let edit = VersionEdit { digits: digits.clone(), version: *version };
-                edits.entry(position).or_default().push(edit);
+        let (writing, changes) =
+            Writing::begin(stored, &|number| winners[number].winner(&files, &places));
+        Ok((DecidedBatch { look, files, places, settled, winners, writing }, changes))
+    }
+
+    /// Works off what came of a batch, and remembers its files.
+    fn settle_batch(&mut self, batch: DecidedBatch, applied: Applied) -> Result<(), JobError> {
+        let DecidedBatch { look, files, places, mut settled, winners, mut writing } = batch;
+        let winner = |number: usize| winners[number].winner(&files, &places);
+        let mut applied = applied;
+        loop {
+            let changes = writing.take(applied, self.store, &winner).map_err(graph_error)?;
+            if changes.is_empty() {
+                break;
             }
-            settled[position] &= self.count(fate, &told.id, batch.files[position].index, told.line);
+            self.begin_writing().map_err(graph_error)?;
+            applied = self.store.apply(&changes, self.now).map_err(graph_error)?;
+        }
+        let mut edits: BTreeMap<usize, Vec<VersionEdit>> = BTreeMap::new();
+        for (number, fate) in writing.into_fates().enumerate() {
+            let (position, block) = (winners[number].file, winner(number).block);
+            if let (Fate::Settled(_, Some(version)), Some(digits)) = (&fate, block.version_digits())
+                && *version != block.version()
+            {
+                edits.entry(position).or_default().push(VersionEdit { digits, version: *version });
+            }
+            settled[position] &= self.count(fate, block, files[position].index);
         }
         if self.settings.write_back {
             for (position, edits) in edits {
-                settled[position] &= self.write_back(&batch.files[position], &edits);
+                settled[position] &= self.write_back(&files[position], &edits);
             }
         }
         if look != Look::Last {
-            for (file, settled) in batch.files.iter().zip(settled) {
+            for (file, settled) in files.iter().zip(settled) {
                 self.remember(file, settled)?;
             }
         }
@@ -199,7 +248,8 @@ impl Session<'_> {
     }
 
     /// Counts and explains what came of a block; true if nothing about it is left open.
-    fn count(&mut self, fate: Fate, id: &str, index: FileIndex, line: u32) -> bool {
+    fn count(&mut self, fate: Fate, block: BlockRef<'_>, index: FileIndex) -> bool {
+        let (id, line) = (block.id(), block.line());
         let place = || format!("{}:{line}", self.listing.files[index as usize].path);
         match fate {
             Fate::Settled(decision, _) => {

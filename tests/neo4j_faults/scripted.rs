@@ -330,17 +330,22 @@ fn stopped_during<T: Send>(
 ) -> T {
     std::thread::scope(|scope| {
         let working = scope.spawn(work);
-        let (_ticks, ticker) = crossbeam_channel::bounded::<()>(0);
-        for _ in 0..6_000 {
-            if server.count(part) > 0 {
-                break;
-            }
-            let _ = ticker.recv_timeout(Duration::from_millis(10));
-        }
-        assert!(server.count(part) > 0, "the statement was never sent");
+        wait_until_sent(server, part);
         thrown.store(true, Ordering::Release);
         working.join().unwrap()
     })
+}
+
+#[track_caller]
+fn wait_until_sent(server: &FakeServer, part: &str) {
+    let (_ticks, ticker) = crossbeam_channel::bounded::<()>(0);
+    for _ in 0..6_000 {
+        if server.count(part) > 0 {
+            return;
+        }
+        let _ = ticker.recv_timeout(Duration::from_millis(10));
+    }
+    panic!("the statement was never sent");
 }
 
 #[test]
@@ -401,12 +406,27 @@ fn a_dry_run_creates_neither_constraint_nor_node() {
 }
 
 #[test]
-fn large_batches_are_sent_two_at_a_time_over_disjoint_ids() {
+fn large_batches_are_sent_in_parts_over_disjoint_ids() {
     let server = creating(|_| none());
     let store = open(&bolt(&server), 1).unwrap();
-    let rows = store.preferred_batch().rows;
+    let rows = 4 * store.preferred_batch().rows;
     let ids: BTreeSet<String> = (0..rows).map(|i| format!("blk_{i}")).collect();
     let batch: Vec<Change> = ids.iter().map(|id| create(id)).collect();
     assert_eq!(store.apply(&batch, noon()).unwrap(), Applied::default());
     assert_eq!(server.count(CREATE), 2);
+}
+
+#[test]
+fn a_batch_does_not_wait_for_another_one() {
+    let (thrown, interrupt) = switch();
+    let server = creating(|number| if number == 0 { Reply::Silence } else { none() });
+    let store = open_until(&bolt(&server), 1, interrupt).unwrap();
+    assert_eq!(store.preferred_batch().at_once, 2);
+    std::thread::scope(|scope| {
+        let first = scope.spawn(|| store.apply(&[create("a")], noon()));
+        wait_until_sent(&server, CREATE);
+        assert_eq!(store.apply(&[create("b")], noon()).unwrap(), Applied::default());
+        thrown.store(true, Ordering::Release);
+        assert!(matches!(first.join().unwrap(), Err(GraphError::Cancelled)));
+    });
 }

@@ -126,7 +126,7 @@ fn a_full_disk_loses_nothing_that_was_written() {
     let folder = tempfile::tempdir().unwrap();
     let store = SqliteStore::open(&folder.path().join("graph.db"), never()).unwrap();
     store.apply(&[create("a", "")], noon()).unwrap();
-    store.pragma("max_page_count = 20").unwrap();
+    store.pragma(&store.connection(), "max_page_count = 20").unwrap();
     let large: Vec<Change> =
         (0..100).map(|i| create(&format!("blk_{i}"), &"b".repeat(9_000))).collect();
     let Err(GraphError::Unavailable(message)) = store.apply(&large, noon()) else {
@@ -137,7 +137,7 @@ fn a_full_disk_loses_nothing_that_was_written() {
     let mut ids = Vec::new();
     store.for_each(&mut |id, _| ids.push(id)).unwrap();
     assert_eq!(ids, [BlockId::new("a")], "all of the batch or nothing");
-    store.pragma("max_page_count = 2000").unwrap();
+    store.pragma(&store.connection(), "max_page_count = 2000").unwrap();
     assert_eq!(store.apply(&large, noon()).unwrap(), Applied::default());
 }
 

@@ -25,7 +25,7 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta, Utc};
 use tempfile::TempDir;
 
-use self::graphs::Graph;
+use self::graphs::{Graph, SMALL_BATCHES};
 use self::oracle::Winner;
 use self::world::{Condition, Deed, IDS, PATHS, World};
 use super::rig::Counts;
@@ -314,7 +314,8 @@ struct Scene {
 }
 
 impl Scene {
-    fn new(tiered: bool, graph: &NewGraph) -> Scene {
+    fn new(seed: u64, graph: &NewGraph) -> Scene {
+        let tiered = seed.is_multiple_of(4);
         // In memory where that can be had: thousands of small files are written.
         let dir = match Path::new("/dev/shm") {
             memory if memory.is_dir() => tempfile::tempdir_in(memory),
@@ -331,7 +332,7 @@ impl Scene {
             cancel: CancelToken::new(),
             writes: 0,
         }));
-        let store = graph(&meddling);
+        let store = graph(seed, &meddling);
         // Each tier folder is a walk of its own, so most histories have none.
         let tiers =
             if tiered { [Some("t1".into()), Some("t2".into()), None] } else { [None, None, None] };
@@ -740,17 +741,21 @@ fn copy_folder(from: &Path, to: &Path) {
 }
 
 /// Makes an empty graph that the meddler sees every operation on.
-type NewGraph = dyn Fn(&Arc<Mutex<Meddling>>) -> Box<dyn Graph> + std::marker::Sync;
+type NewGraph = dyn Fn(u64, &Arc<Mutex<Meddling>>) -> Box<dyn Graph> + std::marker::Sync;
 
-fn in_memory(meddling: &Arc<Mutex<Meddling>>) -> Box<dyn Graph> {
+/// In every second history it is written to in several batches at the same time.
+fn in_memory(seed: u64, meddling: &Arc<Mutex<Meddling>>) -> Box<dyn Graph> {
     let store = MemoryStore::new();
+    if seed % 2 == 1 {
+        store.prefer(SMALL_BATCHES);
+    }
     let meddler = Arc::clone(meddling);
     store.meddle(Box::new(move |moment, nodes| locked(&meddler).meddle(moment, nodes)));
     Box::new(store)
 }
 
 fn play(seed: u64, steps: &[Step], graph: &NewGraph) -> Result<(), String> {
-    let play = || Scene::new(seed.is_multiple_of(4), graph).play(steps);
+    let play = || Scene::new(seed, graph).play(steps);
     catch_unwind(AssertUnwindSafe(play)).unwrap_or_else(|panic| {
         let said = panic.downcast_ref::<String>().cloned();
         Err(format!("panic: {}", said.unwrap_or_else(|| "see above".to_owned())))
@@ -801,7 +806,7 @@ fn on_a_real_server_too() {
     };
     // One at a time: it holds one graph.
     let seeds = seeds("ACLARAI_NEO4J_HISTORIES", HISTORIES_ON_SERVER);
-    play_all(seeds, 1, &move |meddling| Box::new(graphs::Served::new(&server, meddling)));
+    play_all(seeds, 1, &move |_, meddling| Box::new(graphs::Served::new(&server, meddling)));
 }
 
 fn play_all(seeds: Range<u64>, threads: usize, graph: &NewGraph) {

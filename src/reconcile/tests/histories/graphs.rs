@@ -1,7 +1,10 @@
 //! The graph of a history: in memory, or on a real server.
 
 use super::Nodes;
-use crate::graph::{GraphStore, MemoryStore};
+use crate::graph::{BatchSize, GraphStore, MemoryStore};
+
+/// So small that the few notes of a history make several, which are written at the same time.
+pub(super) const SMALL_BATCHES: BatchSize = BatchSize { rows: 2, bytes: 1 << 20, at_once: 2 };
 
 /// A store that a history is played with, and the back door of the graph behind it.
 pub(super) trait Graph: GraphStore {
@@ -140,7 +143,7 @@ mod served {
         }
 
         fn preferred_batch(&self) -> BatchSize {
-            self.store.preferred_batch()
+            super::SMALL_BATCHES
         }
     }
 }
