@@ -206,7 +206,7 @@ impl Neo4j {
         let server = neo4rs::Graph::new(&*config.uri, &*config.user, password).unwrap();
         let graph = Neo4j { config, runtime, server, _turn: turn };
         for statement in [
-            "MATCH (n) DETACH DELETE n",
+            "MATCH (n) CALL (n) { DETACH DELETE n } IN TRANSACTIONS OF 5000 ROWS",
             "CREATE INDEX block_text_index IF NOT EXISTS FOR (b:Block) ON (b.text)",
             "CREATE INDEX block_hash_index IF NOT EXISTS FOR (b:Block) ON (b.hash)",
         ] {

@@ -78,7 +78,7 @@ pub(crate) fn server() -> Option<(Server, MutexGuard<'static, ()>)> {
         );
         return None;
     }
-    server.run("MATCH (n) DETACH DELETE n");
+    server.run("MATCH (n) CALL (n) { DETACH DELETE n } IN TRANSACTIONS OF 5000 ROWS");
     Some((server, turn))
 }
 

@@ -110,7 +110,9 @@ impl Neo4jStore {
 
     /// Deletes everything.
     pub(crate) fn wipe(&self) {
-        self.run(Query::new("MATCH (n) DETACH DELETE n".into()));
+        // In portions: a server that holds a large graph has not the memory to delete it in one transaction.
+        const WIPE: &str = "MATCH (n) CALL (n) { DETACH DELETE n } IN TRANSACTIONS OF 5000 ROWS";
+        self.run(Query::new(WIPE.into()));
     }
 
     fn run(&self, statement: Query) {
