@@ -26,8 +26,10 @@ skip() { row "$1" "$2" "$3" "not run: $4"; }
 megabytes() { python3 -c "print(f'{$1 * 1.024 / 1000:.1f} MB')"; }   # of the kernel's kB
 ratio() { python3 -c "print(f'{$1 / $2:.2f} x')"; }
 # measure COMMAND...: runs it RUNS times; sets wall and cpu (seconds) of the run with the least wall time, and peak (kB).
+# What was written before is on the disk by then, so that nobody waits for it.
 measure() {
   local best
+  sync
   best=$(python3 - "$RUNS" "$@" <<'P'
 import os, resource, subprocess, sys, time
 runs, command = int(sys.argv[1]), sys.argv[2:]
@@ -103,6 +105,7 @@ S=${VAULT:-}
 sleep 4
 RUNS=1
 measure "$BIN" --vault "$S" --state-dir "$WORK/state-store" --log-level ERROR run vault_sync; store_wall=$wall
+sync
 bare=$(python3 - "$WORK/state-store/graph.db" "$WORK/bare.db" <<'P'
 import os, sqlite3, sys, time
 source, target = sys.argv[1:]
