@@ -38,6 +38,13 @@ pub struct Moment {
     pub boottime: Duration,
 }
 
+impl Moment {
+    /// Whether the wall clock was set, or the machine suspended, since `earlier`.
+    pub fn has_jumped_since(self, earlier: Moment) -> bool {
+        Passed::between(earlier, self).is_notable()
+    }
+}
+
 /// What the planner cannot know by itself.
 #[derive(Clone, Debug, Default)]
 pub struct Surroundings {

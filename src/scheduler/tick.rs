@@ -127,11 +127,15 @@ impl Tick {
 
     pub(super) fn run(&mut self) -> Ending {
         loop {
-            self.round();
+            let seen = self.round();
             if self.is_over() {
                 break;
             }
             let alarm = self.clock.alarm(self.next_wake());
+            // Between the look and the alarm: the alarm was set by the new time, and this round knows only the old one.
+            if moment(&*self.clock).has_jumped_since(seen) {
+                continue;
+            }
             let pool = self.pool.as_ref().expect("the pool is there until the end");
             let mut command = None;
             let mut report = None;
@@ -152,8 +156,8 @@ impl Tick {
         self.end()
     }
 
-    /// Does whatever there is to do now.
-    fn round(&mut self) {
+    /// Does whatever there is to do now; answers with the time that it went by.
+    fn round(&mut self) -> Moment {
         let moment = moment(&*self.clock);
         self.paused = (self.settings.is_paused)();
         if self.paused.is_none() {
@@ -166,6 +170,7 @@ impl Tick {
         self.press_stop(moment.monotonic);
         let status = self.status();
         (self.heartbeat)(&status);
+        moment
     }
 
     fn next_wake(&self) -> DateTime<Utc> {
