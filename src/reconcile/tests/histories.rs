@@ -9,6 +9,7 @@
 //! one; `ACLARAI_NEO4J_HISTORIES=1000` plays more there.
 
 mod graphs;
+mod meddling;
 mod oracle;
 mod world;
 
@@ -26,13 +27,14 @@ use chrono::{DateTime, TimeDelta, Utc};
 use tempfile::TempDir;
 
 use self::graphs::{Graph, SMALL_BATCHES};
+use self::meddling::{Hasty, Meddling, serve};
 use self::oracle::Winner;
 use self::world::{Condition, Deed, IDS, PATHS, World};
 use super::rig::Counts;
 use crate::block::BlockId;
 use crate::clock::{Clock, ManualClock, SystemClock};
 use crate::config::{JobName, RetryPolicy, VaultConfig};
-use crate::graph::{DryRun, GraphError, GraphStore, MemoryStore, Moment, Node, Patience, Retrying};
+use crate::graph::{DryRun, GraphStore, MemoryStore, Node, Patience, Retrying};
 use crate::job::{
     CancelToken, JobError, NoProgress, RunContext, RunId, RunOptions, RunReport, Trigger,
 };
@@ -214,111 +216,8 @@ impl Random {
     }
 }
 
-/// What the meddler in the store is up to.
-struct Meddling {
-    trouble: Option<Trouble>,
-    world: Arc<Mutex<World>>,
-    cancel: CancelToken,
-    writes: u64,
-}
-
-impl Meddling {
-    /// Whether the nodes are needed at the next moment.
-    #[cfg(feature = "neo4j")]
-    fn is_about_to_serve(&self) -> bool {
-        matches!(self.trouble, Some(Trouble { after: 0, what: What::Service { .. } }))
-    }
-
-    fn meddle(&mut self, moment: Moment<'_>, nodes: &mut Nodes) -> Result<(), GraphError> {
-        if let Moment::AfterApply(changes) = moment {
-            self.writes += changes.len() as u64;
-        }
-        match &mut self.trouble {
-            Some(trouble) if trouble.after > 0 => trouble.after -= 1,
-            Some(Trouble { what, .. }) => {
-                let what = *what;
-                self.trouble = None;
-                match what {
-                    What::Transient => return Err(GraphError::Transient("a hiccup".to_owned())),
-                    What::Unavailable => return Err(GraphError::Unavailable("gone".to_owned())),
-                    // Without a message: this is no failure of the test.
-                    What::Kill => resume_unwind(Box::new(Killed)),
-                    What::Cancel => self.cancel.cancel(),
-                    What::Vault(deed) => locked(&self.world).do_it(deed),
-                    What::Service { id, how } => serve(&locked(&self.world), nodes, id, how),
-                }
-            }
-            None => {}
-        }
-        Ok(())
-    }
-}
-
 fn locked<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-fn serve(world: &World, nodes: &mut Nodes, id: usize, how: Service) {
-    let place = world.places(id).first().copied();
-    let key = BlockId::new(IDS[id]);
-    let known = nodes.get_mut(&key);
-    match (how, known) {
-        (Service::Refresh | Service::Rewrite, Some(node)) if node.hash.is_some() => {
-            let read = place.map(|(_, text)| text.v1()).filter(|_| matches!(how, Service::Refresh));
-            let text = read.unwrap_or_else(|| "written elsewhere".to_owned());
-            node.hash = Some(oracle::sha(&text));
-            node.text = Some(text);
-            node.version = node.version.map(|version| version + 1);
-            node.needs_reprocessing = false;
-        }
-        (Service::Process, Some(node)) => node.needs_reprocessing = false,
-        (Service::Stub, None) => {
-            nodes.insert(key, Node { relationships: 1, ..Node::default() });
-        }
-        (Service::Original, None) => {
-            if let Some((path, text)) = place {
-                let node = Node {
-                    text: Some(text.v1()),
-                    hash: Some(oracle::sha(&text.v1())),
-                    version: Some(text.version),
-                    source_file: Some(world.place(path)),
-                    ..Node::default()
-                };
-                nodes.insert(key, node);
-            }
-        }
-        (Service::Delete, Some(_)) => {
-            nodes.remove(&key);
-        }
-        _ => {}
-    }
-}
-
-/// The clock of a run, on which a wait is over at once. Where batches are written while files are read, a file may change
-/// during its reading; the run waits for it to stand still then, and nobody else would move the clock.
-#[derive(Debug)]
-struct Hasty(Arc<ManualClock>);
-
-impl Clock for Hasty {
-    fn now(&self) -> DateTime<Utc> {
-        self.0.now()
-    }
-
-    fn monotonic(&self) -> Duration {
-        self.0.monotonic()
-    }
-
-    fn boottime(&self) -> Duration {
-        self.0.boottime()
-    }
-
-    fn alarm(&self, at: DateTime<Utc>) -> crossbeam_channel::Receiver<std::time::Instant> {
-        self.0.alarm(at)
-    }
-
-    fn wait(&self, _: Duration, ended: &dyn Fn() -> bool) -> bool {
-        ended()
-    }
 }
 
 /// One history on its way.
