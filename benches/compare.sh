@@ -3,8 +3,8 @@
 #
 #   benches/compare.sh            builds what it needs; makes its vaults in $TMPDIR (about 2 GB); about 20 minutes
 #
-# Environment: FILES (50000) files of the made-up vault; RUNS (3) the best of so many runs counts; MINUTES (3) to watch a daemon;
-#   VAULT a vault for the store rows (default: 14,000 made-up files); ACLARAI_TEST_NEO4J_URI with NEO4J_USER and
+# Environment: FILES (50000) files of the made-up vault; RUNS (3) the best of so many runs counts; MINUTES (3) to watch
+#   a daemon; VAULT a vault for the store rows (default: 14,000 made-up files); ACLARAI_TEST_NEO4J_URI with NEO4J_USER and
 #   NEO4J_PASSWORD for the Neo4j row; NEO4J_LOADER a program that loads the vault named by its first argument.
 # A row that cannot run says why. Ratios, CPU time and memory only: wall-clock times of different machines say nothing.
 set -euo pipefail

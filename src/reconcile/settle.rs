@@ -174,10 +174,9 @@ impl<'a> Session<'a> {
     }
 
     /// Works off what came of a batch, and remembers its files.
-    fn settle_batch(&mut self, batch: DecidedBatch, applied: Applied) -> Result<(), JobError> {
+    fn settle_batch(&mut self, batch: DecidedBatch, mut applied: Applied) -> Result<(), JobError> {
         let DecidedBatch { look, files, places, mut settled, winners, mut writing } = batch;
         let winner = |number: usize| winners[number].winner(&files, &places);
-        let mut applied = applied;
         loop {
             let changes = writing.take(applied, self.store, &winner).map_err(graph_error)?;
             if changes.is_empty() {
