@@ -50,7 +50,8 @@ fn make(folder: &str, files: &str) -> Result<(), String> {
 }
 
 fn scan(folder: &str, threads: usize) -> Result<(), VaultError> {
-    let config = VaultConfig { root: PathBuf::from(folder), tiers: [None, None, None] };
+    let config =
+        VaultConfig { root: PathBuf::from(folder), tiers: [None, None, None], whole: true };
     let listing = list(&config, WalkOptions { follow_links: false, threads }, &|| false)?;
     let files: Vec<ToRead<'_>> =
         listing.files.iter().map(|file| ToRead { file, known: None, expected: None }).collect();

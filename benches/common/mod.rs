@@ -21,7 +21,7 @@ impl Vault {
         if let Some(folder) = std::env::var_os("ACLARAI_BENCH_VAULT") {
             let root = PathBuf::from(folder);
             return Vault {
-                config: VaultConfig { root, tiers: Default::default() },
+                config: VaultConfig { root, tiers: Default::default(), whole: true },
                 _folder: None,
             };
         }
@@ -34,7 +34,7 @@ impl Vault {
             totals.files, totals.bytes, totals.blocks
         );
         let root = folder.path().to_owned();
-        let config = VaultConfig { root, tiers: Default::default() };
+        let config = VaultConfig { root, tiers: Default::default(), whole: true };
         Vault { config, _folder: Some(folder) }
     }
 

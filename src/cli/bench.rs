@@ -34,7 +34,9 @@ pub(super) fn bench(setup: &Setup<'_>, arguments: &Bench) -> Result<Exit, Failur
     let threads = arguments.threads.map_or(cores, usize::from);
     let scratch = Scratch::new()?;
     let vault = match (&setup.global.vault, arguments.files) {
-        (Some(vault), None) => VaultConfig { tiers: Default::default(), root: absolute(vault)? },
+        (Some(vault), None) => {
+            VaultConfig { tiers: Default::default(), root: absolute(vault)?, whole: true }
+        }
         (Some(_), Some(_)) => {
             return Err(Failure::usage("--files makes up a vault: leave out either it or --vault"));
         }
@@ -42,7 +44,7 @@ pub(super) fn bench(setup: &Setup<'_>, arguments: &Bench) -> Result<Exit, Failur
             let root = scratch.0.join("vault");
             let sample = Sample { files: files.unwrap_or(5_000), ..SAMPLE };
             sample.write(&root).map_err(|error| scratch.failure(&error))?;
-            VaultConfig { tiers: Default::default(), root }
+            VaultConfig { tiers: Default::default(), root, whole: true }
         }
     };
     let is_made_up = setup.global.vault.is_none();

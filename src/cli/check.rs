@@ -130,7 +130,9 @@ impl Findings {
             return;
         }
         self.add("vault", CheckLevel::Ok, format!("{} can be read", root.display()));
-        for (index, tier) in config.vault.tiers.iter().enumerate() {
+        // What is scanned as a whole need not have the tiers' folders.
+        let tiers = config.vault.tiers.iter().enumerate().filter(|_| !config.vault.whole);
+        for (index, tier) in tiers {
             let Some(tier) = tier else { continue };
             let name = format!("vault.tier{}", index + 1);
             // A vault without tier folders has `.` for each.

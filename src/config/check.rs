@@ -7,7 +7,6 @@ mod graph;
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
-use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,11 +14,12 @@ use std::time::Duration;
 use super::env::{self, Env, Variables};
 use super::error::ConfigErrors;
 use super::given::{Findings, Given, Origin, Shown, shown_path};
-use super::raw::{self, Maybe, Raw};
-use super::value::flag_word;
+use super::raw::{self, Raw};
+use super::section::Maybe;
+use super::value::{flag_word, suggestion};
 use super::{
-    CommandSpec, Config, JobName, JobSpec, Lines, LookAtJobs, Overrides, RetryPolicy, RunPolicy,
-    SchedulerConfig, VAULT_SYNC, VaultConfig, file,
+    After, CommandSpec, Config, JobName, JobSpec, Lines, LookAtJobs, Overrides, SchedulerConfig,
+    VAULT_SYNC, VaultConfig, file,
 };
 use crate::schedule::{Schedule, Zone};
 
@@ -29,6 +29,8 @@ const TIER_KEYS: [&str; 3] = ["paths.tier1", "paths.tier2", "paths.tier3"];
 const VAULT_SYNC_CRON: &str = "*/30 * * * *";
 const VAULT_SYNC_DESCRIPTION: &str = "Sync vault files with knowledge graph";
 const CRON: &str = "0 2 * * *";
+/// The line of a job that only runs after another.
+const NEVER: &str = "0 0 30 2 *";
 const NAME_BELOW_STATE: &str = "aclarai-scheduler";
 
 /// Checks the text `yaml` of the file `source`, or the defaults where there is no file.
@@ -62,7 +64,7 @@ pub(super) fn checked(
     let state_dir = checker.state_dir();
     let graph = checker.graph(raw.databases, &state_dir);
     let scheduler = checker.scheduler(raw.scheduler);
-    let retries = retries(&raw.retries, &raw::Retries::default(), RetryPolicy::default());
+    let retries = raw.retries;
     let log_level = checker.log_level(raw.log_level);
     checker.variables.check_pause(&mut checker.findings);
 
@@ -113,14 +115,7 @@ impl Checker<'_> {
             let written = written[tier].take();
             variable.or(written.map(|given| given.map(|path| path.map(OsString::from))))
         });
-        if tiers.iter().all(Option::is_none) && holds_none_of_the_tiers(&root) {
-            self.notes.push(format!(
-                "paths: {} has none of the folders {}, and no tier is configured: all of it is scanned",
-                shown_path(&root),
-                TIERS.join(", ")
-            ));
-            return VaultConfig { root, tiers: [None, None, None] };
-        }
+        let none_given = tiers.iter().all(Option::is_none);
         let mut usual = TIERS.into_iter();
         let tiers = tiers.map(|tier| {
             let usual = usual.next().map(PathBuf::from);
@@ -128,7 +123,8 @@ impl Checker<'_> {
             let given = Given { value: path?, origin };
             self.findings.checked(Some(given), |path| folder_below(&root, Path::new(path)))
         });
-        VaultConfig { root, tiers }
+        let whole = none_given || tiers.iter().all(Option::is_none);
+        VaultConfig { root, tiers, whole }
     }
 
     fn state_dir(&mut self) -> PathBuf {
@@ -175,23 +171,28 @@ impl Checker<'_> {
         raw_jobs.entry(VAULT_SYNC.to_owned()).or_default();
         self.warn_of_shared_variables(&raw_jobs);
         let jobs = raw_jobs.into_iter().map(|(name, unread)| {
-            let job = unread.read(&name, &mut self.findings);
-            let spec = self.job(&name, job, &raw.job_defaults, &timezone);
+            let job = unread.read(&name, &raw.job_defaults, &mut self.findings);
+            let spec = self.job(&name, job, &timezone);
             (spec.name.clone(), Arc::new(spec))
         });
         let jobs: BTreeMap<JobName, Arc<JobSpec>> = jobs.collect();
+        self.check_what_follows_what(&jobs);
         SchedulerConfig {
             timezone,
-            workers: raw.workers.map_or(2, |given| given.value) as usize,
+            workers: raw.workers.map_or(4, |given| given.value) as usize,
             shutdown_grace_time: raw
                 .shutdown_grace_time
                 .map_or(Duration::from_secs(30), |given| given.value),
             history_days: raw.history_days.map_or(90, |given| given.value),
+            watch_config: raw.watch_config.is_some_and(|given| given.value),
+            on_fault: raw.on_fault.map(|given| given.value),
+            pause_file: raw.pause_file.is_none_or(|given| given.value),
+            sandbox: raw.sandbox.is_none_or(|given| given.value),
             jobs,
         }
     }
 
-    fn job(&mut self, name: &str, raw: raw::Job, defaults: &raw::Policy, zone: &Zone) -> JobSpec {
+    fn job(&mut self, name: &str, raw: raw::Job, zone: &Zone) -> JobSpec {
         let is_vault_sync = name == VAULT_SYNC;
         let enabled = self.job_variable(name, "ENABLED").map(|given| {
             self.findings.checked(Some(given), |word| {
@@ -201,12 +202,19 @@ impl Checker<'_> {
         });
         let enabled = enabled.unwrap_or_else(|| raw.enabled.map(|given| given.value));
         let timezone = self.zone(raw.timezone).unwrap_or_else(|| zone.clone());
-        let cron = self.job_variable(name, "CRON").or(raw.cron);
-        let schedule = self.findings.checked(cron, |line| parsed(line, &timezone));
+        let variable = self.job_variable(name, "CRON").map(|given| given.map(|line| vec![line]));
+        let cron = variable.or(raw.cron);
+        let schedule = self.findings.checked(cron, |lines| parsed(lines, &timezone));
         let schedule = schedule.unwrap_or_else(|| {
-            let line = if is_vault_sync { VAULT_SYNC_CRON } else { CRON };
-            parsed(line, &timezone).expect("the default lines are right")
+            let line = match (&raw.after, is_vault_sync) {
+                (Some(_), _) => NEVER,
+                (None, true) => VAULT_SYNC_CRON,
+                (None, false) => CRON,
+            };
+            parsed(&[line], &timezone).expect("the default lines are right")
         });
+        let after =
+            raw.after.map(|Given { value: (job, on), .. }| After { job: JobName::new(&job), on });
         let description = raw.description.map(|given| given.value);
         let default_description = if is_vault_sync { VAULT_SYNC_DESCRIPTION } else { "" };
         JobSpec {
@@ -215,11 +223,44 @@ impl Checker<'_> {
             enabled: enabled.unwrap_or(is_vault_sync),
             manual_only: raw.manual_only.is_some_and(|given| given.value),
             schedule,
+            after,
             timezone,
             description: description.unwrap_or_else(|| default_description.to_owned()),
-            policy: policy(&raw.policy, defaults),
+            policy: raw.policy,
             command: self.command(name, raw.command, raw.working_dir, raw.env),
             params: raw.params,
+        }
+    }
+
+    /// `after` names a job there is, and no job waits for itself, however many are between.
+    fn check_what_follows_what(&mut self, jobs: &BTreeMap<JobName, Arc<JobSpec>>) {
+        let before = |name: &JobName| Some(&jobs.get(name)?.after.as_ref()?.job);
+        for (name, job) in jobs {
+            let Some(After { job: first, .. }) = &job.after else { continue };
+            let at = Origin::Key(format!("scheduler.jobs.{name}.after"));
+            if !jobs.contains_key(first) {
+                let known = jobs.keys().filter(|known| *known != name).map(JobName::as_str);
+                let remedy = match suggestion(first.as_str(), known) {
+                    Some(meant) => format!("did you mean {meant}?"),
+                    None => "write the name of a job in scheduler.jobs".to_owned(),
+                };
+                let message = format!("there is no such job: {remedy}");
+                self.findings.fault(&at, Some(first.as_str().to_owned().shown()), message);
+                continue;
+            }
+            // Of a circle, each job is told.
+            let mut circle = vec![name.as_str()];
+            let mut next = first;
+            while next != name && circle.len() <= jobs.len() {
+                circle.push(next.as_str());
+                let Some(earlier) = before(next) else { break };
+                next = earlier;
+            }
+            if next == name {
+                circle.push(name.as_str());
+                let message = format!("a circle, which never starts: {}", circle.join(" after "));
+                self.findings.fault(&at, None, message);
+            }
         }
     }
 
@@ -353,52 +394,11 @@ fn folder_below(root: &Path, path: &Path) -> Result<PathBuf, String> {
     Ok(if short.as_os_str().is_empty() { PathBuf::from(".") } else { short })
 }
 
-/// A folder with something in it, but none of the tiers' usual folders. One that is empty or away may be a disk that is
-/// yet to be mounted, which says nothing about what will be on it.
-fn holds_none_of_the_tiers(root: &Path) -> bool {
-    let Ok(entries) = root.read_dir() else { return false };
-    let is_visible = |name: OsString| !name.as_bytes().starts_with(b".");
-    entries.flatten().any(|entry| is_visible(entry.file_name()))
-        && TIERS.iter().all(|tier| !root.join(tier).exists())
-}
-
-fn parsed(line: &str, zone: &Zone) -> Result<Schedule, String> {
-    Schedule::parse(line, zone.clone()).map_err(|error| error.to_string())
-}
-
-/// The job's own setting, else that of `job_defaults`, else the built-in one; each key by itself.
-fn policy(own: &raw::Policy, common: &raw::Policy) -> RunPolicy {
-    let built_in = RunPolicy::default();
-    RunPolicy {
-        misfire_grace_time: first(
-            &own.misfire_grace_time,
-            &common.misfire_grace_time,
-            built_in.misfire_grace_time,
-        ),
-        coalesce: first(&own.coalesce, &common.coalesce, built_in.coalesce),
-        max_instances: first(&own.max_instances, &common.max_instances, built_in.max_instances),
-        overlap: first(&own.overlap, &common.overlap, built_in.overlap),
-        jitter: first(&own.jitter, &common.jitter, built_in.jitter),
-        timeout: first(&own.timeout, &common.timeout, built_in.timeout),
-        retries: retries(&own.retries, &common.retries, built_in.retries),
-        rerun_interrupted: first(
-            &own.rerun_interrupted,
-            &common.rerun_interrupted,
-            built_in.rerun_interrupted,
-        ),
-    }
-}
-
-fn retries(own: &raw::Retries, common: &raw::Retries, built_in: RetryPolicy) -> RetryPolicy {
-    RetryPolicy {
-        max_attempts: first(&own.max_attempts, &common.max_attempts, built_in.max_attempts),
-        backoff_factor: first(&own.backoff_factor, &common.backoff_factor, built_in.backoff_factor),
-        max_wait_time: first(&own.max_wait_time, &common.max_wait_time, built_in.max_wait_time),
-    }
-}
-
-fn first<T: Copy>(own: &Maybe<T>, common: &Maybe<T>, built_in: T) -> T {
-    own.as_ref().or(common.as_ref()).map_or(built_in, |given| given.value)
+fn parsed<L: AsRef<str>>(lines: &[L], zone: &Zone) -> Result<Schedule, String> {
+    let [line] = lines else {
+        return Err("write one line".to_owned());
+    };
+    Schedule::parse(line.as_ref(), zone.clone()).map_err(|error| error.to_string())
 }
 
 fn level(word: &str) -> Result<log::LevelFilter, String> {

@@ -61,11 +61,21 @@ pub(super) struct Findings {
     pub(super) lines: Lines,
     pub(super) faults: Vec<Fault>,
     pub(super) warnings: Vec<Fault>,
+    /// Every path that was asked for: the test of the reference compares.
+    #[cfg(test)]
+    pub(super) asked: std::collections::BTreeSet<String>,
 }
 
 impl Findings {
     pub(super) fn of(file: Option<String>, lines: Lines) -> Findings {
-        Findings { file, lines, faults: Vec::new(), warnings: Vec::new() }
+        Findings {
+            file,
+            lines,
+            faults: Vec::new(),
+            warnings: Vec::new(),
+            #[cfg(test)]
+            asked: Default::default(),
+        }
     }
 
     pub(super) fn fault(&mut self, at: &Origin, value: Option<String>, message: impl Into<String>) {
@@ -117,6 +127,16 @@ pub(super) trait Shown {
 impl Shown for String {
     fn shown(&self) -> String {
         shown_text(self)
+    }
+}
+
+impl Shown for Vec<String> {
+    /// The one, or that there are several.
+    fn shown(&self) -> String {
+        match &self[..] {
+            [one] => one.shown(),
+            _ => "a list".to_owned(),
+        }
     }
 }
 

@@ -21,7 +21,9 @@ mod error;
 mod file;
 mod given;
 mod lines;
+mod policy;
 mod raw;
+mod section;
 mod value;
 mod yaml;
 
@@ -36,7 +38,7 @@ pub use env::Env;
 pub use error::{ConfigErrors, Fault, Place};
 use given::Origin;
 pub use lines::Lines;
-pub use raw::JOB_KEYS;
+pub use policy::{KeepOutput, Overlap, RetryPolicy, RunPolicy};
 pub use value::{duration_of, parse_duration, shown, suggestion};
 
 /// The configuration file this program comes with: every setting with its meaning and its default.
@@ -168,8 +170,11 @@ impl Config {
 pub struct VaultConfig {
     /// `paths.vault`, absolute.
     pub root: PathBuf,
-    /// `paths.tier1`, `tier2`, `tier3`, relative to the root; `None` for one that is not configured.
+    /// `paths.tier1`, `tier2`, `tier3`, relative to the root; `None` for one that is `null`.
     pub tiers: [Option<PathBuf>; 3],
+    /// Whether all of the vault is scanned, because no tier was given or all three are `null`. The tiers' folders then
+    /// only say which tier a note belongs to.
+    pub whole: bool,
 }
 
 /// `databases`.
@@ -234,6 +239,14 @@ pub struct SchedulerConfig {
     pub shutdown_grace_time: Duration,
     /// `history_days`: how long history is kept.
     pub history_days: u32,
+    /// `watch_config`: whether a change of the file is taken over without a signal.
+    pub watch_config: bool,
+    /// `on_fault`: a command that is run when the daemon cannot decide.
+    pub on_fault: Option<Vec<String>>,
+    /// `pause_file`: whether the file `.aclarai_pause` in the vault is looked at.
+    pub pause_file: bool,
+    /// `sandbox`: whether the daemon confines itself where the kernel can.
+    pub sandbox: bool,
     /// The jobs, by name; shared, so that a scheduler of thousands need not have them twice.
     pub jobs: BTreeMap<JobName, Arc<JobSpec>>,
 }
@@ -251,6 +264,8 @@ pub struct JobSpec {
     pub manual_only: bool,
     /// `cron` in the job's zone.
     pub schedule: Schedule,
+    /// `after`: the run of another job whose end starts this one.
+    pub after: Option<After>,
     /// The zone the schedule is read in.
     pub timezone: Zone,
     /// `description`.
@@ -279,6 +294,26 @@ impl JobSpec {
     }
 }
 
+/// `after`: a job is due when a run of another one ends.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct After {
+    /// The other one.
+    pub job: JobName,
+    /// How its run must have ended.
+    pub on: AfterOutcome,
+}
+
+/// How a run must have ended for the jobs after it to start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AfterOutcome {
+    /// It succeeded.
+    Success,
+    /// It failed.
+    Failure,
+    /// Either.
+    Any,
+}
+
 /// `command`, `working_dir`, `env` of a job.
 #[derive(Clone, PartialEq, Eq)]
 pub struct CommandSpec {
@@ -298,77 +333,6 @@ impl fmt::Debug for CommandSpec {
             .field("working_dir", &self.working_dir)
             .field("env", &self.env.keys())
             .finish()
-    }
-}
-
-/// `job_defaults` and the same keys of each job.
-#[derive(Clone, Debug, PartialEq)]
-pub struct RunPolicy {
-    /// How late an occurrence may be decided and still run; `None`: any lateness.
-    pub misfire_grace_time: Option<Duration>,
-    /// Of several due occurrences, only the newest runs.
-    pub coalesce: bool,
-    /// How many runs of the job may be queued or running at once.
-    pub max_instances: u32,
-    /// What happens at that limit.
-    pub overlap: Overlap,
-    /// Each occurrence is delayed by 0 to this many whole seconds, the same after a restart.
-    pub jitter: Duration,
-    /// How long a run may take; `None`: any time.
-    pub timeout: Option<Duration>,
-    /// How often a run that failed with a transient error is tried again.
-    pub retries: RetryPolicy,
-    /// Whether a run cut off by a crash is run again at the next start.
-    pub rerun_interrupted: bool,
-}
-
-impl Default for RunPolicy {
-    fn default() -> RunPolicy {
-        RunPolicy {
-            misfire_grace_time: Some(Duration::from_secs(300)),
-            coalesce: true,
-            max_instances: 1,
-            overlap: Overlap::Skip,
-            jitter: Duration::ZERO,
-            timeout: None,
-            retries: RetryPolicy { max_attempts: 1, ..RetryPolicy::default() },
-            rerun_interrupted: false,
-        }
-    }
-}
-
-/// What happens to an occurrence that is due while `max_instances` runs are queued or running.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Overlap {
-    /// It is skipped, and recorded.
-    Skip,
-    /// It waits for the running one to end; only the newest waits.
-    Queue,
-}
-
-/// How a transient failure is tried again.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct RetryPolicy {
-    /// Tries in all, the first included.
-    pub max_attempts: u32,
-    /// The n-th wait is this to the power of n, in seconds.
-    pub backoff_factor: f64,
-    /// No wait is longer than this.
-    pub max_wait_time: Duration,
-}
-
-impl Default for RetryPolicy {
-    fn default() -> RetryPolicy {
-        RetryPolicy { max_attempts: 3, backoff_factor: 2.0, max_wait_time: Duration::from_secs(60) }
-    }
-}
-
-impl RetryPolicy {
-    /// The wait before try `attempt` + 1, `attempt` counted from 1.
-    pub fn wait_after(&self, attempt: u32) -> Duration {
-        let exponent = i32::try_from(attempt.saturating_sub(1)).unwrap_or(i32::MAX);
-        let seconds = self.backoff_factor.powi(exponent).min(self.max_wait_time.as_secs_f64());
-        Duration::from_secs_f64(seconds.max(0.0))
     }
 }
 

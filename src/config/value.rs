@@ -81,6 +81,17 @@ pub(super) fn text(value: &Value) -> Result<String, String> {
     }
 }
 
+/// One line of text, or a list of them.
+pub(super) fn texts(value: &Value) -> Result<Vec<String>, String> {
+    match value {
+        Value::Sequence(items) if items.is_empty() => {
+            Err("the list is empty: write one line or several".to_owned())
+        }
+        Value::Sequence(items) => items.iter().map(text).collect(),
+        one => Ok(vec![text(one)?]),
+    }
+}
+
 /// A path.
 pub(super) fn path(value: &Value) -> Result<String, String> {
     text(value)

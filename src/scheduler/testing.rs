@@ -20,6 +20,7 @@ pub(crate) fn spec(name: &str, cron: &str, zone: Zone) -> JobSpec {
         enabled: true,
         manual_only: false,
         schedule: Schedule::parse(cron, zone.clone()).unwrap(),
+        after: None,
         timezone: zone,
         description: String::new(),
         policy: RunPolicy::default(),

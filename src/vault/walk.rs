@@ -90,7 +90,7 @@ pub fn list(
     };
     let mut missing_tiers = Vec::new();
     let mut begin = Vec::new();
-    for start in starts(&tiers) {
+    for start in starts(config.whole, &tiers) {
         match check_start(&root, &start, options.follow_links) {
             Ok(real) => begin.push((real != start, real, start)),
             Err(Start::Missing) => missing_tiers.push(VaultPath::new(&start)),
@@ -145,8 +145,8 @@ fn tiers(config: &VaultConfig) -> Result<Vec<(PathBuf, Tier)>, VaultError> {
 }
 
 /// The folders at which to begin, none inside another unless the walk from the outer one would skip it.
-fn starts(tiers: &[(PathBuf, Tier)]) -> Vec<PathBuf> {
-    if tiers.is_empty() {
+fn starts(whole: bool, tiers: &[(PathBuf, Tier)]) -> Vec<PathBuf> {
+    if whole || tiers.is_empty() {
         return vec![PathBuf::new()];
     }
     let mut folders: Vec<&PathBuf> = tiers.iter().map(|(folder, _)| folder).collect();

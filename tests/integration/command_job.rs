@@ -47,6 +47,7 @@ fn run(argv: &[&str]) -> Run {
         enabled: true,
         manual_only: false,
         schedule: Schedule::parse("0 2 * * *", zone.clone()).unwrap(),
+        after: None,
         timezone: zone,
         description: String::new(),
         policy: RunPolicy::default(),

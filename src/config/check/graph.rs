@@ -5,7 +5,8 @@ use std::path::Path;
 use super::Checker;
 use crate::config::address::Address;
 use crate::config::given::{Given, Origin};
-use crate::config::raw::{self, Maybe};
+use crate::config::raw;
+use crate::config::section::Maybe;
 use crate::config::value::whole_word;
 use crate::config::{GraphConfig, Neo4jConfig};
 

@@ -135,6 +135,26 @@ fn a_job_is_told_what_to_be() {
 }
 
 #[test]
+fn a_job_follows_one_that_there_is_and_not_itself() {
+    case(
+        "scheduler:\n  jobs:\n    a: {after: b}\n    b: {after: {job: c}}\n    c: {after: a}\n    d: {after: d}\n    e: \
+         {after: vault_snyc}\n    f: {after: nobody}\n    g: {after: a}\n    h: {after: {job: a, on: end}}\n    i: {after: \
+         [a, b]}\n    j: {after: {jobs: a}}\n",
+        &[
+            "scheduler.jobs.a.after: a circle, which never starts: a after b after c after a (c.yaml:3)",
+            "scheduler.jobs.b.after: a circle, which never starts: b after c after a after b (c.yaml:4)",
+            "scheduler.jobs.c.after: a circle, which never starts: c after a after b after c (c.yaml:5)",
+            "scheduler.jobs.d.after: a circle, which never starts: d after d (c.yaml:6)",
+            "scheduler.jobs.e.after: \"vault_snyc\": there is no such job: did you mean vault_sync? (c.yaml:7)",
+            "scheduler.jobs.f.after: \"nobody\": there is no such job: write the name of a job in scheduler.jobs (c.yaml:8)",
+            "scheduler.jobs.h.after: a mapping: on: write success, failure or any (c.yaml:10)",
+            "scheduler.jobs.i.after: a list: write the name of a job, or {job: NAME, on: success} (c.yaml:11)",
+            "scheduler.jobs.j.after: a mapping: write the name of a job, or {job: NAME, on: success} (c.yaml:12)",
+        ],
+    );
+}
+
+#[test]
 fn an_unknown_key_of_ours_is_refused() {
     case(
         "scheduler:\n  worker: 3\n  Timezone: UTC\n  colour: red\n",
@@ -142,7 +162,7 @@ fn an_unknown_key_of_ours_is_refused() {
             "scheduler.worker: there is no such setting: did you mean workers? (c.yaml:2)",
             "scheduler.Timezone: there is no such setting: did you mean timezone? (c.yaml:3)",
             "scheduler.colour: there is no such setting; there are timezone, workers, shutdown_grace_time, history_days, \
-         job_defaults, jobs (c.yaml:4)",
+         watch_config, on_fault, pause_file, sandbox, job_defaults, jobs (c.yaml:4)",
         ],
     );
     // A job's own parameters are the job's business, but this is none of vault_sync.
@@ -157,9 +177,11 @@ fn an_unknown_key_of_ours_is_refused() {
         "scheduler: {job_defaults: {enabled: true, 5: 6}}",
         &[
             "scheduler.job_defaults.enabled: there is no such setting; there are misfire_grace_time, coalesce, \
-         max_instances, overlap, jitter, timeout, retries, rerun_interrupted (c.yaml:1)",
+         max_instances, overlap, jitter, timeout, retries, rerun_interrupted, on_failure, on_recovery, on_success, notify_every, \
+         keep_output, keep_output_bytes (c.yaml:1)",
             "scheduler.job_defaults.5: there is no such setting; there are misfire_grace_time, coalesce, max_instances, \
-         overlap, jitter, timeout, retries, rerun_interrupted (c.yaml:1)",
+         overlap, jitter, timeout, retries, rerun_interrupted, on_failure, on_recovery, on_success, notify_every, keep_output, \
+         keep_output_bytes (c.yaml:1)",
         ],
     );
 }

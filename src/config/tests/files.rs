@@ -193,7 +193,7 @@ fn a_tier_is_a_folder_below_the_vault() {
 }
 
 #[test]
-fn a_vault_without_tiers_is_scanned_whole_when_nobody_asked_for_tiers() {
+fn the_whole_vault_is_scanned_unless_a_tier_was_asked_for() {
     let place = Place::new(&[
         ("flat/a.md", ""),
         ("tiered/concepts/a.md", ""),
@@ -207,14 +207,13 @@ fn a_vault_without_tiers_is_scanned_whole_when_nobody_asked_for_tiers() {
         let config =
             place.load(&Overrides { vault: Some(vault.into()), ..flag(file) }, &[]).unwrap();
         assert_eq!(config.vault.root, place.0.path().join(vault));
-        (config.vault.tiers.iter().flatten().count(), config.notes.len())
+        (config.vault.tiers.iter().flatten().count(), config.vault.whole)
     };
-    assert_eq!(tiers("c.yaml", "flat"), (0, 1), "all of it, and it says so");
-    assert_eq!(tiers("c.yaml", "tiered"), (3, 0));
-    assert_eq!(tiers("c.yaml", "empty"), (3, 0), "perhaps not mounted yet");
-    assert_eq!(tiers("c.yaml", "absent"), (3, 0));
-    assert_eq!(tiers("asked.yaml", "flat"), (3, 0));
-    assert_eq!(tiers("whole.yaml", "tiered"), (0, 0));
+    for vault in ["flat", "tiered", "empty", "absent"] {
+        assert_eq!(tiers("c.yaml", vault), (3, true), "{vault}: the names only give the tier");
+    }
+    assert_eq!(tiers("asked.yaml", "flat"), (3, false));
+    assert_eq!(tiers("whole.yaml", "tiered"), (0, true));
 }
 
 #[test]

@@ -31,7 +31,7 @@ fn nothing_said_is_the_documented_defaults() {
     let scheduler = &config.scheduler;
     assert_eq!(
         (scheduler.timezone.clone(), scheduler.workers, scheduler.history_days),
-        (Zone::UTC, 2, 90)
+        (Zone::UTC, 4, 90)
     );
     assert_eq!(scheduler.shutdown_grace_time, Duration::from_secs(30));
     assert_eq!(scheduler.jobs.len(), 1);
@@ -93,7 +93,7 @@ fn a_job_takes_each_key_from_itself_then_job_defaults_then_the_program() {
                 backoff_factor: 2.0,
                 max_wait_time: Duration::from_millis(500)
             },
-            rerun_interrupted: false,
+            ..RunPolicy::default()
         }
     );
     assert_eq!(
@@ -111,6 +111,7 @@ fn a_job_takes_each_key_from_itself_then_job_defaults_then_the_program() {
                 max_wait_time: seconds(9)
             },
             rerun_interrupted: true,
+            ..RunPolicy::default()
         }
     );
     let zones = ["a", "b"].map(|name| {
@@ -118,6 +119,51 @@ fn a_job_takes_each_key_from_itself_then_job_defaults_then_the_program() {
     });
     assert_eq!(zones, [("Asia/Tokyo", "Asia/Tokyo"), ("Europe/Berlin", "Europe/Berlin")]);
     assert_eq!(config.retries.max_attempts, 3, "processing.retries is another setting");
+}
+
+#[test]
+fn a_job_says_who_is_told_and_what_is_kept_of_its_output() {
+    let config = good(
+        "scheduler:\n  watch_config: true\n  pause_file: false\n  sandbox: false\n  on_fault: [ring, 2]\n  job_defaults: \
+         {on_failure: [mail, -s, failed], notify_every: 3, keep_output: never}\n  jobs:\n    a: {}\n    b: {on_failure: null, \
+         on_recovery: [x], on_success: [y], notify_every: null, keep_output: always, keep_output_bytes: 100}\n",
+        &[],
+    );
+    let words = |words: &[&str]| Some(words.iter().map(|word| (*word).to_owned()).collect());
+    let scheduler = &config.scheduler;
+    assert_eq!(scheduler.on_fault, words(&["ring", "2"]));
+    assert_eq!(
+        (scheduler.watch_config, scheduler.pause_file, scheduler.sandbox),
+        (true, false, false)
+    );
+    let defaults = &good("{}", &[]).scheduler;
+    assert_eq!((defaults.watch_config, defaults.pause_file, defaults.sandbox), (false, true, true));
+    let (a, b) = (&job(&config, "a").policy, &job(&config, "b").policy);
+    assert_eq!((&a.on_failure, a.notify_every), (&words(&["mail", "-s", "failed"]), Some(3)));
+    assert_eq!((a.keep_output, a.keep_output_bytes), (KeepOutput::Never, 65_536));
+    assert_eq!((&b.on_failure, b.notify_every), (&None, None));
+    assert_eq!((&b.on_recovery, &b.on_success), (&words(&["x"]), &words(&["y"])));
+    assert_eq!((b.keep_output, b.keep_output_bytes), (KeepOutput::Always, 100));
+}
+
+#[test]
+fn a_job_may_follow_another() {
+    let config = good(
+        "scheduler:\n  jobs:\n    a: {after: vault_sync}\n    b: {after: {job: a, on: any}, cron: '5 4 * * *'}\n    c: \
+         {after: {job: b, on: failure}}\n",
+        &[],
+    );
+    let after = |name| {
+        let After { job, on } = job(&config, name).after.as_ref().unwrap();
+        (job.as_str(), *on)
+    };
+    assert_eq!(after("a"), ("vault_sync", AfterOutcome::Success));
+    assert_eq!(after("b"), ("a", AfterOutcome::Any));
+    assert_eq!(after("c"), ("b", AfterOutcome::Failure));
+    assert_eq!(job(&config, "b").schedule.to_string(), "5 4 * * *");
+    assert_eq!(job(&config, "vault_sync").after, None);
+    let at = "2026-08-24T12:00:00Z".parse().unwrap();
+    assert_eq!(job(&config, "a").schedule.next_after(at), None, "it has no line of its own");
 }
 
 #[test]

@@ -49,34 +49,25 @@ fn the_shipped_file_says_what_holds_without_it() {
     assert_eq!((shipped.warnings.len(), shipped.notes.len()), (0, 0));
 }
 
-/// Every path that is read, as `raw` knows them.
+/// Every path that is read: all that `raw` asks for.
 fn keys_read() -> BTreeSet<String> {
-    let below = |section: &str, keys: &[&str]| -> Vec<String> {
-        keys.iter().map(|key| format!("{section}.{key}")).collect()
-    };
-    // In a job, the keys of `job_defaults` are not listed again.
-    let of_a_job: Vec<&str> =
-        raw::JOB_KEYS.iter().copied().filter(|key| !raw::JOB_DEFAULTS.contains(key)).collect();
-    assert_eq!(of_a_job.len() + raw::JOB_DEFAULTS.len(), raw::JOB_KEYS.len());
-    let sections = [
-        below("paths", raw::PATHS),
-        below("databases", raw::DATABASES),
-        below("databases.embedded", raw::EMBEDDED),
-        below("databases.neo4j", raw::NEO4J),
-        below("scheduler", raw::SCHEDULER),
-        below("scheduler.job_defaults", raw::JOB_DEFAULTS),
-        below("scheduler.job_defaults.retries", raw::RETRIES),
-        below("scheduler.jobs.NAME", &of_a_job),
-        below("processing", raw::PROCESSING),
-        below("processing.retries", raw::RETRIES),
-        below("logging", raw::LOGGING),
-    ];
-    let all: BTreeSet<String> = sections.into_iter().flatten().collect();
+    let mut findings = given::Findings::of(None, Lines::default());
+    let file = "databases: {neo4j: {}}\nscheduler: {jobs: {NAME: {}}}\n";
+    let mut raw = raw::read(file, &mut findings).unwrap();
+    let job = raw.scheduler.jobs.remove("NAME").unwrap();
+    job.read("NAME", &RunPolicy::default(), &mut findings);
+    let all = findings.asked;
     let holds_others =
         |path: &String| all.iter().any(|other| other.starts_with(&format!("{path}.")));
-    let leaves = all.iter().filter(|path| !holds_others(path) && *path != "scheduler.jobs");
-    // Another name for `user`, named beside it.
-    leaves.filter(|path| *path != "databases.neo4j.username").cloned().collect()
+    // In a job, the keys of `job_defaults` are not listed again.
+    let is_listed_above = |path: &String| {
+        let key = path.strip_prefix("scheduler.jobs.NAME.");
+        key.is_some_and(|key| all.contains(&format!("scheduler.job_defaults.{key}")))
+    };
+    let leaves = all.iter().filter(|path| !holds_others(path) && !is_listed_above(path));
+    // The one is another name for `user`, named beside it; the other holds the jobs, which are read later.
+    let is_no_leaf = |path: &str| ["databases.neo4j.username", "scheduler.jobs"].contains(&path);
+    leaves.filter(|path| !is_no_leaf(path)).cloned().collect()
 }
 
 /// The settings behind a `#` are defaults too: without it they change nothing, but for the sections whose being there
@@ -102,7 +93,8 @@ fn what_is_commented_out_in_the_shipped_file_is_the_default() {
     let all = good(&text, &[]);
     let base = good("databases: {neo4j: {}}", &[]);
     assert_eq!(format!("{:?}", all.graph), format!("{:?}", base.graph));
-    assert_eq!(all.vault, base.vault);
+    assert_eq!(all.vault.root, base.vault.root);
+    assert_eq!(all.vault.tiers, base.vault.tiers);
     assert_eq!(job(&all, "vault_sync").params.len(), 7);
     assert_eq!(job(&all, "nightly_report").command.as_ref().unwrap().argv[0], "python3");
     assert_eq!(job(&all, "nightly_report").policy, RunPolicy::default());
@@ -116,7 +108,8 @@ fn is_setting((key, _): (&str, &str)) -> bool {
 fn every_default_in_the_reference_is_true() {
     let base = settled(&good(&file_with("databases.graph", "neo4j"), &[]));
     for Row { path, default, .. } in rows() {
-        if path == "databases.graph" {
+        // Where a store or a tier is named, that alone means something.
+        if path == "databases.graph" || path.starts_with("paths.tier") {
             continue;
         }
         let default =

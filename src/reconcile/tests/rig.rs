@@ -44,7 +44,7 @@ impl Rig {
             Ok(())
         }));
         let settings = SyncSettings {
-            vault: VaultConfig { root, tiers: [None, None, None] },
+            vault: VaultConfig { root, tiers: [None, None, None], whole: true },
             parse: ParseOptions::default(),
             follow_links: false,
             threads: 2,

@@ -69,7 +69,11 @@ impl Vault {
     }
 
     fn list(&self) -> Listing {
-        let config = VaultConfig { root: self.temp.path().to_owned(), tiers: [None, None, None] };
+        let config = VaultConfig {
+            root: self.temp.path().to_owned(),
+            tiers: [None, None, None],
+            whole: true,
+        };
         list(&config, WalkOptions { follow_links: true, threads: 2 }, &|| false).unwrap()
     }
 }

@@ -18,7 +18,11 @@ fn vault(files: &[&str]) -> TempDir {
 }
 
 fn config(vault: &TempDir, tiers: [Option<&str>; 3]) -> VaultConfig {
-    VaultConfig { root: vault.path().to_owned(), tiers: tiers.map(|tier| tier.map(PathBuf::from)) }
+    VaultConfig {
+        root: vault.path().to_owned(),
+        tiers: tiers.map(|tier| tier.map(PathBuf::from)),
+        whole: false,
+    }
 }
 
 fn listing(vault: &TempDir, tiers: [Option<&str>; 3], follow_links: bool) -> Listing {
@@ -177,7 +181,8 @@ fn a_vault_that_is_not_there_names_the_remedy() {
     let temp = vault(&["file"]);
     let options = WalkOptions { follow_links: false, threads: 1 };
     let error = |name: &str| {
-        let config = VaultConfig { root: temp.path().join(name), tiers: [None, None, None] };
+        let config =
+            VaultConfig { root: temp.path().join(name), tiers: [None, None, None], whole: true };
         list(&config, options, &|| false).unwrap_err().to_string()
     };
     assert!(error("none").ends_with(
@@ -190,8 +195,11 @@ fn a_vault_that_is_not_there_names_the_remedy() {
 fn the_root_may_be_a_link_and_may_not_be_swapped() {
     let temp = vault(&["real/a.md"]);
     symlink("real", temp.path().join("link")).unwrap();
-    let config =
-        VaultConfig { root: temp.path().join("link"), tiers: [Some(".".into()), None, None] };
+    let config = VaultConfig {
+        root: temp.path().join("link"),
+        tiers: [Some(".".into()), None, None],
+        whole: false,
+    };
     let listing =
         list(&config, WalkOptions { follow_links: false, threads: 1 }, &|| false).unwrap();
     assert_eq!(files(&listing), ["a.md"]);
