@@ -11,6 +11,7 @@ mod command_job;
 mod config;
 mod daemon;
 mod docs;
+mod first_steps;
 mod operating;
 mod sandbox;
 mod wait;
