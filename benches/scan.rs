@@ -7,9 +7,9 @@ mod common;
 use std::ops::ControlFlow;
 
 use aclarai_scheduler::clock::{Clock, SystemClock};
+use aclarai_scheduler::reconcile::{Changes, CompareOptions, FileRecord, StatCache};
 use aclarai_scheduler::vault::{
-    Changes, CompareOptions, FileRecord, Listing, ParseOptions, ReadOptions, ReadOutcome,
-    StatCache, ToRead, read_in_order,
+    Listing, ParseOptions, ReadOptions, ReadOutcome, ToRead, read_in_order,
 };
 use chrono::TimeDelta;
 use common::Vault;

@@ -82,7 +82,7 @@ const MIGRATIONS: &[&str] = &[
          PRIMARY KEY (job, scheduled_for, epoch)
      ) STRICT, WITHOUT ROWID;
      CREATE TABLE meta (key TEXT PRIMARY KEY, value ANY NOT NULL) STRICT, WITHOUT ROWID;",
-    // 2: what is remembered of the vault (read and written by `vault`).
+    // 2: what is remembered of the vault (read and written by `reconcile`).
     "CREATE TABLE files (
          path BLOB PRIMARY KEY,
          size INTEGER NOT NULL,

@@ -15,7 +15,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("config", &["schedule"]),
     ("state", &["clock"]),
     ("job", &["clock", "config"]),
-    ("vault", &["block", "clock", "config", "state"]),
+    ("vault", &["block", "clock", "config"]),
     ("graph", &["block", "clock", "config"]),
     ("pause", &["config"]),
     ("logging", &["config", "clock", "job"]),
@@ -75,7 +75,9 @@ const PURE: &[&str] = &[
     "block.rs",
     "schedule.rs",
     "scheduler/plan.rs",
+    "reconcile/claim.rs",
     "reconcile/diff.rs",
+    "reconcile/trust.rs",
     "vault/parse.rs",
     "vault/hash.rs",
 ];

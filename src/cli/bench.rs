@@ -22,8 +22,8 @@ use crate::graph;
 use crate::job::{
     CancelToken, JobError, NoProgress, RunContext, RunId, RunOptions, RunReport, Trigger,
 };
-use crate::reconcile::{OnMissing, SyncSettings, sync_vault};
-use crate::vault::{self, Listing, ParseOptions, Sample, StatCache, WalkOptions};
+use crate::reconcile::{OnMissing, Scope, StatCache, SyncSettings, sync_vault};
+use crate::vault::{self, Listing, ParseOptions, Sample, WalkOptions};
 
 /// A made-up vault is like the notes of some years: 18 blocks and 7 kB to a file.
 const SAMPLE: Sample =
@@ -216,7 +216,7 @@ fn sync(
         .map_err(|error| JobError::unavailable(error.to_string()))?;
     let mut cache = StatCache::open(&scratch.join("state"), &vault.root, now)
         .map_err(|error| JobError::unavailable(error.to_string()))?;
-    sync_vault(&settings, &*store, &mut cache, &ctx)
+    sync_vault(&settings, Scope::All, &*store, &mut cache, &ctx)
 }
 
 /// What takes the largest share of a first sync.

@@ -15,7 +15,7 @@ use crate::config::{Config, JobSpec};
 use crate::daemon::signals::{self, Asked};
 use crate::daemon::{self, Unbuildable};
 use crate::job::{
-    CancelToken, JobError, JobErrorKind, NoProgress, Progress, RunOptions, RunReport, Trigger,
+    CancelToken, JobError, JobErrorKind, NoProgress, Progress, RunOptions, RunReport, Trigger, stat,
 };
 use crate::logging::{LogFormat, log_run};
 use crate::metrics::{Counters, write_once};
@@ -141,7 +141,7 @@ fn report(outcome: &ManualOutcome) -> Option<&RunReport> {
 fn say_faults(outcome: &ManualOutcome) {
     let faults = report(outcome).map_or(&[][..], |report| &report.faults);
     for fault in faults.iter().take(FAULTS_SHOWN) {
-        say(&visible(fault));
+        say(&visible(&fault.to_string()));
     }
     if let Some(more @ 1..) = faults.len().checked_sub(FAULTS_SHOWN) {
         say(&format!("and {more} more: 2>FILE keeps all of them in a file"));
@@ -211,7 +211,7 @@ fn judge(outcome: &ManualOutcome) -> Option<Failure> {
     match &outcome.result {
         Ok(report) if report.needs_attention() => {
             let count = |name| report.stats.get(name).and_then(Value::as_u64).unwrap_or(0);
-            let why = match count("errors") {
+            let why = match count(stat::ERRORS) {
                 0 => "it needs attention: see its result".to_owned(),
                 1 => "1 error".to_owned(),
                 errors => format!("{errors} errors"),

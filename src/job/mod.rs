@@ -3,8 +3,10 @@
 //! The scheduler decides when a run starts and a worker carries it out; a [`Job`] only does the work. Name, schedule,
 //! retries, timeout and overlap are not its business: they belong to the job's [`JobSpec`](crate::config::JobSpec).
 
+mod fault;
 pub mod registry;
 pub mod run;
+pub mod stat;
 
 use std::fmt;
 use std::sync::Arc;
@@ -16,6 +18,7 @@ use serde_json::{Map, Value};
 
 use crate::clock::Clock;
 use crate::config::JobName;
+pub use fault::{Fault, FaultLevel};
 pub use registry::{BadParameter, BuildError, DuplicateKind, JobRegistry, params};
 pub use run::{RunId, RunRecord, RunState, SkipReason, Trigger};
 
@@ -154,9 +157,8 @@ impl CancelToken {
 pub struct RunReport {
     /// Numbers, flags and short strings by name; no nested values.
     pub stats: Map<String, Value>,
-    /// What went wrong without ending the run, one line each, naming file and line or byte, with `error: ` or
-    /// `warning: ` in front. Goes to the log; history and `run --json` keep only the counts.
-    pub faults: Vec<String>,
+    /// What went wrong without ending the run. Goes to the log; history and `run --json` keep only the counts.
+    pub faults: Vec<Fault>,
     /// With `--explain`: one line per item that was not left alone, and why. Appears in
     /// `run --json` as `explained`.
     pub explained: Vec<String>,
@@ -175,8 +177,8 @@ impl RunReport {
 
     /// True when the run is done but a person should look: it counted `errors`, or says `needs_attention`.
     pub fn needs_attention(&self) -> bool {
-        self.stats.get("errors").and_then(Value::as_u64).is_some_and(|errors| errors > 0)
-            || self.stats.get("needs_attention").is_some_and(|value| match value {
+        self.stats.get(stat::ERRORS).and_then(Value::as_u64).is_some_and(|errors| errors > 0)
+            || self.stats.get(stat::NEEDS_ATTENTION).is_some_and(|value| match value {
                 Value::Bool(flag) => *flag,
                 Value::Number(number) => number.as_u64() != Some(0),
                 _ => true,

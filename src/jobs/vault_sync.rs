@@ -8,9 +8,11 @@ use serde_yaml::Value;
 use crate::config::{JobSpec, duration_of, shown, suggestion};
 use crate::graph::{self, Interrupt};
 use crate::job::{BadParameter, BuildError, CancelState, Job, JobError, RunContext, RunReport};
-use crate::reconcile::{OnMissing, SyncSettings, graph_error, state_error, sync_vault};
+use crate::reconcile::{
+    OnMissing, Scope, StatCache, SyncSettings, graph_error, state_error, sync_vault,
+};
 use crate::schedule::Schedule;
-use crate::vault::{ParseOptions, StatCache};
+use crate::vault::ParseOptions;
 
 use super::Deps;
 
@@ -88,7 +90,7 @@ impl Job for VaultSync {
         let open = if ctx.options.dry_run { StatCache::open_read_only } else { StatCache::open };
         let mut cache = open(&deps.state_dir, &self.settings.vault.root, deps.clock.now())
             .map_err(state_error)?;
-        sync_vault(&self.settings, &*store, &mut cache, ctx)
+        sync_vault(&self.settings, Scope::All, &*store, &mut cache, ctx)
     }
 }
 

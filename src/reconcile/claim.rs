@@ -7,7 +7,7 @@
 
 use std::collections::HashMap;
 
-use crate::block::IdDigest;
+use crate::block::{BlockId, ContentHash, IdDigest};
 
 use super::seen::{FileIndex, SeenIds};
 
@@ -46,6 +46,16 @@ pub(super) enum Claim {
     LosesTo(FileIndex),
     /// The file the graph names will be read later, or cannot be read now.
     Undecided,
+}
+
+/// An occurrence of an id that belongs to another place.
+pub(super) struct Loser {
+    pub(super) id: BlockId,
+    pub(super) file: FileIndex,
+    pub(super) line: u32,
+    /// v1 and v2.
+    pub(super) hashes: (ContentHash, ContentHash),
+    pub(super) winner: FileIndex,
 }
 
 /// The ids met so far, and what is known of each file.

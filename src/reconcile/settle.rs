@@ -5,18 +5,33 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::block::{BlockId, IdDigest, Tier};
-use crate::graph::{Applied, Change, StoredBlock};
+use crate::graph::{Applied, BatchSize, Change, StoredBlock};
 use crate::job::JobError;
-use crate::vault::{self, BlockRef, FileRecord, ParsedFile, Reading, VersionEdit, WriteBack};
+use crate::vault::{self, BlockRef, ParsedFile, Reading, VersionEdit, WriteBack};
 
 use super::batch::{Fate, Winner, Writing};
-use super::claim::{Claim, Home};
+use super::books::{Books, Undecided};
+use super::claim::{Claim, Home, Loser};
 use super::diff::Outcome;
-use super::duplicates::Loser;
+use super::duplicates;
+use super::fault::{graph_error, state_error};
+use super::memory::FileRecord;
+use super::missing;
 use super::seen::FileIndex;
-use super::session::{Look, Session, Undecided};
+use super::survey::Survey;
+use super::tally::Tally;
 use super::under_way::UnderWay;
-use super::{graph_error, state_error};
+
+/// Which reading of a file in this run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Look {
+    /// The first one, in path order.
+    First,
+    /// Of files that had been changed a moment before the first.
+    Second,
+    /// Of files with undecided blocks, when all others have been read.
+    Last,
+}
 
 /// Files whose records wait for one commit of the local state: often enough that a crash costs little, seldom enough
 /// that a commit costs nothing.
@@ -31,9 +46,21 @@ const WRITE_BACK_AFTER: TimeDelta = TimeDelta::seconds(30);
 /// Files read, whose blocks wait for the next write to the graph.
 #[derive(Default)]
 pub(super) struct Batch {
-    pub(super) files: Vec<BatchFile>,
-    pub(super) blocks: usize,
-    pub(super) bytes: usize,
+    files: Vec<BatchFile>,
+    blocks: usize,
+    bytes: usize,
+}
+
+impl Batch {
+    pub(super) fn push(&mut self, file: BatchFile) {
+        self.blocks += file.parsed.len();
+        self.bytes += file.parsed.source().len();
+        self.files.push(file);
+    }
+
+    pub(super) fn is_full(&self, size: BatchSize) -> bool {
+        self.blocks >= size.rows || self.bytes >= size.bytes
+    }
 }
 
 pub(super) struct BatchFile {
@@ -70,278 +97,288 @@ impl WinnerAt {
     }
 }
 
-impl<'a> Session<'a> {
-    /// Looks up and decides what is in the batch, and has it written while the next one is read.
-    pub(super) fn flush_batch<'scope>(
-        &mut self,
-        look: Look,
-        under_way: &mut UnderWay<'scope, '_>,
-    ) -> Result<(), JobError>
-    where
-        'a: 'scope,
-    {
-        let batch = std::mem::take(&mut self.batch);
-        if batch.files.is_empty() {
-            return Ok(());
-        }
-        self.ctx.checkpoint()?;
-        let (batch, changes) = self.decide_batch(batch, look)?;
-        if !changes.is_empty() {
-            self.begin_writing().map_err(graph_error)?;
-        }
-        let written = under_way.make_room(self.store.preferred_batch().at_once)?;
-        under_way.start(self.store, self.now, batch, changes)?;
-        match written {
-            Some((batch, applied)) => self.settle_batch(batch, applied),
-            None => Ok(()),
-        }
+/// Looks up and decides what is in the batch, and has it written while the next one is read.
+pub(super) fn flush<'a: 'scope, 'scope>(
+    survey: &Survey<'a>,
+    books: &mut Books<'_>,
+    tally: &mut Tally,
+    look: Look,
+    batch: Batch,
+    under_way: &mut UnderWay<'scope, '_, DecidedBatch>,
+) -> Result<(), JobError> {
+    if batch.files.is_empty() {
+        return Ok(());
     }
-
-    /// Waits for what is still being written.
-    pub(super) fn settle_all(&mut self, under_way: &mut UnderWay<'_, '_>) -> Result<(), JobError> {
-        while let Some((batch, applied)) = under_way.make_room(1)? {
-            self.settle_batch(batch, applied)?;
-        }
-        Ok(())
+    survey.ctx.checkpoint()?;
+    let (batch, changes) = decide_batch(survey, books, batch, look)?;
+    if !changes.is_empty() {
+        books.begin_writing(survey).map_err(graph_error)?;
     }
-
-    fn decide_batch(
-        &mut self,
-        batch: Batch,
-        look: Look,
-    ) -> Result<(DecidedBatch, Vec<Change>), JobError> {
-        // What this run itself has put into an empty graph, its claims know too; what others have put there meanwhile,
-        // the writing finds.
-        let mut nodes = match look {
-            Look::First if self.graph_was_empty => HashMap::new(),
-            _ => self.look_up(&batch)?,
-        };
-        let Batch { files, .. } = batch;
-        let places: Vec<String> = files.iter().map(|file| self.place(file.index)).collect();
-        let mut settled: Vec<bool> =
-            files.iter().map(|file| file.parsed.faults.is_empty()).collect();
-        let (mut winners, mut stored) = (Vec::new(), Vec::new());
-        for (position, file) in files.iter().enumerate() {
-            let mut met = HashSet::with_capacity(file.parsed.len());
-            let only = self.undecided.remove(&file.index).map(|undecided| undecided.ids);
-            for (number, block) in file.parsed.blocks().enumerate() {
-                let digest = IdDigest::of(block.id());
-                let repeated = !met.insert(digest);
-                // On the last look all other blocks of the file have been worked off before.
-                if look == Look::Last
-                    && only.as_ref().is_some_and(|only| repeated || !only.contains(&digest))
-                {
-                    continue;
-                }
-                let id = BlockId::new(block.id());
-                let claim = match nodes.get(&id) {
-                    _ if repeated => Claim::LosesTo(file.index),
-                    node => self.claim(digest, file.index, &places[position], node)?,
-                };
-                match claim {
-                    Claim::Wins => {
-                        let folder = self.listing.files[file.index as usize].tier;
-                        let tier = Tier::of_id(&id).or(folder).unwrap_or(Tier::One);
-                        winners.push(WinnerAt { file: position, block: number, tier });
-                        stored.push(nodes.remove(&id));
-                    }
-                    Claim::LosesTo(winner) => {
-                        settled[position] = false;
-                        self.losers.push(Loser {
-                            id,
-                            file: file.index,
-                            line: block.line(),
-                            hashes: (block.hash(), block.body_hash()),
-                            winner,
-                        });
-                    }
-                    Claim::Undecided => {
-                        settled[position] = false;
-                        if look != Look::Last {
-                            let seen = (file.reading.stat, file.reading.digest);
-                            let ids = HashSet::new();
-                            let undecided =
-                                self.undecided.entry(file.index).or_insert(Undecided { seen, ids });
-                            undecided.ids.insert(digest);
-                        }
-                    }
-                }
-            }
-        }
-        let (writing, changes) =
-            Writing::begin(stored, &|number| winners[number].winner(&files, &places));
-        Ok((DecidedBatch { look, files, places, settled, winners, writing }, changes))
+    let written = under_way.make_room(survey.store.preferred_batch().at_once)?;
+    under_way.start(survey.store, survey.now, batch, changes)?;
+    match written {
+        Some((batch, applied)) => settle_batch(survey, books, tally, batch, applied),
+        None => Ok(()),
     }
+}
 
-    /// Works off what came of a batch, and remembers its files.
-    fn settle_batch(&mut self, batch: DecidedBatch, mut applied: Applied) -> Result<(), JobError> {
-        let DecidedBatch { look, files, places, mut settled, winners, mut writing } = batch;
-        let winner = |number: usize| winners[number].winner(&files, &places);
-        loop {
-            let changes = writing.take(applied, self.store, &winner).map_err(graph_error)?;
-            if changes.is_empty() {
-                break;
-            }
-            self.begin_writing().map_err(graph_error)?;
-            applied = self.store.apply(&changes, self.now).map_err(graph_error)?;
-        }
-        let mut edits: BTreeMap<usize, Vec<VersionEdit>> = BTreeMap::new();
-        for (number, fate) in writing.into_fates().enumerate() {
-            let (position, block) = (winners[number].file, winner(number).block);
-            if let (Fate::Settled(_, Some(version)), Some(digits)) = (&fate, block.version_digits())
-                && *version != block.version()
+/// Waits for what is still being written.
+pub(super) fn settle_all(
+    survey: &Survey<'_>,
+    books: &mut Books<'_>,
+    tally: &mut Tally,
+    under_way: &mut UnderWay<'_, '_, DecidedBatch>,
+) -> Result<(), JobError> {
+    while let Some((batch, applied)) = under_way.make_room(1)? {
+        settle_batch(survey, books, tally, batch, applied)?;
+    }
+    Ok(())
+}
+
+fn decide_batch(
+    survey: &Survey<'_>,
+    books: &mut Books<'_>,
+    batch: Batch,
+    look: Look,
+) -> Result<(DecidedBatch, Vec<Change>), JobError> {
+    // What this run itself has put into an empty graph, its claims know too; what others have put there meanwhile,
+    // the writing finds.
+    let mut nodes = match look {
+        Look::First if survey.graph_was_empty => HashMap::new(),
+        _ => look_up(survey, &batch)?,
+    };
+    let Batch { files, .. } = batch;
+    let places: Vec<String> = files.iter().map(|file| survey.place(file.index)).collect();
+    let mut settled: Vec<bool> = files.iter().map(|file| file.parsed.faults.is_empty()).collect();
+    let (mut winners, mut stored) = (Vec::new(), Vec::new());
+    for (position, file) in files.iter().enumerate() {
+        let mut met = HashSet::with_capacity(file.parsed.len());
+        let only = books.undecided.remove(&file.index).map(|undecided| undecided.ids);
+        for (number, block) in file.parsed.blocks().enumerate() {
+            let digest = IdDigest::of(block.id());
+            let repeated = !met.insert(digest);
+            // On the last look all other blocks of the file have been worked off before.
+            if look == Look::Last
+                && only.as_ref().is_some_and(|only| repeated || !only.contains(&digest))
             {
-                edits.entry(position).or_default().push(VersionEdit { digits, version: *version });
+                continue;
             }
-            settled[position] &= self.count(fate, block, files[position].index);
-        }
-        if self.settings.write_back {
-            for (position, edits) in edits {
-                settled[position] &= self.write_back(&files[position], &edits);
-            }
-        }
-        if look != Look::Last {
-            for (file, settled) in files.iter().zip(settled) {
-                self.remember(file, settled)?;
-            }
-        }
-        if self.changes.records.len() >= RECORDS_PER_COMMIT {
-            self.commit()?;
-        }
-        if self.losers.len() >= LOSERS_PER_LOOKUP {
-            self.compare_losers()?;
-        }
-        Ok(())
-    }
-
-    fn look_up(&self, batch: &Batch) -> Result<HashMap<BlockId, StoredBlock>, JobError> {
-        let mut ids: Vec<&str> = batch
-            .files
-            .iter()
-            .flat_map(|file| file.parsed.blocks())
-            .map(|block| block.id())
-            .collect();
-        ids.sort_unstable();
-        ids.dedup();
-        let ids: Vec<BlockId> = ids.into_iter().map(BlockId::new).collect();
-        self.store.lookup(&ids).map_err(graph_error)
-    }
-
-    fn claim(
-        &mut self,
-        id: IdDigest,
-        file: FileIndex,
-        place: &str,
-        node: Option<&StoredBlock>,
-    ) -> Result<Claim, JobError> {
-        let home = match node.and_then(|node| node.source_file.as_deref()) {
-            Some(source_file) if source_file == place => Home::File(file),
-            source_file => self.home(source_file),
-        };
-        let (cache, files) = (&mut *self.cache, &self.listing.files);
-        self.claims
-            .claim(id, file, home, &mut |vouched, id| {
-                cache.holds(&files[vouched as usize].path, id)
-            })
-            .map_err(state_error)
-    }
-
-    /// Counts and explains what came of a block; true if nothing about it is left open.
-    fn count(&mut self, fate: Fate, block: BlockRef<'_>, index: FileIndex) -> bool {
-        let (id, line) = (block.id(), block.line());
-        let place = || format!("{}:{line}", self.listing.files[index as usize].path);
-        match fate {
-            Fate::Settled(decision, _) => {
-                self.stats.count(decision.outcome);
-                self.stats.version_behind += u64::from(decision.version_behind);
-                if decision.outcome == Outcome::Unchanged {
-                    return true;
+            let id = BlockId::new(block.id());
+            let claim = match nodes.get(&id) {
+                _ if repeated => Claim::LosesTo(file.index),
+                node => claim(survey, books, digest, file.index, &places[position], node)?,
+            };
+            match claim {
+                Claim::Wins => {
+                    let folder = survey.listing.files[file.index as usize].tier;
+                    let tier = Tier::of_id(&id).or(folder).unwrap_or(Tier::One);
+                    winners.push(WinnerAt { file: position, block: number, tier });
+                    stored.push(nodes.remove(&id));
                 }
-                if self.ctx.options.explain {
-                    let line = format!(
-                        "{id} {}: {}: {}",
-                        place(),
-                        decision.outcome.as_str(),
-                        decision.why
-                    );
-                    self.explain(line);
+                Claim::LosesTo(winner) => {
+                    settled[position] = false;
+                    books.losers.push(Loser {
+                        id,
+                        file: file.index,
+                        line: block.line(),
+                        hashes: (block.hash(), block.body_hash()),
+                        winner,
+                    });
                 }
-                let is_conflict = decision.outcome == Outcome::Conflict;
-                if is_conflict && decision.plan.is_some() {
-                    self.warn(format!("{}: conflict: {id}: {}", place(), decision.why));
+                Claim::Undecided => {
+                    settled[position] = false;
+                    if look != Look::Last {
+                        let seen = (file.reading.stat, file.reading.digest);
+                        let ids = HashSet::new();
+                        let undecided =
+                            books.undecided.entry(file.index).or_insert(Undecided { seen, ids });
+                        undecided.ids.insert(digest);
+                    }
                 }
-                !is_conflict
-            }
-            Fate::Contested => {
-                self.stats.conflicts += 1;
-                self.warn(format!(
-                    "{}: conflict: {id}: another service kept changing it: left to the next run",
-                    place()
-                ));
-                false
-            }
-            Fate::Rejected(reason) => {
-                self.error(format!(
-                    "{}: {id}: the graph cannot take this block: {reason}",
-                    place()
-                ));
-                false
             }
         }
     }
+    let (writing, changes) =
+        Writing::begin(stored, &|number| winners[number].winner(&files, &places));
+    Ok((DecidedBatch { look, files, places, settled, winners, writing }, changes))
+}
 
-    /// Writes the graph's versions into the markers of a file that nobody is working on; true if that is done.
-    fn write_back(&mut self, file: &BatchFile, edits: &[VersionEdit]) -> bool {
-        let quiet = TimeDelta::nanoseconds(file.reading.stat.changed_ns());
-        let changed_at = DateTime::<Utc>::UNIX_EPOCH
-            .checked_add_signed(quiet)
-            .unwrap_or(DateTime::<Utc>::MAX_UTC);
-        if self.now.signed_duration_since(changed_at) < WRITE_BACK_AFTER || self.ctx.options.dry_run
+/// Works off what came of a batch, and remembers its files.
+fn settle_batch(
+    survey: &Survey<'_>,
+    books: &mut Books<'_>,
+    tally: &mut Tally,
+    batch: DecidedBatch,
+    mut applied: Applied,
+) -> Result<(), JobError> {
+    let DecidedBatch { look, files, places, mut settled, winners, mut writing } = batch;
+    let winner = |number: usize| winners[number].winner(&files, &places);
+    loop {
+        let changes = writing.take(applied, survey.store, &winner).map_err(graph_error)?;
+        if changes.is_empty() {
+            break;
+        }
+        books.begin_writing(survey).map_err(graph_error)?;
+        applied = survey.store.apply(&changes, survey.now).map_err(graph_error)?;
+    }
+    let mut edits: BTreeMap<usize, Vec<VersionEdit>> = BTreeMap::new();
+    for (number, fate) in writing.into_fates().enumerate() {
+        let (position, block) = (winners[number].file, winner(number).block);
+        if let (Fate::Settled(_, Some(version)), Some(digits)) = (&fate, block.version_digits())
+            && *version != block.version()
         {
-            return false;
+            edits.entry(position).or_default().push(VersionEdit { digits, version: *version });
         }
-        let listed = &self.listing.files[file.index as usize];
-        match vault::write_back(
-            &self.listing.root,
-            listed,
-            &file.reading,
-            edits,
-            self.settings.parse,
-        ) {
-            Ok(WriteBack::Done) => {
-                self.stats.written_back += edits.len() as u64;
-                true
-            }
-            Ok(WriteBack::Left(why)) => {
-                self.warn(format!(
-                    "{}: the versions in its markers are not brought up to date: {why}",
-                    listed.path
-                ));
-                false
-            }
-            Err(fault) => {
-                self.error(fault.to_string());
-                false
-            }
+        settled[position] &= count(survey, tally, fate, block, files[position].index);
+    }
+    if survey.settings.write_back {
+        for (position, edits) in edits {
+            settled[position] &= write_back(survey, tally, &files[position], &edits);
         }
     }
+    if look != Look::Last {
+        for (file, settled) in files.iter().zip(settled) {
+            remember(survey, books, file, settled)?;
+        }
+    }
+    if books.changes.records.len() >= RECORDS_PER_COMMIT {
+        books.commit(survey)?;
+    }
+    if books.losers.len() >= LOSERS_PER_LOOKUP {
+        duplicates::tell(survey, books, tally)?;
+    }
+    Ok(())
+}
 
-    /// Notes what is now known of a file, and which of its blocks are no longer in it.
-    fn remember(&mut self, file: &BatchFile, settled: bool) -> Result<(), JobError> {
-        let record = self.record(file.index, &file.reading);
-        if self.remembered(file.index).is_some_and(|remembered| remembered.blocks > 0) {
-            let left: HashSet<&str> = file.parsed.blocks().map(|block| block.id()).collect();
-            let before = self.cache.ids(&record.path).map_err(state_error)?;
-            let gone = before.into_iter().filter(|id| !left.contains(id.as_str()));
-            self.miss(gone.collect(), &record.path);
+fn look_up(survey: &Survey<'_>, batch: &Batch) -> Result<HashMap<BlockId, StoredBlock>, JobError> {
+    let mut ids: Vec<&str> =
+        batch.files.iter().flat_map(|file| file.parsed.blocks()).map(|block| block.id()).collect();
+    ids.sort_unstable();
+    ids.dedup();
+    let ids: Vec<BlockId> = ids.into_iter().map(BlockId::new).collect();
+    survey.store.lookup(&ids).map_err(graph_error)
+}
+
+fn claim(
+    survey: &Survey<'_>,
+    books: &mut Books<'_>,
+    id: IdDigest,
+    file: FileIndex,
+    place: &str,
+    node: Option<&StoredBlock>,
+) -> Result<Claim, JobError> {
+    let home = match node.and_then(|node| node.source_file.as_deref()) {
+        Some(source_file) if source_file == place => Home::File(file),
+        source_file => survey.home(source_file),
+    };
+    let cache = &mut *books.cache;
+    books
+        .claims
+        .claim(id, file, home, &mut |vouched, id| cache.holds(survey.path(vouched), id))
+        .map_err(state_error)
+}
+
+/// Counts and explains what came of a block; true if nothing about it is left open.
+fn count(
+    survey: &Survey<'_>,
+    tally: &mut Tally,
+    fate: Fate,
+    block: BlockRef<'_>,
+    index: FileIndex,
+) -> bool {
+    let (id, line) = (block.id(), block.line());
+    let place = || format!("{}:{line}", survey.path(index));
+    match fate {
+        Fate::Settled(decision, _) => {
+            tally.stats.count(decision.outcome);
+            tally.stats.version_behind += u64::from(decision.version_behind);
+            if decision.outcome == Outcome::Unchanged {
+                return true;
+            }
+            tally.explain(|| {
+                format!("{id} {}: {}: {}", place(), decision.outcome.as_str(), decision.why)
+            });
+            let is_conflict = decision.outcome == Outcome::Conflict;
+            if is_conflict && decision.plan.is_some() {
+                tally.warn(place(), format!("conflict: {id}: {}", decision.why));
+            }
+            !is_conflict
         }
-        let ids: Vec<String> = file.parsed.blocks().map(|block| block.id().to_owned()).collect();
-        self.changes.records.push(FileRecord {
-            blocks: ids.len() as u32,
-            ids: Some(ids),
-            settled,
-            ..record
-        });
-        Ok(())
+        Fate::Contested => {
+            tally.stats.conflicts += 1;
+            tally.warn(
+                place(),
+                format!("conflict: {id}: another service kept changing it: left to the next run"),
+            );
+            false
+        }
+        Fate::Rejected(reason) => {
+            tally.error(place(), format!("{id}: the graph cannot take this block: {reason}"));
+            false
+        }
     }
+}
+
+/// Writes the graph's versions into the markers of a file that nobody is working on; true if that is done.
+fn write_back(
+    survey: &Survey<'_>,
+    tally: &mut Tally,
+    file: &BatchFile,
+    edits: &[VersionEdit],
+) -> bool {
+    let quiet = TimeDelta::nanoseconds(file.reading.stat.changed_ns());
+    let changed_at =
+        DateTime::<Utc>::UNIX_EPOCH.checked_add_signed(quiet).unwrap_or(DateTime::<Utc>::MAX_UTC);
+    if survey.now.signed_duration_since(changed_at) < WRITE_BACK_AFTER || survey.ctx.options.dry_run
+    {
+        return false;
+    }
+    let listed = &survey.listing.files[file.index as usize];
+    match vault::write_back(
+        &survey.listing.root,
+        listed,
+        &file.reading,
+        edits,
+        survey.settings.parse,
+    ) {
+        Ok(WriteBack::Done) => {
+            tally.stats.written_back += edits.len() as u64;
+            true
+        }
+        Ok(WriteBack::Left(why)) => {
+            tally.warn(
+                listed.path.to_string(),
+                format!("the versions in its markers are not brought up to date: {why}"),
+            );
+            false
+        }
+        Err(fault) => {
+            tally.error(fault.path.to_string(), fault.kind.to_string());
+            false
+        }
+    }
+}
+
+/// Notes what is now known of a file, and which of its blocks are no longer in it.
+fn remember(
+    survey: &Survey<'_>,
+    books: &mut Books<'_>,
+    file: &BatchFile,
+    settled: bool,
+) -> Result<(), JobError> {
+    let record = Books::record(survey, file.index, &file.reading);
+    if survey.remembered(file.index).is_some_and(|remembered| remembered.blocks > 0) {
+        let left: HashSet<&str> = file.parsed.blocks().map(|block| block.id()).collect();
+        let before = books.cache.ids(&record.path).map_err(state_error)?;
+        let gone = before.into_iter().filter(|id| !left.contains(id.as_str()));
+        missing::note(survey, books, gone.collect(), &record.path);
+    }
+    let ids: Vec<String> = file.parsed.blocks().map(|block| block.id().to_owned()).collect();
+    books.changes.records.push(FileRecord {
+        blocks: ids.len() as u32,
+        ids: Some(ids),
+        settled,
+        ..record
+    });
+    Ok(())
 }

@@ -139,7 +139,7 @@ fn of_several_places_with_one_id_the_known_one_writes() {
         "{report:?}"
     );
     assert_eq!(
-        report.faults,
+        report.said(),
         [
             "warning: b.md:1: duplicate_id: blk_a belongs to m.md:1: the text is the same: remove one of the two",
             "error: z.md:1: duplicate_id: blk_a belongs to m.md:1: the text differs and is not in the graph: give one \
@@ -245,7 +245,7 @@ fn confirmed_too_early_says_when_to_confirm_again() {
     let report = rig.sync_with(RunOptions { explain: true, ..CONFIRMED }).unwrap();
     assert_eq!(report.count("blocks_archived"), 0);
     assert_eq!(
-        report.faults,
+        report.said(),
         [
             "warning: missing blocks not archived yet: 1: two scans that lie archive_after apart must miss a block: run \
              `aclarai-scheduler run vault_sync --allow-archive` again then"
@@ -269,7 +269,7 @@ fn what_cannot_be_read_is_unknown_and_never_missing() {
     for _ in 0..3 {
         let report = rig.sync();
         assert_eq!((report.count("errors"), report.count("blocks_missing")), (1, 0), "{report:?}");
-        assert_eq!(report.faults, ["error: a.md: not UTF-8 at byte 4: save it as UTF-8"]);
+        assert_eq!(report.said(), ["error: a.md: not UTF-8 at byte 4: save it as UTF-8"]);
         rig.minutes_pass(10);
     }
     assert!(rig.node("blk_a").archived_at.is_none());
@@ -464,7 +464,7 @@ fn a_vault_without_its_tiers_is_told_of() {
     rig.settings.vault.tiers = [Some("one".into()), Some("two".into()), None];
     let report = rig.sync();
     assert_eq!(
-        report.faults,
+        report.said(),
         [
             "warning: no note found, and there is no folder one, two: create it, or correct paths.tier1 to paths.tier3"
         ]
@@ -472,4 +472,28 @@ fn a_vault_without_its_tiers_is_told_of() {
     // One of them is enough.
     rig.file("two/a.md", line("Text.", "blk_a", 1));
     assert!(rig.sync().faults.is_empty());
+}
+
+#[test]
+fn a_sync_of_some_paths_leaves_all_others_as_they_were() {
+    let rig = Rig::new();
+    rig.file("a.md", note(&[line("One.", "blk_a", 1)]));
+    rig.file("b.md", note(&[line("Two.", "blk_b", 1)]));
+    rig.file("c.md", note(&[line("Three.", "blk_c", 1)]));
+    rig.sync();
+    rig.file("a.md", note(&[line("One, edited.", "blk_a", 1)]));
+    rig.file("b.md", note(&[line("Two, edited.", "blk_b", 1)]));
+    rig.remove("c.md");
+    let report = rig.sync_paths(&["a.md"]);
+    assert_eq!(
+        (report.count("blocks_updated"), report.count("blocks_missing")),
+        (1, 0),
+        "{report:?}"
+    );
+    let report = rig.sync();
+    assert_eq!(
+        (report.count("blocks_updated"), report.count("blocks_missing")),
+        (1, 1),
+        "{report:?}"
+    );
 }

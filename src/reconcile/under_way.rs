@@ -13,19 +13,18 @@ use chrono::{DateTime, Utc};
 use crate::graph::{Applied, Change, GraphError, GraphStore};
 use crate::job::JobError;
 
-use super::graph_error;
-use super::settle::DecidedBatch;
+use super::fault::graph_error;
 
 /// The batches of one look that are being written, the oldest first.
-pub(super) struct UnderWay<'scope, 'env> {
+pub(super) struct UnderWay<'scope, 'env, B> {
     scope: &'scope Scope<'scope, 'env>,
-    batches: VecDeque<(DecidedBatch, Answer<'scope>)>,
+    batches: VecDeque<(B, Answer<'scope>)>,
 }
 
 type Answer<'scope> = Option<ScopedJoinHandle<'scope, Result<Applied, GraphError>>>;
 
-impl<'scope, 'env> UnderWay<'scope, 'env> {
-    pub(super) fn new(scope: &'scope Scope<'scope, 'env>) -> UnderWay<'scope, 'env> {
+impl<'scope, 'env, B> UnderWay<'scope, 'env, B> {
+    pub(super) fn new(scope: &'scope Scope<'scope, 'env>) -> UnderWay<'scope, 'env, B> {
         UnderWay { scope, batches: VecDeque::new() }
     }
 
@@ -34,7 +33,7 @@ impl<'scope, 'env> UnderWay<'scope, 'env> {
         &mut self,
         store: &'scope dyn GraphStore,
         at: DateTime<Utc>,
-        batch: DecidedBatch,
+        batch: B,
         changes: Vec<Change>,
     ) -> Result<(), JobError> {
         let answer = if changes.is_empty() {
@@ -51,10 +50,7 @@ impl<'scope, 'env> UnderWay<'scope, 'env> {
     }
 
     /// Waits for the oldest batch where there are `most` or more, and answers with what came of it.
-    pub(super) fn make_room(
-        &mut self,
-        most: usize,
-    ) -> Result<Option<(DecidedBatch, Applied)>, JobError> {
+    pub(super) fn make_room(&mut self, most: usize) -> Result<Option<(B, Applied)>, JobError> {
         if self.batches.len() < most {
             return Ok(None);
         }

@@ -10,8 +10,8 @@ use super::ConfiguredJob;
 use crate::clock::Clock;
 use crate::config::JobName;
 use crate::job::{
-    CancelState, CancelToken, JobError, JobErrorKind, Progress, RunContext, RunId, RunOptions,
-    RunRecord, RunReport, RunState, Trigger,
+    CancelState, CancelToken, FaultLevel, JobError, JobErrorKind, Progress, RunContext, RunId,
+    RunOptions, RunRecord, RunReport, RunState, Trigger,
 };
 
 /// A run to carry out.
@@ -116,9 +116,9 @@ pub fn log_faults(
     let faults = report.map_or(&[][..], |report| &report.faults);
     let (job_id, job_name) = (run_id.as_str(), job.as_str());
     for fault in faults.iter().take(at_most) {
-        let (level, line) = match fault.strip_prefix("warning: ") {
-            Some(line) => (log::Level::Warn, line),
-            None => (log::Level::Error, fault.strip_prefix("error: ").unwrap_or(fault)),
+        let (level, line) = match fault.level {
+            FaultLevel::Warning => (log::Level::Warn, fault.line()),
+            FaultLevel::Error => (log::Level::Error, fault.line()),
         };
         log::log!(target: "execute.log_faults", level, job_id, job_name; "{line}");
     }

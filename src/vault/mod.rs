@@ -1,8 +1,7 @@
 //! The vault as files on a disk.
 //!
-//! This room lists the Markdown files below the tier folders (`walk`), leaves out those it remembers unchanged
-//! (`stat_cache`), reads the others while people write them (`read`) and finds the blocks in them (`parse`, `body`,
-//! `hash`). It knows nothing of graphs, versions or what should be written.
+//! This room lists the Markdown files below the tier folders (`walk`), reads them while people write them (`read`) and
+//! finds the blocks in them (`parse`, `body`, `hash`). It knows nothing of graphs, versions or what should be written.
 
 mod body;
 mod hash;
@@ -11,7 +10,6 @@ mod parse;
 mod read;
 mod root;
 mod sample;
-mod stat_cache;
 mod threads;
 mod walk;
 mod write_back;
@@ -26,8 +24,5 @@ pub use read::{
 };
 pub use root::{FaultKind, FileStat, Root, ScanFault, VaultError};
 pub use sample::{Sample, SampleTotals};
-pub use stat_cache::{
-    Changes, CompareOptions, Comparison, FileRecord, MissingBlock, Remembered, StatCache, Verdict,
-};
 pub use walk::{ListedFile, Listing, WalkOptions, list};
 pub use write_back::{VersionEdit, WriteBack, write_back};

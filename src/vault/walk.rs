@@ -41,7 +41,7 @@ pub struct ListedFile {
     /// tiers.
     pub tier: Option<Tier>,
     /// Whether a symbolic link is part of its path.
-    pub(super) through_link: bool,
+    pub(crate) through_link: bool,
 }
 
 /// Everything that the folders of the vault hold.

@@ -92,7 +92,7 @@ fn the_guard_counts_each_live_block_once() {
         rig.minutes_pass(10);
         let report = rig.sync_with(FULL).unwrap();
         assert_eq!((report.count("needs_attention"), report.count("blocks_archived")), (1, 0));
-        assert!(report.faults[0].contains("25 of 225 blocks"), "{:?}", report.faults);
+        assert!(report.said()[0].contains("25 of 225 blocks"), "{:?}", report.faults);
     }
 }
 

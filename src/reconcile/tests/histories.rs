@@ -38,8 +38,8 @@ use crate::graph::{DryRun, GraphStore, MemoryStore, Node, Patience, Retrying};
 use crate::job::{
     CancelToken, JobError, NoProgress, RunContext, RunId, RunOptions, RunReport, Trigger,
 };
-use crate::reconcile::{OnMissing, SyncSettings, sync_vault};
-use crate::vault::{ParseOptions, StatCache};
+use crate::reconcile::{OnMissing, Scope, StatCache, SyncSettings, sync_vault};
+use crate::vault::ParseOptions;
 
 /// How many histories one run of the tests goes through where nothing else is asked for: about a minute on two
 /// processors. The gate in `.ci/run` asks for 20,000.
@@ -478,7 +478,7 @@ impl Scene {
         };
         let open = if options.dry_run { StatCache::open_read_only } else { StatCache::open };
         let mut cache = open(&self.state(), &self.settings.vault.root, now).unwrap();
-        sync_vault(&self.settings, store, &mut cache, &ctx)
+        sync_vault(&self.settings, Scope::All, store, &mut cache, &ctx)
     }
 
     /// Every node is what the tables say.

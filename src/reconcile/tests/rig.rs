@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::block::BlockId;
+use crate::block::{BlockId, VaultPath};
 use crate::clock::{Clock, ManualClock, SystemClock};
 use crate::config::{JobName, VaultConfig};
 use crate::graph::GraphStore;
@@ -16,8 +16,8 @@ use crate::graph::{MemoryStore, Moment, Node};
 use crate::job::{
     CancelToken, JobError, NoProgress, RunContext, RunId, RunOptions, RunReport, Trigger,
 };
-use crate::reconcile::{OnMissing, SyncSettings, sync_vault};
-use crate::vault::{ParseOptions, StatCache};
+use crate::reconcile::{OnMissing, Scope, StatCache, SyncSettings, sync_vault};
+use crate::vault::ParseOptions;
 
 pub(crate) struct Rig {
     pub(crate) dir: tempfile::TempDir,
@@ -93,10 +93,25 @@ impl Rig {
         self.sync_into(&self.store, options)
     }
 
+    /// A sync that looks at these files only.
+    pub(crate) fn sync_paths(&self, paths: &[&str]) -> RunReport {
+        let scope = Scope::Paths(paths.iter().map(VaultPath::new).collect());
+        self.run(&self.store, RunOptions::default(), scope).unwrap()
+    }
+
     pub(crate) fn sync_into(
         &self,
         store: &dyn GraphStore,
         options: RunOptions,
+    ) -> Result<RunReport, JobError> {
+        self.run(store, options, Scope::All)
+    }
+
+    fn run(
+        &self,
+        store: &dyn GraphStore,
+        options: RunOptions,
+        scope: Scope,
     ) -> Result<RunReport, JobError> {
         let job = JobName::new("vault_sync");
         let now = self.clock.now();
@@ -115,7 +130,7 @@ impl Rig {
         let state = self.dir.path().join("state");
         let open = if options.dry_run { StatCache::open_read_only } else { StatCache::open };
         let mut cache = open(&state, &self.settings.vault.root, now).unwrap();
-        sync_vault(&self.settings, store, &mut cache, &ctx)
+        sync_vault(&self.settings, scope, store, &mut cache, &ctx)
     }
 
     pub(crate) fn node(&self, id: &str) -> Node {
@@ -144,6 +159,9 @@ impl Rig {
 /// Reads counters of a report.
 pub(crate) trait Counts {
     fn count(&self, name: &str) -> u64;
+
+    /// The faults as lines.
+    fn said(&self) -> Vec<String>;
 }
 
 impl Counts for RunReport {
@@ -153,5 +171,9 @@ impl Counts for RunReport {
             Some(value) => value.as_u64().unwrap(),
             None => panic!("no statistic {name}"),
         }
+    }
+
+    fn said(&self) -> Vec<String> {
+        self.faults.iter().map(ToString::to_string).collect()
     }
 }

@@ -3,9 +3,11 @@ use std::os::unix::ffi::OsStrExt;
 
 use tempfile::TempDir;
 
-use super::super::root::Root;
-use super::super::walk::ListedFile;
+use std::time::Duration;
+
+use super::super::trust::Remembered;
 use super::*;
+use crate::vault::{Digest, FileStat, ListedFile, Root};
 
 /// When the remembered run began, in seconds since 1970.
 const THEN: i64 = 1_800_000_000;

@@ -1,0 +1,252 @@
+//! One look at files: they are read in path order, and each is worked off or put aside for a later look.
+
+use std::ops::ControlFlow;
+use std::thread;
+
+use crate::block::IdDigest;
+use crate::job::JobError;
+use crate::vault::{self, ParsedFile, ReadOptions, ReadOutcome, Reading, ToRead};
+
+use super::books::Books;
+use super::claim::FileState;
+use super::fault::vault_error;
+use super::memory::FileRecord;
+use super::seen::FileIndex;
+use super::settle::{Batch, BatchFile, DecidedBatch, Look, flush, settle_all};
+use super::survey::Survey;
+use super::tally::Tally;
+use super::trust::Verdict;
+use super::under_way::UnderWay;
+
+/// A file that had blocks and is empty now is left alone for this many runs: it may be in the middle of being written.
+const BLANK_RUNS_MAX: u32 = 2;
+
+/// Reads the files that are due for this look, in path order, and works each off.
+pub(super) fn look_at(
+    survey: &Survey<'_>,
+    books: &mut Books<'_>,
+    tally: &mut Tally,
+    look: Look,
+) -> Result<(), JobError> {
+    let indices = due(survey, books, look);
+    if indices.is_empty() {
+        return Ok(());
+    }
+    let ctx = survey.ctx;
+    let phase = if look == Look::First { "reading" } else { "looking again" };
+    ctx.progress.phase(phase, Some(indices.len() as u64));
+    let files: Vec<ToRead<'_>> =
+        indices.iter().map(|index| to_read(survey, books, *index, look)).collect();
+    if look == Look::Second {
+        for index in &indices {
+            books.set_state(*index, FileState::Awaited);
+        }
+    }
+    let interrupt = || ctx.checkpoint().is_err();
+    let options = ReadOptions {
+        parse: survey.settings.parse,
+        threads: survey.settings.threads,
+        clock: ctx.clock,
+        interrupt: &interrupt,
+    };
+    thread::scope(|scope| {
+        let mut desk = Desk { look, batch: Batch::default(), under_way: UnderWay::new(scope) };
+        let mut position = 0;
+        let mut failed = None;
+        vault::read_in_order(&survey.listing.root, &files, &options, &mut |file, outcome| {
+            let index = indices[position];
+            position += 1;
+            ctx.progress.advance(1, file.file.stat.size);
+            match desk.take(survey, books, tally, index, outcome) {
+                Ok(()) => ControlFlow::Continue(()),
+                Err(error) => {
+                    failed = Some(error);
+                    ControlFlow::Break(())
+                }
+            }
+        })
+        .map_err(|error| vault_error(error, ctx))?;
+        match failed {
+            Some(error) => Err(error),
+            None => {
+                desk.flush(survey, books, tally)?;
+                settle_all(survey, books, tally, &mut desk.under_way)
+            }
+        }
+    })
+}
+
+/// The files to read on this look, in path order.
+fn due(survey: &Survey<'_>, books: &Books<'_>, look: Look) -> Vec<FileIndex> {
+    match look {
+        Look::First => (0..)
+            .zip(survey.verdicts.iter().zip(&survey.listing.files))
+            .filter(|(_, (verdict, file))| {
+                matches!(verdict, Verdict::Read(_)) && survey.is_in_scope(&file.path)
+            })
+            .map(|(index, _)| index)
+            .collect(),
+        Look::Second => books.second_look.keys().copied().collect(),
+        Look::Last => books.undecided.keys().copied().collect(),
+    }
+}
+
+fn to_read<'a>(survey: &Survey<'a>, books: &Books<'_>, index: FileIndex, look: Look) -> ToRead<'a> {
+    let (known, expected) = match look {
+        Look::First => {
+            let current = survey.remembered(index).filter(|remembered| remembered.current);
+            (current.map(|remembered| remembered.digest), None)
+        }
+        Look::Second => (None, books.second_look.get(&index).copied().map(Box::new)),
+        Look::Last => (None, books.undecided.get(&index).map(|undecided| Box::new(undecided.seen))),
+    };
+    ToRead { file: &survey.listing.files[index as usize], known, expected }
+}
+
+/// The files of one look on their way into the graph.
+struct Desk<'scope, 'env> {
+    look: Look,
+    /// Files read, whose blocks wait for the next write to the graph.
+    batch: Batch,
+    under_way: UnderWay<'scope, 'env, DecidedBatch>,
+}
+
+impl<'scope> Desk<'scope, '_> {
+    /// Works off one file.
+    fn take<'a>(
+        &mut self,
+        survey: &Survey<'a>,
+        books: &mut Books<'_>,
+        tally: &mut Tally,
+        index: FileIndex,
+        outcome: ReadOutcome,
+    ) -> Result<(), JobError>
+    where
+        'a: 'scope,
+    {
+        let look = self.look;
+        match outcome {
+            ReadOutcome::Parsed(reading, parsed) => {
+                if look == Look::First {
+                    count_read(survey, tally, index, &reading, &parsed);
+                    for block in parsed.blocks() {
+                        books.claims.note(IdDigest::of(block.id()), index);
+                    }
+                    if is_left_alone(survey, books, tally, index, &reading) {
+                        return Ok(());
+                    }
+                }
+                books.set_state(index, FileState::Read);
+                self.batch.push(BatchFile { index, reading, parsed });
+                if self.batch.is_full(survey.store.preferred_batch()) {
+                    self.flush(survey, books, tally)?;
+                }
+            }
+            ReadOutcome::Same(reading) => {
+                books.set_state(index, FileState::Vouched);
+                let blocks = survey.remembered(index).map_or(0, |remembered| remembered.blocks);
+                tally.stats.files_processed += 1;
+                tally.stats.bytes_read += reading.stat.size;
+                tally.stats.blocks_unchanged += u64::from(blocks);
+                tally.blocks_in_vault += u64::from(blocks);
+                let record = Books::record(survey, index, &reading);
+                books.changes.records.push(FileRecord { blocks, settled: true, ..record });
+            }
+            ReadOutcome::Vanished => {
+                books.set_state(index, FileState::Gone);
+                // On the last look it has been remembered anew: the next run will find it gone.
+                if look != Look::Last && survey.remembered(index).is_some() {
+                    books.gone.push(survey.path(index).clone());
+                }
+            }
+            ReadOutcome::Deferred(why) => defer(survey, books, tally, index, &why.to_string()),
+            ReadOutcome::Fault(fault) => {
+                books.set_state(index, FileState::Unknown);
+                books.not_compared(survey, survey.path(index).clone());
+                tally.error(fault.path.to_string(), fault.kind.to_string());
+            }
+        }
+        Ok(())
+    }
+
+    fn flush<'a>(
+        &mut self,
+        survey: &Survey<'a>,
+        books: &mut Books<'_>,
+        tally: &mut Tally,
+    ) -> Result<(), JobError>
+    where
+        'a: 'scope,
+    {
+        let batch = std::mem::take(&mut self.batch);
+        flush(survey, books, tally, self.look, batch, &mut self.under_way)
+    }
+}
+
+fn count_read(
+    survey: &Survey<'_>,
+    tally: &mut Tally,
+    index: FileIndex,
+    reading: &Reading,
+    parsed: &ParsedFile,
+) {
+    tally.stats.files_processed += 1;
+    tally.stats.bytes_read += reading.stat.size;
+    tally.stats.blocks_processed += parsed.len() as u64;
+    tally.blocks_in_vault += parsed.len() as u64;
+    tally.stats.empty_blocks += parsed.empty_blocks;
+    tally.stats.warnings += parsed.warnings_left_out;
+    let path = survey.path(index);
+    for warning in &parsed.warnings {
+        tally.warn(path.to_string(), warning.to_string());
+    }
+    for fault in &parsed.faults {
+        tally.error(path.to_string(), fault.to_string());
+    }
+}
+
+/// Whether a file that was read is not worked off now: it was changed a moment ago and will be looked at again, or
+/// it became empty and may be in the middle of being written.
+fn is_left_alone(
+    survey: &Survey<'_>,
+    books: &mut Books<'_>,
+    tally: &mut Tally,
+    index: FileIndex,
+    reading: &Reading,
+) -> bool {
+    if let Some(known) = survey.remembered(index)
+        && reading.is_blank
+        && known.blocks > 0
+        && known.blank_runs < BLANK_RUNS_MAX
+    {
+        defer(survey, books, tally, index, "it had blocks and is empty now");
+        books.changes.records.push(FileRecord {
+            digest: known.digest,
+            blocks: known.blocks,
+            blank_runs: known.blank_runs + 1,
+            ..Books::record(survey, index, reading)
+        });
+        return true;
+    }
+    if reading.is_recent() {
+        books.set_state(index, FileState::Unknown);
+        books.second_look.insert(index, (reading.stat, reading.digest));
+        return true;
+    }
+    false
+}
+
+/// Leaves a file to the next run.
+fn defer(
+    survey: &Survey<'_>,
+    books: &mut Books<'_>,
+    tally: &mut Tally,
+    index: FileIndex,
+    why: &str,
+) {
+    books.set_state(index, FileState::Unknown);
+    tally.stats.files_deferred += 1;
+    let path = survey.path(index).clone();
+    tally.warn(path.to_string(), format!("left to the next run: {why}"));
+    books.not_compared(survey, path);
+}

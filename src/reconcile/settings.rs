@@ -1,0 +1,50 @@
+//! What a sync is asked to do: the checked parameters of the `vault_sync` job.
+
+use std::time::Duration;
+
+use crate::block::VaultPath;
+use crate::config::VaultConfig;
+use crate::schedule::Schedule;
+use crate::vault::ParseOptions;
+
+/// The checked parameters of the `vault_sync` job.
+#[derive(Clone, Debug)]
+pub struct SyncSettings {
+    /// Where the vault lies.
+    pub vault: VaultConfig,
+    /// The grammar of markers.
+    pub parse: ParseOptions,
+    /// Follow symbolic links that stay in the vault.
+    pub follow_links: bool,
+    /// How many threads list and read.
+    pub threads: usize,
+    /// How long a file may go unread; `None`: seven days, a day on a network file system.
+    pub rehash_after: Option<Duration>,
+    /// What happens to blocks that are gone from the vault.
+    pub on_missing: OnMissing,
+    /// How far apart two scans must be that both miss a block before it is archived.
+    pub archive_after: Duration,
+    /// When everything is read and compared, whatever the stat cache says.
+    pub full_scan: Option<Schedule>,
+    /// Whether the graph's version is written into the marker's digits.
+    pub write_back: bool,
+}
+
+/// What happens to blocks that are gone from the vault.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnMissing {
+    /// They are archived, under the guards described in the module `missing`.
+    Archive,
+    /// They stay as they are.
+    Ignore,
+}
+
+/// Which part of the vault one sync looks at.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Scope {
+    /// All of it: every folder is listed, and blocks that are nowhere are missing.
+    #[default]
+    All,
+    /// Only these files. Files outside are as they were remembered, and nothing there can be missing.
+    Paths(Vec<VaultPath>),
+}

@@ -1,0 +1,100 @@
+//! The order of one sync, on top: list, survey, read, write, find what is missing, remember.
+
+use crate::graph::GraphStore;
+use crate::job::{JobError, RunContext, RunReport};
+use crate::vault::{self, Listing, WalkOptions};
+
+use super::books::Books;
+use super::duplicates;
+use super::fault::vault_error;
+use super::look::look_at;
+use super::memory::StatCache;
+use super::missing;
+use super::settings::{Scope, SyncSettings};
+use super::settle::Look;
+use super::survey::{Findings, Survey};
+use super::tally::Tally;
+use super::trust::Verdict;
+
+/// Brings the graph in step with the vault.
+pub fn sync_vault(
+    settings: &SyncSettings,
+    scope: Scope,
+    store: &dyn GraphStore,
+    cache: &mut StatCache,
+    ctx: &RunContext<'_>,
+) -> Result<RunReport, JobError> {
+    ctx.progress.phase("listing", None);
+    let options = WalkOptions { follow_links: settings.follow_links, threads: settings.threads };
+    let listing = cache
+        .read_ahead(|| vault::list(&settings.vault, options, &|| ctx.checkpoint().is_err()))
+        .map_err(|error| vault_error(error, ctx))?;
+    let (survey, findings) = Survey::make(settings, scope, store, cache, ctx, &listing)?;
+    let mut tally = Tally::new(ctx.options.explain);
+    tell_listing(&survey, &findings, &mut tally);
+    let mut books = Books::open(&survey, cache, findings.gone);
+    match carry_out(&survey, &mut books, &mut tally) {
+        Ok(()) => Ok(tally.into_report()),
+        Err(error) => Err(error.with_report(tally.into_report())),
+    }
+}
+
+fn carry_out(
+    survey: &Survey<'_>,
+    books: &mut Books<'_>,
+    tally: &mut Tally,
+) -> Result<(), JobError> {
+    for look in [Look::First, Look::Second, Look::Last] {
+        look_at(survey, books, tally, look)?;
+    }
+    duplicates::tell(survey, books, tally)?;
+    // Files that seem gone are not gone when the vault itself is.
+    survey.listing.root.check_in_place().map_err(|error| vault_error(error, survey.ctx))?;
+    if survey.scope == Scope::All {
+        missing::forget_gone_files(survey, books)?;
+        missing::find(survey, books, tally)?;
+    }
+    books.close(survey)
+}
+
+/// Counts and tells what the listing and what is remembered say by themselves.
+fn tell_listing(survey: &Survey<'_>, findings: &Findings, tally: &mut Tally) {
+    let listing: &Listing = survey.listing;
+    tally.stats.files_scanned = listing.files.len() as u64;
+    tally.stats.conflict_copies = listing.conflict_copies.len() as u64;
+    for verdict in &survey.verdicts {
+        if let Verdict::Unchanged(blocks) = verdict {
+            tally.stats.files_skipped += 1;
+            tally.stats.blocks_unchanged += u64::from(*blocks);
+        }
+    }
+    tally.blocks_in_vault = tally.stats.blocks_unchanged;
+    for remark in &findings.remarks {
+        tally.warn("", remark);
+    }
+    for fault in &listing.faults {
+        tally.error(fault.path.to_string(), fault.kind.to_string());
+    }
+    for copy in &listing.conflict_copies {
+        tally.warn(
+            copy.to_string(),
+            "conflict copy of a sync program, not scanned: merge it and remove it",
+        );
+    }
+    // One tier may well be missing; with none of them a sync succeeds every time, and does nothing.
+    let missing: Vec<String> = listing
+        .missing_tiers
+        .iter()
+        .filter(|tier| !survey.tiers_with_blocks.contains(*tier))
+        .map(ToString::to_string)
+        .collect();
+    if listing.files.is_empty() && !missing.is_empty() {
+        tally.warn(
+            "",
+            format!(
+                "no note found, and there is no folder {}: create it, or correct paths.tier1 to paths.tier3",
+                missing.join(", ")
+            ),
+        );
+    }
+}
