@@ -8,6 +8,17 @@ use std::fmt;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
+/// The longest id, in bytes: Neo4j refuses index keys beyond about 8,000, and no service writes more than 50.
+pub const ID_BYTES_MAX: usize = 1_000;
+
+/// How the ids of blocks begin that stand for a whole file.
+const PAGE_PREFIXES: [&str; 4] = ["concept_", "subject_", "file_", "doc_"];
+
+/// Whether the id is one that stands for a whole file.
+pub fn is_page_id(id: &str) -> bool {
+    PAGE_PREFIXES.iter().any(|prefix| id.starts_with(prefix))
+}
+
 /// The id in a marker: one or more characters, none of them white space.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct BlockId(String);
@@ -116,10 +127,7 @@ impl Tier {
             Some(Tier::One)
         } else if id.starts_with("clm_") {
             Some(Tier::Two)
-        } else if ["concept_", "subject_", "file_", "doc_"]
-            .iter()
-            .any(|prefix| id.starts_with(prefix))
-        {
+        } else if is_page_id(id) {
             Some(Tier::Three)
         } else {
             None

@@ -63,7 +63,7 @@ fn compare(parsed: &ParsedFile) {
     let (expected, empty) = reference::blocks(parsed.source(), digit);
     let expected: Vec<_> = expected
         .into_iter()
-        .filter(|block| block.id.len() <= aclarai_scheduler::vault::ID_BYTES_MAX)
+        .filter(|block| block.id.len() <= aclarai_scheduler::block::ID_BYTES_MAX)
         .map(|block| (block.id, block.version, block.line, block.is_file_level, block.text))
         .collect();
     let found: Vec<_> = parsed

@@ -18,7 +18,7 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 
-use crate::block::{BlockId, ContentHash, Tier};
+use crate::block::{BlockId, ContentHash, ID_BYTES_MAX, Tier};
 use crate::clock::Clock;
 use crate::config::{GraphConfig, Neo4jConfig, RetryPolicy};
 
@@ -432,9 +432,6 @@ impl<S: GraphStore + ?Sized> GraphStore for Box<S> {
 
 /// The longest `text` a node may hold: Neo4j refuses an index key over 8,164 bytes and other services index `text`.
 pub const TEXT_BYTES_MAX: usize = 8_000;
-
-/// The longest id a node may have: ids are index keys, and nobody types one this long.
-pub const ID_BYTES_MAX: usize = 1_000;
 
 /// The first [`TEXT_BYTES_MAX`] bytes of a text, or a few less: never half a character.
 fn indexable(text: &str) -> &str {

@@ -16,20 +16,16 @@
 //! to the next block, if that stands alone on its line. Everything here is pure, and linear over a whole file because no
 //! part of it is looked at for more than one marker.
 
-use memchr::memmem;
-
-use super::hash::{hash_joined, hash_of, join_white_space, skip_white, trim, trim_end, white_at};
-use super::parse::last_break;
-use crate::block::ContentHash;
+use super::hash::{hash_joined, hash_of};
+use super::marker::{find, our_comment_end};
+use super::white::{
+    first_line, join_white_space, last_break, next_line, skip_white, trim, trim_end, white_at,
+};
+use crate::block::{ContentHash, ID_BYTES_MAX};
 
 /// A word that begins with `^` is an anchor only up to this length. No id is longer, and a look at the last word of a
 /// line stays cheap.
-const ANCHOR_BYTES_MAX: usize = super::parse::ID_BYTES_MAX + 1;
-
-/// Whether the id is one that stands for a whole file.
-pub(super) fn is_page_id(id: &str) -> bool {
-    ["concept_", "subject_", "file_", "doc_"].iter().any(|prefix| id.starts_with(prefix))
-}
+const ANCHOR_BYTES_MAX: usize = ID_BYTES_MAX + 1;
 
 /// Appends the body that `part` of a file makes.
 pub(super) fn write(part: &str, out: &mut String) {
@@ -109,21 +105,6 @@ fn without_comments<'a>(text: &'a str, scratch: &'a mut String) -> &'a str {
     scratch
 }
 
-/// Where the comment that begins at `open` ends, if it is one of ours. One that is not closed before the next begins
-/// is text: a forgotten `-->` must not swallow what follows.
-fn our_comment_end(text: &str, open: usize) -> Option<usize> {
-    let inner = skip_white(text.as_bytes(), open + "<!--".len());
-    if !text.as_bytes()[inner..].starts_with(b"aclarai:") {
-        return None;
-    }
-    let next = find(text, inner, "<!--").unwrap_or(text.len());
-    find(&text[..next], inner, "-->").map(|close| close + "-->".len())
-}
-
-fn find(text: &str, from: usize, word: &str) -> Option<usize> {
-    memmem::find(&text.as_bytes()[from..], word.as_bytes()).map(|found| from + found)
-}
-
 /// `line`, which has no white space at its ends, without the anchor that is its last word.
 fn without_anchor(line: &str) -> &str {
     // An anchor is one word, so white space right before its `^` is all that has to be looked for.
@@ -186,10 +167,6 @@ pub(super) fn paragraph_start(text: &str, low: usize, line_start: usize, has_cr:
     start
 }
 
-fn first_line(text: &str) -> &str {
-    &text[..memchr::memchr2(b'\n', b'\r', text.as_bytes()).unwrap_or(text.len())]
-}
-
 /// Whether a line is blank or only an anchor. A line of comments of ours is neither: writing one into a paragraph must
 /// not change its body.
 fn is_boundary(line: &str) -> bool {
@@ -249,14 +226,4 @@ pub(super) fn front_matter_end(text: &str, bom: usize) -> usize {
         }
     }
     bom
-}
-
-/// Where the line behind the one that holds `at` begins.
-pub(super) fn next_line(text: &str, at: usize) -> usize {
-    let bytes = text.as_bytes();
-    match memchr::memchr2(b'\n', b'\r', &bytes[at..]).map(|found| at + found) {
-        Some(end) if bytes[end] == b'\r' && bytes.get(end + 1) == Some(&b'\n') => end + 2,
-        Some(end) => end + 1,
-        None => bytes.len(),
-    }
 }

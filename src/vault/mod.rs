@@ -5,6 +5,8 @@
 
 mod body;
 mod hash;
+mod marker;
+mod names;
 mod near_miss;
 mod parse;
 mod read;
@@ -12,12 +14,15 @@ mod root;
 mod sample;
 mod threads;
 mod walk;
+mod white;
 mod write_back;
 
+pub use marker::ParseOptions;
+pub use names::{NamedCopy, copy_by_name, likely_copy_of, placeholder_of};
 pub use near_miss::NearMiss;
 pub use parse::{
-    BlockFault, BlockRef, ID_BYTES_MAX, NotUtf8, PARSER_VERSION, ParseOptions, ParsedFile, Warning,
-    WarningKind, parse, parse_bytes,
+    BlockFault, BlockRef, NotUtf8, PARSER_VERSION, ParsedFile, Warning, WarningKind, parse,
+    parse_bytes,
 };
 pub use read::{
     Deferral, Digest, FILE_BYTES_MAX, ReadOptions, ReadOutcome, Reading, ToRead, read_in_order,

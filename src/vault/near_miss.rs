@@ -7,8 +7,8 @@ use std::fmt;
 
 use memchr::memmem;
 
-use super::hash::{skip_white, trim, white_at};
-use super::parse::{ParseOptions, number_at};
+use super::marker::ParseOptions;
+use super::white::{number_at, skip_white, trim, white_at};
 
 /// Why a comment that looks like a marker is none, and by that what to change.
 #[derive(Clone, Debug, PartialEq, Eq)]

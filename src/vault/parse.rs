@@ -15,15 +15,14 @@ use std::ops::Range;
 use memchr::memmem;
 
 use super::body;
-use super::hash::{JoinedHasher, digit, hash_joined, skip_white, trim_end, white_at};
+use super::hash::{JoinedHasher, hash_joined};
+use super::marker::{Marker, ParseOptions, marker_at};
 use super::near_miss::{self, NearMiss};
-use crate::block::{Block, BlockId, ContentHash, Level};
+use super::white::{count_breaks, last_break, next_line, skip_white, trim_end};
+use crate::block::{Block, BlockId, ContentHash, ID_BYTES_MAX, Level, is_page_id};
 
 /// Grows when the same bytes would give other blocks: what was remembered about files is then read again.
 pub const PARSER_VERSION: u32 = 1;
-
-/// The longest id, in bytes: Neo4j refuses index keys beyond about 8,000, and no service writes more than 50.
-pub const ID_BYTES_MAX: usize = 1_000;
 
 /// Of more warnings than this in one file, only the number is kept.
 const WARNINGS_MAX: usize = 1_000;
@@ -31,18 +30,11 @@ const WARNINGS_MAX: usize = 1_000;
 /// With a marker this close to the end of the file, counted in characters, the whole file is its text.
 const FILE_LEVEL_SLACK: usize = 10;
 
-/// What the user may change about the grammar of markers.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct ParseOptions {
-    /// Also take ids with `-`. The other services cannot see such blocks.
-    pub accept_hyphen_ids: bool,
-}
-
 /// A text and the blocks in it, in file order.
 #[derive(Clone, Debug, Default)]
 pub struct ParsedFile {
     source: String,
-    found: Vec<Found>,
+    found: Vec<Place>,
     /// Markers whose block cannot be taken.
     pub faults: Vec<BlockFault>,
     /// What a person should look at, by offset.
@@ -55,7 +47,7 @@ pub struct ParsedFile {
 
 /// Where everything about one block lies in its source.
 #[derive(Clone, Debug)]
-struct Found {
+struct Place {
     marker: Marker,
     line: u32,
     level: Level,
@@ -63,15 +55,6 @@ struct Found {
     hash: ContentHash,
     body: Range<usize>,
     body_hash: ContentHash,
-}
-
-/// A marker that follows the grammar.
-#[derive(Clone, Debug)]
-pub(super) struct Marker {
-    span: Range<usize>,
-    id: Range<usize>,
-    version: i64,
-    version_digits: Option<Range<usize>>,
 }
 
 /// A marker that follows the grammar but whose block no store could take.
@@ -195,7 +178,7 @@ impl ParsedFile {
 #[derive(Clone, Copy, Debug)]
 pub struct BlockRef<'a> {
     source: &'a str,
-    found: &'a Found,
+    found: &'a Place,
 }
 
 impl<'a> BlockRef<'a> {
@@ -399,7 +382,7 @@ impl<'a> Parser<'a> {
                 id_start: self.text[marker.id].chars().take(40).collect(),
             });
         } else {
-            self.parsed.found.push(Found { marker, line, level, text, hash, body, body_hash });
+            self.parsed.found.push(Place { marker, line, level, text, hash, body, body_hash });
         }
     }
 
@@ -467,7 +450,7 @@ impl<'a> Parser<'a> {
         v1: (&Range<usize>, ContentHash),
     ) -> (Range<usize>, ContentHash) {
         let (text, start) = (self.text, marker.span.start);
-        if body::is_page_id(&text[marker.id.clone()]) && self.is_last_text(marker.span.end) {
+        if is_page_id(&text[marker.id.clone()]) && self.is_last_text(marker.span.end) {
             let hash = match self.whole_body_hash {
                 Some(hash) => hash,
                 None => self.hash_body(self.bom..text.len(), v1),
@@ -491,7 +474,7 @@ impl<'a> Parser<'a> {
                 if body::has_text(&text[line_start..start], &mut self.scratch) {
                     // The line on which the last marker ends is not part of this paragraph.
                     let low = if low == last_end && self.previous.is_some() {
-                        body::next_line(text, low)
+                        next_line(text, low)
                     } else {
                         low
                     };
@@ -535,78 +518,6 @@ impl<'a> Parser<'a> {
         self.counted_to = at;
         self.breaks + 1
     }
-}
-
-/// The marker that begins with the `<!--` at `open`, if there is one.
-fn marker_at(text: &str, open: usize, options: ParseOptions) -> Option<Marker> {
-    let bytes = text.as_bytes();
-    let begins = |at: usize, word: &str| bytes[at..].starts_with(word.as_bytes());
-    let key = skip_white(bytes, open + "<!--".len());
-    if !begins(key, "aclarai:id=") {
-        return None;
-    }
-    let id = key + "aclarai:id=".len();
-    let id = id..id_end(bytes, id, options.accept_hyphen_ids);
-    if id.is_empty() {
-        return None;
-    }
-    let (mut version, mut version_digits) = (1, None);
-    let mut close = skip_white(bytes, id.end);
-    if close > id.end && begins(close, "ver=") {
-        let digits = close + "ver=".len();
-        let (value, end) = number_at(text, digits)?;
-        (version, version_digits) = (value, Some(digits..end));
-        close = skip_white(bytes, end);
-    }
-    let end = close + "-->".len();
-    begins(close, "-->").then_some(Marker { span: open..end, id, version, version_digits })
-}
-
-/// Where the id that begins at `at` ends: at white space or a `-`. With hyphens allowed, a `-` may be anywhere in it,
-/// but not as part of `-->` or `<!--`.
-fn id_end(text: &[u8], mut at: usize, accept_hyphens: bool) -> usize {
-    while at < text.len() {
-        let stop = match text[at] {
-            b'-' => !accept_hyphens || text[at..].starts_with(b"-->"),
-            b'<' => accept_hyphens && text[at..].starts_with(b"<!--"),
-            _ => white_at(text, at) > 0,
-        };
-        if stop {
-            break;
-        }
-        at += 1;
-    }
-    at
-}
-
-/// The decimal number at `at`, at most `i64::MAX`, and where it ends.
-pub(super) fn number_at(text: &str, at: usize) -> Option<(i64, usize)> {
-    let mut value = 0i64;
-    let mut end = at;
-    for c in text[at..].chars() {
-        let Some(digit) = digit(c) else { break };
-        value = value.saturating_mul(10).saturating_add(i64::from(digit));
-        end += c.len_utf8();
-    }
-    (end > at).then_some((value, end))
-}
-
-/// The last line break in `text`: `\n`, or a `\r` as well.
-pub(super) fn last_break(text: &str, has_cr: bool) -> Option<usize> {
-    if has_cr {
-        memchr::memrchr2(b'\n', b'\r', text.as_bytes())
-    } else {
-        memchr::memrchr(b'\n', text.as_bytes())
-    }
-}
-
-/// How many lines end in `text`; `\r\n` ends one.
-fn count_breaks(text: &[u8], has_cr: bool) -> u32 {
-    let breaks = memchr::memchr_iter(b'\n', text).count();
-    let lone = |at: &usize| text.get(at + 1) != Some(&b'\n');
-    let lone_breaks =
-        if has_cr { memchr::memchr_iter(b'\r', text).filter(lone).count() } else { 0 };
-    u32::try_from(breaks + lone_breaks).unwrap_or(u32::MAX)
 }
 
 /// Characters of `text` as the other services count them, to whom `\r\n` is one.

@@ -21,7 +21,8 @@ use rustix::fs::{AtFlags, Mode, OFlags, Stat};
 use rustix::io::Errno;
 use xxhash_rust::xxh3::xxh3_128;
 
-use super::parse::{NotUtf8, ParseOptions, ParsedFile, parse_bytes};
+use super::marker::ParseOptions;
+use super::parse::{NotUtf8, ParsedFile, parse_bytes};
 use super::root::{FaultKind, FileStat, Neighbours, Root, ScanFault, VaultError, other_kind};
 use super::walk::{ListedFile, is_absence};
 use crate::clock::Clock;

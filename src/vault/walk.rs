@@ -19,6 +19,7 @@ use crossbeam_channel::{RecvTimeoutError, bounded};
 use jwalk::{Parallelism, WalkDirGeneric};
 use rustix::fs::{AtFlags, Stat};
 
+use super::names::{copy_by_name, is_hidden, is_markdown};
 use super::root::{FaultKind, FileStat, Neighbours, Root, ScanFault, VaultError, other_kind};
 use super::threads::on_threads;
 use crate::block::{Tier, VaultPath};
@@ -155,7 +156,7 @@ fn starts(whole: bool, tiers: &[(PathBuf, Tier)]) -> Vec<PathBuf> {
     let is_reached = |folder: &Path| {
         folders.iter().filter(|outer| ***outer != folder).any(|outer| {
             let below = folder.strip_prefix(outer);
-            below.is_ok_and(|below| !below.iter().any(is_hidden))
+            below.is_ok_and(|below| !below.iter().any(|name| is_hidden(name.as_bytes())))
         })
     };
     folders.iter().filter(|folder| !is_reached(folder)).map(|folder| (*folder).clone()).collect()
@@ -362,7 +363,7 @@ impl Walk<'_> {
         let inside = target.strip_prefix(self.root.real()).ok().map(Path::to_owned);
         match inside.filter(|target| self.options.follow_links && !self.reached.contains(target)) {
             None => self.links_skipped.push(link),
-            Some(_) if !is_folder && is_conflict_copy(link.as_bytes()) => {
+            Some(_) if !is_folder && is_copy(&link) => {
                 self.met.conflict_copies.push(link);
             }
             Some(target) if is_folder => self.folder(&target, link.as_path())?,
@@ -427,7 +428,7 @@ impl Sorter {
                 }
             };
             let name = &entry.file_name;
-            if is_hidden(name) {
+            if is_hidden(name.as_bytes()) {
                 return false;
             }
             if entry.file_type.is_dir() {
@@ -437,7 +438,7 @@ impl Sorter {
                 met.links.push(path_of(name));
             } else if is_markdown(name.as_bytes()) {
                 let path = path_of(name);
-                if is_conflict_copy(name.as_bytes()) {
+                if copy_by_name(name.as_bytes()).is_some() {
                     met.conflict_copies.push(path);
                 } else {
                     // Whether it is a regular file is seen when it is looked at.
@@ -472,32 +473,9 @@ impl Sorter {
     }
 }
 
-/// Dot-files and dot-folders: `.obsidian`, `.trash`, `.git`, and the temporary files of a write-back.
-fn is_hidden(name: &OsStr) -> bool {
-    name.as_bytes().starts_with(b".")
-}
-
-/// Whether a name ends in `.md`. What editors leave behind (`*~`, `*.tmp`, `*.orig`) does not.
-fn is_markdown(name: &[u8]) -> bool {
-    name.last_chunk::<3>().is_some_and(|end| end.eq_ignore_ascii_case(b".md"))
-}
-
-/// Whether a name that ends in `.md` is one that a sync program gives to the loser of two edits:
-/// `*.sync-conflict-*.md` (Syncthing), `* (Conflicted copy *).md` (Nextcloud and Obsidian),
-/// `*'s conflicted copy*` (Dropbox), `*.conflict?.md` (Unison, ownCloud); in any case.
-fn is_conflict_copy(path: &[u8]) -> bool {
-    let name = path.rsplit(|byte| *byte == b'/').next().unwrap_or(path).to_ascii_lowercase();
-    let stem = &name[..name.len() - ".md".len()];
-    let has = |word: &str| memchr::memmem::find(stem, word.as_bytes()).is_some();
-    let one_character_less = |stem: &[u8]| {
-        let begins = stem.iter().rposition(|byte| byte & 0xC0 != 0x80);
-        begins.is_some_and(|at| stem[..at].ends_with(b".conflict"))
-    };
-    has(".sync-conflict-")
-        || has(" (conflicted copy ") && stem.ends_with(b")")
-        || has("'s conflicted copy")
-        || has("\u{2019}s conflicted copy")
-        || one_character_less(stem)
+/// Whether a file is a copy of a note by its name.
+fn is_copy(path: &VaultPath) -> bool {
+    path.as_path().file_name().is_some_and(|name| copy_by_name(name.as_bytes()).is_some())
 }
 
 /// Whether an error says that nothing is there.

@@ -16,7 +16,8 @@ use rustix::fs::{AtFlags, Gid, Mode, OFlags, RenameFlags, Stat, Uid, XattrFlags}
 use rustix::io::Errno;
 use xxhash_rust::xxh3::xxh3_128;
 
-use super::parse::{ParseOptions, ParsedFile, parse_bytes};
+use super::marker::ParseOptions;
+use super::parse::{ParsedFile, parse_bytes};
 use super::read::{Digest, Reading};
 use super::root::{FaultKind, FileStat, Root, ScanFault, split};
 use super::walk::ListedFile;

@@ -3,7 +3,7 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use super::*;
-use crate::vault::hash::{digit, trim};
+use crate::vault::white::{digit, number_at, trim};
 
 mod reference;
 

@@ -71,9 +71,10 @@ fn markdown_files_are_listed_and_nothing_else() {
         "x (CONFLICTED COPY pc 1).md",
         "Ann's conflicted copy 2026-08-24.md",
         "x.conflict1.md",
-        "x.Conflicté.MD",
+        "x.Conflict.MD",
         "kept.conflict.md",
-        "kept.conflict12.md",
+        "x.conflict12.md",
+        "kept.Conflicté.md",
         "kept (conflicted).md",
     ]);
     let listing = listing(&temp, [None; 3], false);
@@ -87,8 +88,8 @@ fn markdown_files_are_listed_and_nothing_else() {
             "c.Md",
             "folder.md/e.md",
             "kept (conflicted).md",
+            "kept.Conflicté.md",
             "kept.conflict.md",
-            "kept.conflict12.md",
             "sub/deep/d.md",
         ]
     );
@@ -98,8 +99,9 @@ fn markdown_files_are_listed_and_nothing_else() {
             "Ann's conflicted copy 2026-08-24.md",
             "sub/x (Conflicted copy 2026-08-24).md",
             "x (CONFLICTED COPY pc 1).md",
-            "x.Conflicté.MD",
+            "x.Conflict.MD",
             "x.conflict1.md",
+            "x.conflict12.md",
             "x.sync-conflict-20260824-101112-ABCDEF.md",
         ]
     );
