@@ -190,22 +190,10 @@ impl VaultPath {
 }
 
 impl fmt::Display for VaultPath {
-    /// Bytes that are not UTF-8 and control characters are shown escaped (`\xff`, `\n`), so that a file name can
-    /// neither break a log line nor hide in one.
+    /// As [`visible_bytes`](crate::text::visible_bytes) shows it, so that a file name can neither break a log line nor
+    /// hide in one.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for chunk in self.0.utf8_chunks() {
-            for c in chunk.valid().chars() {
-                if c.is_control() {
-                    write!(f, "{}", c.escape_default())?
-                } else {
-                    write!(f, "{c}")?
-                }
-            }
-            for byte in chunk.invalid() {
-                write!(f, "\\x{byte:02x}")?;
-            }
-        }
-        Ok(())
+        f.write_str(&crate::text::visible_bytes(&self.0))
     }
 }
 

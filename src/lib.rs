@@ -29,4 +29,5 @@ pub mod reconcile;
 pub mod schedule;
 pub mod scheduler;
 pub mod state;
+mod text;
 pub mod vault;

@@ -12,13 +12,12 @@
 //! This room formats and writes; it does not know what is worth a line. Its one exception is [`log_run`], for the
 //! lines that dashboards read: their fields are fixed.
 
-use std::fmt;
 use std::io::{self, IsTerminal, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use chrono::{DateTime, SecondsFormat, Utc};
+use chrono::{DateTime, Utc};
 use env_logger::fmt::style::{AnsiColor, Style};
 use env_logger::{Target, WriteStyle};
 use log::kv::{self, VisitSource, VisitValue};
@@ -28,6 +27,7 @@ use serde_json::{Map, Value};
 
 use crate::clock::Clock;
 use crate::job::{RunRecord, RunState};
+use crate::text::{self, acts_unseen, instant, instant_ms, to_millis, visible};
 
 /// The `service` of every line.
 const SERVICE: &str = "aclarai-scheduler";
@@ -280,15 +280,15 @@ fn facts_of(record: &RunRecord) -> Map<String, Value> {
     match record.state {
         RunState::Skipped => {
             fact("count", record.count.into());
-            fact("first", rfc3339(record.scheduled_for).into());
-            fact("last", rfc3339(record.last_scheduled_for).into());
+            fact("first", instant(record.scheduled_for).into());
+            fact("last", instant(record.last_scheduled_for).into());
         }
         RunState::Queued | RunState::Running => {
             fact("trigger", record.trigger.as_str().into());
-            fact("scheduled_for", rfc3339(record.scheduled_for).into());
-            fact("lateness", seconds(record.lateness_s));
+            fact("scheduled_for", instant(record.scheduled_for).into());
+            fact("lateness", to_millis(record.lateness_s).into());
             if let Some(queue_wait_s) = record.queue_wait_s {
-                fact("queue_wait", seconds(queue_wait_s));
+                fact("queue_wait", to_millis(queue_wait_s).into());
             }
             if record.coalesced > 0 {
                 fact("coalesced", record.coalesced.into());
@@ -296,7 +296,7 @@ fn facts_of(record: &RunRecord) -> Map<String, Value> {
         }
         RunState::Succeeded | RunState::Failed | RunState::Interrupted => {
             if let Some(duration_s) = record.duration_s {
-                fact("duration", seconds(duration_s));
+                fact("duration", to_millis(duration_s).into());
             }
             fact("success", (record.state == RunState::Succeeded).into());
             if record.attempt > 1 {
@@ -314,15 +314,6 @@ fn facts_of(record: &RunRecord) -> Map<String, Value> {
         facts.insert(name, value.clone());
     }
     facts
-}
-
-/// Seconds as a person reads them, to the millisecond.
-fn seconds(seconds: f64) -> Value {
-    ((seconds * 1_000.0).round() / 1_000.0).into()
-}
-
-fn rfc3339(time: DateTime<Utc>) -> String {
-    time.to_rfc3339_opts(SecondsFormat::Secs, true)
 }
 
 /// The fields every line begins with.
@@ -343,7 +334,7 @@ fn write_line(
 fn write_json(out: &mut impl Write, record: &Record<'_>, now: DateTime<Utc>) -> io::Result<()> {
     let mut line = Map::new();
     let values = [
-        now.to_rfc3339_opts(SecondsFormat::Millis, true).into(),
+        instant_ms(now).into(),
         level_name(record.level()).into(),
         SERVICE.into(),
         place_of(record).into(),
@@ -353,7 +344,7 @@ fn write_json(out: &mut impl Write, record: &Record<'_>, now: DateTime<Utc>) -> 
     for_each_fact(record, |key, value| {
         line.entry(key).or_insert(value);
     });
-    serde_json::to_writer(&mut *out, &line)?;
+    text::write_json(&mut *out, &line)?;
     out.write_all(b"\n")
 }
 
@@ -366,15 +357,15 @@ fn write_text(out: &mut impl Write, record: &Record<'_>, now: DateTime<Utc>) -> 
         Level::Debug | Level::Trace => AnsiColor::Blue,
     };
     let level = Style::new().bold().fg_color(Some(colour.into()));
-    write!(out, "{dim}{}{dim:#} ", now.to_rfc3339_opts(SecondsFormat::Millis, true))?;
+    write!(out, "{dim}{}{dim:#} ", instant_ms(now))?;
     write!(out, "{level}{:<7}{level:#} ", level_name(record.level()))?;
-    write!(out, "{}", Shown(&record.args().to_string()))?;
+    write!(out, "{}", visible(&record.args().to_string()))?;
     let mut facts = String::new();
     for_each_fact(record, |key, value| {
-        let key = Shown(&key);
+        let key = visible(&key);
         facts += &match value {
             Value::String(text) if is_plain(&text) => format!(" {dim}{key}={dim:#}{text}"),
-            Value::String(text) => format!(" {dim}{key}={dim:#}\"{}\"", Shown(&text)),
+            Value::String(text) => format!(" {dim}{key}={dim:#}\"{}\"", visible(&text)),
             other => format!(" {dim}{key}={dim:#}{other}"),
         }
     });
@@ -460,23 +451,7 @@ impl VisitValue<'_> for Typed {
 /// Whether a value can stand without quotes.
 fn is_plain(text: &str) -> bool {
     !text.is_empty()
-        && text.chars().all(|c| !c.is_whitespace() && !is_hidden(c) && !matches!(c, '"' | '='))
-}
-
-/// Text on a terminal: what could break the line, move the cursor or turn the reading direction is escaped.
-struct Shown<'a>(&'a str);
-
-impl fmt::Display for Shown<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.chars().try_for_each(|c| match is_hidden(c) {
-            true => write!(f, "{}", c.escape_default()),
-            false => write!(f, "{c}"),
-        })
-    }
-}
-
-fn is_hidden(c: char) -> bool {
-    c.is_control() || matches!(c, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+        && text.chars().all(|c| !c.is_whitespace() && !acts_unseen(c) && !matches!(c, '"' | '='))
 }
 
 #[cfg(test)]

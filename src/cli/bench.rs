@@ -1,7 +1,6 @@
 //! `bench`: how fast this machine walks, reads, hashes, parses and stores a vault, for people without a toolchain.
 
 use std::fs;
-use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};

@@ -1,14 +1,14 @@
 //! `blocks FILE...`: what the parser sees. Reads the named files and nothing else, not even the configuration.
 
 use std::fs;
-use std::io::{self, Read, Write};
+use std::io::{self, Read};
 use std::path::Path;
 
 use serde::Serialize;
 
 use super::arguments::Blocks;
 use super::exit::{Exit, Failure};
-use super::out::{Out, say, visible, written};
+use super::out::{Out, say, written};
 use crate::block::VaultPath;
 use crate::vault::{BlockRef, ParseOptions, ParsedFile, parse_bytes};
 
@@ -32,7 +32,7 @@ pub(super) fn blocks(arguments: &Blocks) -> Result<Exit, Failure> {
     let mut first = true;
     let mut write = || -> io::Result<()> {
         if arguments.format.json {
-            out.write_all(b"[")?;
+            out.own("[")?;
         }
         for path in &arguments.files {
             // A name that is not UTF-8, or would break the line, is shown escaped.
@@ -40,7 +40,7 @@ pub(super) fn blocks(arguments: &Blocks) -> Result<Exit, Failure> {
             let Some(parsed) = faults.look_into(path, &name, options) else { continue };
             for block in parsed.blocks() {
                 if arguments.format.json {
-                    out.write_all(if first { b"" } else { b"," })?;
+                    out.own(if first { "" } else { "," })?;
                     first = false;
                     write_json(&mut out, &name, &block)?;
                 } else {
@@ -49,7 +49,7 @@ pub(super) fn blocks(arguments: &Blocks) -> Result<Exit, Failure> {
             }
         }
         if arguments.format.json {
-            out.write_all(b"]\n")?;
+            out.own("]\n")?;
         }
         out.flush()
     };
@@ -69,22 +69,22 @@ fn write_json(out: &mut Out, file: &str, block: &BlockRef<'_>) -> io::Result<()>
         hash: block.hash().to_string(),
         body_hash: block.body_hash().to_string(),
     };
-    Ok(serde_json::to_writer(out, &shown)?)
+    out.json_part(&shown)
 }
 
 fn write_text(out: &mut Out, file: &str, block: &BlockRef<'_>) -> io::Result<()> {
     writeln!(
         out,
-        "{file}:{}: {} version {}, {}\n    hash {}\n    body {}",
+        "{file}:{}: {} version {}, {}",
         block.line(),
-        visible(block.id()),
+        block.id(),
         block.version(),
         block.level().as_str(),
-        block.hash(),
-        block.body_hash()
     )?;
+    writeln!(out, "    hash {}", block.hash())?;
+    writeln!(out, "    body {}", block.body_hash())?;
     for line in block.text().lines() {
-        writeln!(out, "    | {}", visible(line))?;
+        writeln!(out, "    | {line}")?;
     }
     Ok(())
 }

@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 use std::fs;
-use std::io::{self, Write};
+use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use serde_json::json;
 
 use super::arguments::Format;
 use super::exit::{Exit, Failure};
-use super::out::{Cell, Out, Tone, instant, written};
+use super::out::{Cell, Out, Tone, written};
 use super::setup::Setup;
 use crate::clock::{Clock, SystemClock};
 use crate::config::{Config, JobSpec};
@@ -20,6 +20,7 @@ use crate::daemon::{self, Unbuildable};
 use crate::graph::{self, CheckLevel, CheckLine};
 use crate::history::History;
 use crate::state::DaemonLock;
+use crate::text::instant;
 
 pub(super) fn check(setup: &Setup<'_>, format: &Format) -> Result<Exit, Failure> {
     let mut findings = Findings::default();

@@ -1,7 +1,5 @@
 //! `completions SHELL`: what makes a shell complete this program's words, made from the definition of the command line.
 
-use std::io::Write;
-
 use clap::CommandFactory;
 use clap_complete::generate;
 
@@ -20,6 +18,7 @@ pub(super) fn completions(shell: Shell) -> Result<Exit, Failure> {
     // Into memory first: the generators panic where a pipe is closed on them.
     let mut script = Vec::new();
     generate(shell, &mut command, name, &mut script);
+    let script = String::from_utf8_lossy(&script);
     let mut out = Out::stdout();
-    written(out.write_all(&script).and_then(|()| out.flush()), Exit::Done)
+    written(out.own(&script).and_then(|()| out.flush()), Exit::Done)
 }

@@ -1,6 +1,6 @@
 //! What the program tells its caller when it ends: a code, and one line on standard error that says why.
 
-use std::fmt;
+use std::fmt::Display;
 use std::process::ExitCode;
 
 /// Every exit code there is.
@@ -31,13 +31,18 @@ impl From<Exit> for ExitCode {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Failure {
     pub(super) exit: Exit,
-    /// One line each; more than one only for the faults of a configuration.
-    pub(super) message: String,
+    /// More than one only for the faults of a configuration.
+    pub(super) lines: Vec<String>,
 }
 
 impl Failure {
     pub(super) fn new(exit: Exit, message: impl Into<String>) -> Failure {
-        Failure { exit, message: message.into() }
+        Failure { exit, lines: vec![message.into()] }
+    }
+
+    /// Several things that are wrong at once, a line each.
+    pub(super) fn lines(exit: Exit, lines: &[impl Display]) -> Failure {
+        Failure { exit, lines: lines.iter().map(ToString::to_string).collect() }
     }
 
     pub(super) fn usage(message: impl Into<String>) -> Failure {
@@ -46,14 +51,5 @@ impl Failure {
 
     pub(super) fn unavailable(message: impl Into<String>) -> Failure {
         Failure::new(Exit::Unavailable, message)
-    }
-}
-
-impl fmt::Display for Failure {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (index, line) in self.message.lines().enumerate() {
-            write!(f, "{}error: {line}", if index == 0 { "" } else { "\n" })?;
-        }
-        Ok(())
     }
 }

@@ -1,16 +1,15 @@
 //! `history`: past runs, and occurrences that made none, from the state file.
 
-use std::io::Write;
-
 use serde_json::{Map, Value, json};
 
 use super::arguments;
 use super::exit::{Exit, Failure};
-use super::out::{Cell, Out, Tone, instant, seconds, written};
+use super::out::{Cell, Out, Tone, written};
 use super::setup::{Setup, find_job};
 use crate::config::JobName;
 use crate::history::History;
 use crate::job::{RunRecord, RunState, Trigger};
+use crate::text::{duration, instant};
 
 /// A run decided later than this after its instant is worth a remark.
 const LATE_S: f64 = 2.0;
@@ -64,7 +63,7 @@ fn row(record: &RunRecord) -> Vec<Cell> {
         instant(record.scheduled_for).into(),
         record.job.as_str().into(),
         state(record),
-        record.duration_s.map(seconds).unwrap_or_default().into(),
+        record.duration_s.map(duration).unwrap_or_default().into(),
         remarks(record).into(),
     ]
 }
@@ -85,10 +84,10 @@ fn remarks(record: &RunRecord) -> String {
         remarks.push(format!("also for {} missed before it", record.coalesced));
     }
     if record.state != RunState::Skipped && record.lateness_s >= LATE_S {
-        remarks.push(format!("{} late", seconds(record.lateness_s)));
+        remarks.push(format!("{} late", duration(record.lateness_s)));
     }
     if let Some(wait) = record.queue_wait_s.filter(|wait| *wait >= LATE_S) {
-        remarks.push(format!("waited {} to begin", seconds(wait)));
+        remarks.push(format!("waited {} to begin", duration(wait)));
     }
     if record.attempt > 1 {
         remarks.push(format!("{} attempts", record.attempt));

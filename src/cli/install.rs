@@ -61,9 +61,11 @@ pub(super) fn install(setup: &Setup<'_>, arguments: &Install) -> Result<Exit, Fa
     let mut say = || -> io::Result<()> {
         out.table(&done)?;
         for note in &plan.notes {
-            writeln!(out, "\nnote: {note}")?;
+            writeln!(out)?;
+            writeln!(out, "note: {note}")?;
         }
-        writeln!(out, "\nnext:")?;
+        writeln!(out)?;
+        writeln!(out, "next:")?;
         for command in &plan.next {
             writeln!(out, "  {command}")?;
         }

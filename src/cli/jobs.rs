@@ -1,7 +1,5 @@
 //! `jobs`: every configured job, when it fires, and what came of it last.
 
-use std::io::Write;
-
 use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 
@@ -9,13 +7,14 @@ use super::arguments::Format;
 use super::exit::{Exit, Failure};
 use super::history::{head, state, to_json};
 use super::next::fire_times;
-use super::out::{Cell, Out, Tone, instant, relative, written};
+use super::out::{Cell, Out, Tone, written};
 use super::setup::Setup;
 use crate::clock::{Clock, SystemClock};
 use crate::config::JobSpec;
 use crate::history::History;
 use crate::job::{BuildError, RunRecord};
 use crate::schedule::Zone;
+use crate::text::{instant, relative};
 
 /// How many fire times `--json` shows of each job.
 const NEXT: usize = 3;

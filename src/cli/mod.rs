@@ -54,7 +54,9 @@ pub fn main(register: impl Fn(&mut JobRegistry) -> Result<(), DuplicateKind>) ->
     match result {
         Ok(exit) => exit.into(),
         Err(failure) => {
-            say(&failure.to_string());
+            for line in &failure.lines {
+                say(&format!("error: {line}"));
+            }
             failure.exit.into()
         }
     }

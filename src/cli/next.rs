@@ -1,15 +1,14 @@
 //! `next`: when a job, or any cron line, fires.
 
-use std::io::Write;
-
 use chrono::{DateTime, Utc};
 
 use super::arguments::Next;
 use super::exit::{Exit, Failure};
-use super::out::{Out, instant, written};
+use super::out::{Out, written};
 use super::setup::{Setup, find_job};
 use crate::clock::{Clock, SystemClock};
 use crate::schedule::{Schedule, Zone};
+use crate::text::instant;
 
 pub(super) fn next(setup: &Setup<'_>, arguments: &Next) -> Result<Exit, Failure> {
     let schedule = match (&arguments.cron, &arguments.job) {

@@ -1,13 +1,13 @@
-//! Standard output: written through one buffer, and quiet when nobody reads it any more (`| head`).
+//! Standard output: written through one buffer, and quiet when nobody reads it any more (`| head`). Whatever is written
+//! passes [`visible`] on its way, so that no command can forget it.
 
-use std::borrow::Cow;
+use std::fmt;
 use std::io::{self, BufWriter, IsTerminal, StdoutLock, Write};
-use std::time::Duration;
 
-use chrono::{DateTime, SecondsFormat, Utc};
 use serde::Serialize;
 
 use super::exit::{Exit, Failure};
+use crate::text::{visible, write_json};
 
 /// Where a command writes its result.
 pub(super) struct Out {
@@ -57,8 +57,31 @@ impl Out {
 
     /// Writes a value as one line of JSON.
     pub(super) fn json(&mut self, value: &impl Serialize) -> io::Result<()> {
-        serde_json::to_writer(&mut self.buffer, value)?;
-        self.buffer.write_all(b"\n")
+        self.json_part(value)?;
+        self.own("\n")
+    }
+
+    /// Writes a value as JSON, as part of a line.
+    pub(super) fn json_part(&mut self, value: &impl Serialize) -> io::Result<()> {
+        write_json(&mut self.buffer, value)
+    }
+
+    /// Writes text of this program, in which nothing comes from outside, as it is.
+    pub(super) fn own(&mut self, text: &str) -> io::Result<()> {
+        self.buffer.write_all(text.as_bytes())
+    }
+
+    /// What `writeln!` calls: one line, whatever is in it.
+    pub(super) fn write_fmt(&mut self, line: fmt::Arguments<'_>) -> io::Result<()> {
+        let line = line.to_string();
+        let (line, end) = line.strip_suffix('\n').map_or((&line[..], ""), |line| (line, "\n"));
+        self.buffer.write_all(visible(line).as_bytes())?;
+        self.buffer.write_all(end.as_bytes())
+    }
+
+    /// Hands over what the buffer holds.
+    pub(super) fn flush(&mut self) -> io::Result<()> {
+        self.buffer.flush()
     }
 
     /// Writes rows as columns, each as wide as its widest cell.
@@ -98,16 +121,6 @@ impl Tone {
     }
 }
 
-impl Write for Out {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.buffer.write(bytes)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.buffer.flush()
-    }
-}
-
 /// What a failed write to standard output means: nothing, where the reader has seen enough.
 pub(super) fn written(result: io::Result<()>, exit: Exit) -> Result<Exit, Failure> {
     match result {
@@ -119,98 +132,7 @@ pub(super) fn written(result: io::Result<()>, exit: Exit) -> Result<Exit, Failur
     }
 }
 
-/// Text as a terminal may be given it: what could break a line or move the cursor is escaped.
-pub(super) fn visible(text: &str) -> Cow<'_, str> {
-    if !text.contains(char::is_control) {
-        return Cow::Borrowed(text);
-    }
-    let mut shown = String::with_capacity(text.len() + 16);
-    for c in text.chars() {
-        match c {
-            c if c.is_control() && c != '\t' => shown.extend(c.escape_default()),
-            c => shown.push(c),
-        }
-    }
-    Cow::Owned(shown)
-}
-
 /// Says a line on standard error, where nobody may be left to be told.
 pub(super) fn say(line: &str) {
-    let _ = writeln!(io::stderr(), "{line}");
-}
-
-/// An instant as it is written everywhere: `2026-08-24T12:00:00Z`.
-pub(super) fn instant(at: DateTime<Utc>) -> String {
-    at.to_rfc3339_opts(SecondsFormat::Secs, true)
-}
-
-/// How far away an instant is, for a person: `in 12 min`, `3 h ago`.
-pub(super) fn relative(at: DateTime<Utc>, now: DateTime<Utc>) -> String {
-    match (at - now).to_std() {
-        Ok(ahead) => format!("in {}", length(ahead)),
-        Err(_) => format!("{} ago", length((now - at).to_std().unwrap_or_default())),
-    }
-}
-
-/// A length of time in its largest unit, rounded down.
-pub(super) fn length(length: Duration) -> String {
-    match length.as_secs() {
-        seconds if seconds < 120 => format!("{seconds} s"),
-        seconds if seconds < 2 * 3_600 => format!("{} min", seconds / 60),
-        seconds if seconds < 2 * 86_400 => format!("{} h", seconds / 3_600),
-        seconds => format!("{} d", seconds / 86_400),
-    }
-}
-
-/// The duration of a run for a person: `0.42 s`, `2 min 5 s`.
-pub(super) fn seconds(duration: f64) -> String {
-    if duration < 10.0 {
-        return format!("{duration:.2} s");
-    }
-    let whole = duration.round() as u64;
-    match whole {
-        0..60 => format!("{duration:.1} s"),
-        60..3_600 => format!("{} min {} s", whole / 60, whole % 60),
-        _ => format!("{} h {} min", whole / 3_600, whole % 3_600 / 60),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use chrono::TimeDelta;
-
-    use super::*;
-
-    #[test]
-    fn distances_are_told_in_one_unit() {
-        let now = "2026-08-24T12:00:00Z".parse().unwrap();
-        let case = |by: i64, expected| {
-            assert_eq!(relative(now + TimeDelta::seconds(by), now), expected);
-        };
-        case(0, "in 0 s");
-        case(119, "in 119 s");
-        case(-120, "2 min ago");
-        case(7_199, "in 119 min");
-        case(-7_200, "2 h ago");
-        case(172_800, "in 2 d");
-    }
-
-    #[test]
-    fn no_text_can_break_a_line() {
-        assert_eq!(visible("plain é"), "plain é");
-        assert_eq!(visible("a\n\x1b[31mb"), "a\\n\\u{1b}[31mb");
-    }
-
-    #[test]
-    fn durations_are_as_exact_as_a_person_wants() {
-        for (duration, expected) in [
-            (0.004, "0.00 s"),
-            (9.994, "9.99 s"),
-            (12.34, "12.3 s"),
-            (125.0, "2 min 5 s"),
-            (7_260.0, "2 h 1 min"),
-        ] {
-            assert_eq!(seconds(duration), expected);
-        }
-    }
+    let _ = writeln!(io::stderr(), "{}", visible(line));
 }

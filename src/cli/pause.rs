@@ -1,7 +1,5 @@
 //! `pause` and `resume`: the pause file, which works across restarts and whether a daemon is running or not.
 
-use std::io::Write;
-
 use super::exit::{Exit, Failure};
 use super::out::{Out, written};
 use super::setup::Setup;

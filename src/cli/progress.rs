@@ -9,8 +9,8 @@ use indicatif::{
     BinaryBytes, HumanCount, ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle,
 };
 
-use super::out::length;
 use crate::job::Progress;
+use crate::text::length;
 
 /// Before this much time the speed says more about the start than about the rest.
 const ESTIMATE_AFTER: Duration = Duration::from_secs(3);

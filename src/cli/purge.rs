@@ -1,6 +1,5 @@
 //! `purge`: really deletes blocks that were archived long ago. The only thing here that deletes from the graph.
 
-use std::io::Write;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 

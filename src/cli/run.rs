@@ -1,13 +1,13 @@
 //! `run JOB`: one run now, in this process, and its result on standard output.
 
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, IsTerminal};
 use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
 use super::arguments::Run;
 use super::exit::{Exit, Failure};
-use super::out::{Cell, Out, say, seconds, visible, written};
+use super::out::{Cell, Out, say, written};
 use super::progress::Bar;
 use super::setup::{Setup, find_job};
 use crate::clock::SystemClock;
@@ -21,6 +21,7 @@ use crate::logging::{LogFormat, log_run};
 use crate::metrics::{Counters, write_once};
 use crate::scheduler::manual::{ManualError, ManualOutcome, ManualRun, run_now};
 use crate::scheduler::{ConfiguredJob, log_faults};
+use crate::text::duration;
 
 /// How many lines of faults a person is shown on the terminal; a log has all of them.
 const FAULTS_SHOWN: usize = 20;
@@ -32,10 +33,7 @@ pub(super) fn run(setup: &Setup<'_>, arguments: &Run) -> Result<Exit, Failure> {
     let registry = setup.registry(&config)?;
     let job = daemon::build(&registry, &config, spec).map_err(|error| match error {
         Unbuildable::NotRunnable(why) => Failure::usage(format!("{}: {why}", spec.name)),
-        Unbuildable::Faults(faults) => {
-            let lines: Vec<String> = faults.iter().map(ToString::to_string).collect();
-            Failure::usage(lines.join("\n"))
-        }
+        Unbuildable::Faults(faults) => Failure::lines(Exit::Usage, &faults),
     })?;
     let log = setup.log(&config);
     for warning in &config.warnings {
@@ -141,7 +139,7 @@ fn report(outcome: &ManualOutcome) -> Option<&RunReport> {
 fn say_faults(outcome: &ManualOutcome) {
     let faults = report(outcome).map_or(&[][..], |report| &report.faults);
     for fault in faults.iter().take(FAULTS_SHOWN) {
-        say(&visible(&fault.to_string()));
+        say(&fault.to_string());
     }
     if let Some(more @ 1..) = faults.len().checked_sub(FAULTS_SHOWN) {
         say(&format!("and {more} more: 2>FILE keeps all of them in a file"));
@@ -183,11 +181,11 @@ fn show_text(outcome: &ManualOutcome) -> io::Result<()> {
     let mut out = Out::stdout();
     if let Some(report) = report(outcome) {
         for line in &report.explained {
-            writeln!(out, "{}", visible(line))?;
+            writeln!(out, "{}", line)?;
         }
     }
-    let duration = seconds(record.duration_s.unwrap_or_default());
-    writeln!(out, "{}: {} after {duration}", record.job, record.state.as_str())?;
+    let took = duration(record.duration_s.unwrap_or_default());
+    writeln!(out, "{}: {} after {took}", record.job, record.state.as_str())?;
     let stats = report(outcome).into_iter().flat_map(|report| &report.stats);
     let rows: Vec<Vec<Cell>> = stats
         // A row of zeros hides the figure that matters.

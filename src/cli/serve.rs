@@ -17,6 +17,7 @@ pub(super) fn serve(setup: &Setup<'_>) -> Result<Exit, Failure> {
     match run_daemon(&start, config) {
         Ok(false) => Ok(Exit::Done),
         Ok(true) => Err(Failure::new(Exit::Interrupted, "told twice to stop: ended at once")),
+        Err(ServeError::Config(errors)) => Err(errors.into()),
         Err(error) => {
             let exit = match error {
                 ServeError::Config(_) | ServeError::Kinds(_) => Exit::Usage,

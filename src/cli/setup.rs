@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use super::arguments::{self, Global};
-use super::exit::Failure;
+use super::exit::{Exit, Failure};
 use crate::clock::SystemClock;
 use crate::config::{Config, ConfigErrors, Env, JobName, JobSpec, Overrides, suggestion};
 use crate::daemon::{self, Register};
@@ -91,6 +91,6 @@ pub(super) fn find_job<'c>(config: &'c Config, name: &str) -> Result<&'c Arc<Job
 
 impl From<ConfigErrors> for Failure {
     fn from(errors: ConfigErrors) -> Failure {
-        Failure::usage(errors.to_string())
+        Failure::lines(Exit::Usage, errors.faults())
     }
 }

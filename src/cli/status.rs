@@ -1,21 +1,20 @@
 //! `status`: is a daemon running on this state folder, and what is it doing? For people, and by its exit code for
 //! probes.
 
-use std::io::Write;
-
 use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 
 use super::arguments::Format;
 use super::exit::{Exit, Failure};
 use super::next::fire_times;
-use super::out::{Out, instant, relative, written};
+use super::out::{Out, written};
 use super::setup::Setup;
 use crate::clock::{Clock, SystemClock};
 use crate::config::JobName;
 use crate::history::{History, OpenRun};
 use crate::job::RunState;
 use crate::state::{DaemonLock, Holder};
+use crate::text::{instant, relative};
 
 pub(super) fn status(setup: &Setup<'_>, format: &Format) -> Result<Exit, Failure> {
     let config = setup.config()?;

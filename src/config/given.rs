@@ -1,11 +1,12 @@
 //! A setting together with where it was given, and what was found wrong on the way.
 
-use std::borrow::Cow;
 use std::ffi::OsString;
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use super::error::{ConfigErrors, Fault, Place, sort};
 use super::lines::Lines;
+use crate::text::{visible, visible_bytes};
 
 /// A value and where it was given.
 #[derive(Clone, Debug)]
@@ -115,7 +116,7 @@ impl Findings {
 
     fn finding(&self, at: &Origin, value: Option<String>, message: String) -> Fault {
         let place = at.place(self.file.as_deref(), &self.lines);
-        Fault { subject: one_line(at.name()).into_owned(), value, message, place }
+        Fault { subject: visible(at.name()).into_owned(), value, message, place }
     }
 }
 
@@ -157,14 +158,5 @@ pub(super) fn shown_text(text: &str) -> String {
 
 /// The path of a file in a message.
 pub(super) fn shown_path(path: &Path) -> String {
-    one_line(&path.to_string_lossy()).into_owned()
-}
-
-/// Keys and file names may hold line breaks; a message may not.
-fn one_line(text: &str) -> Cow<'_, str> {
-    if text.chars().any(char::is_control) {
-        text.chars().flat_map(char::escape_debug).collect()
-    } else {
-        Cow::Borrowed(text)
-    }
+    visible_bytes(path.as_os_str().as_bytes()).into_owned()
 }

@@ -6,6 +6,8 @@
 
 use std::fmt::Write as _;
 
+use crate::text::acts_unseen;
+
 /// How much of one line is kept: enough for statistics as JSON.
 pub(super) const KEPT_MAX: usize = 64 * 1024;
 
@@ -82,8 +84,9 @@ impl Line<'_> {
                     break 'line;
                 }
                 match c {
+                    // A log that is text shows it escaped like the rest; JSON keeps it.
                     '\t' => text.push(c),
-                    c if c.is_control() => text.extend(c.escape_default()),
+                    c if acts_unseen(c) => text.extend(c.escape_default()),
                     c => text.push(c),
                 }
             }

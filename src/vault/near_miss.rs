@@ -54,7 +54,7 @@ impl fmt::Display for NearMiss {
             }
             NearMiss::NotANumber => "`ver=` needs a whole number: write `ver=1`",
             NearMiss::UnknownAttribute(name) => {
-                let name = name.escape_debug();
+                let name = crate::text::visible(name);
                 return write!(f, "attribute `{name}` is not known: keep only `id` and `ver`");
             }
             NearMiss::Closing => "the comment does not end with `-->` alone: end it with ` -->`",

@@ -14,4 +14,5 @@ mod docs;
 mod first_steps;
 mod operating;
 mod sandbox;
+mod shown;
 mod wait;
