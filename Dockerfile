@@ -2,9 +2,8 @@
 # A small image of the daemon alone, as nobody in particular (user 65532). Built where this file lies:
 #   docker build -t aclarai-scheduler --build-arg COMMIT=$(git rev-parse --short HEAD) .
 #
-# Command jobs need the programs that they run. An image with Python, say, takes the binary of this one:
-#   FROM python:3.13-slim
-#   COPY --from=aclarai-scheduler /usr/bin/aclarai-scheduler /usr/bin/
+# It has no shell and no Python. Command jobs need the programs that they run; for jobs in Python:
+#   docker build -t aclarai-scheduler --target with-python .
 
 # Has the C compiler that SQLite and TLS need.
 FROM rust:1.91-slim-bookworm AS build
@@ -16,7 +15,19 @@ RUN --mount=type=cache,target=/usr/local/cargo/registry --mount=type=cache,targe
     && install -D target/release/aclarai-scheduler /out/usr/bin/aclarai-scheduler \
     && install -d -m 0700 /out/state
 
-FROM gcr.io/distroless/cc-debian12:nonroot
+# For command jobs in Python; `docker build` without a target makes the last image, which has the program alone.
+FROM python:3.13-slim-bookworm AS with-python
+COPY --from=build /out/usr/bin/aclarai-scheduler /usr/bin/aclarai-scheduler
+COPY --from=build --chown=65532:65532 /out/state /state
+USER 65532:65532
+WORKDIR /
+ENV STATE_DIRECTORY=/state
+VOLUME /state
+HEALTHCHECK --interval=60s --timeout=5s --start-period=10s CMD ["/usr/bin/aclarai-scheduler", "status"]
+ENTRYPOINT ["/usr/bin/aclarai-scheduler"]
+CMD ["serve"]
+
+FROM gcr.io/distroless/cc-debian12:nonroot AS program
 COPY --from=build /out/usr/bin/aclarai-scheduler /usr/bin/aclarai-scheduler
 # Belongs to the user of the image, so that a new volume does too.
 COPY --from=build --chown=65532:65532 /out/state /state
