@@ -31,7 +31,7 @@ Commands, each by an example (`aclarai-scheduler COMMAND --help` tells more):
 Options, before or after the command:
   --config PATH  --vault PATH  --state-dir PATH  --log-format text|json
   --metrics-file PATH  --log-level DEBUG|INFO|WARNING|ERROR
-  -h, --help  -V, --version
+  --init  -h, --help  -V, --version
 ";
 
 /// Keeps a Markdown vault and a knowledge graph in step, and runs other jobs
@@ -71,6 +71,10 @@ pub(super) struct Global {
     /// DEBUG, INFO, WARNING or ERROR [else $LOG_LEVEL, logging.level]
     #[arg(long, global = true, value_name = "LEVEL")]
     pub(super) log_level: Option<String>,
+    /// Reap orphaned processes, as process number 1 always does
+    #[arg(long, global = true)]
+    // Obeyed by `jobs::init`, before the arguments are read.
+    init: bool,
 }
 
 /// How log lines look.

@@ -33,9 +33,9 @@ pub use self::exit::Exit;
 use self::exit::Failure;
 use self::out::say;
 use self::setup::Setup;
-use crate::daemon::Register;
+use crate::daemon::{Register, signals};
 use crate::job::{DuplicateKind, JobRegistry};
-use crate::jobs::supervisor;
+use crate::jobs::{init, supervisor};
 
 /// The whole program. `register` adds kinds of job to the built-in ones, so that a program with jobs of its own is
 /// `fn main() -> ExitCode { cli::main(|registry| registry.register("my_job", ...)) }`.
@@ -43,8 +43,13 @@ use crate::jobs::supervisor;
 /// It is called again for each configuration that is read, so that a reload builds every job anew.
 pub fn main(register: impl Fn(&mut JobRegistry) -> Result<(), DuplicateKind>) -> ExitCode {
     keep_memory_private();
+    // Nothing a command does depends on it; a program with its own rules against it is no reason not to start.
+    let _ = signals::reset_inherited();
     // Before anything else: this process may be the supervisor of a command job, which reads no arguments.
     if let Some(code) = supervisor::dispatch() {
+        return code;
+    }
+    if let Some(code) = init::dispatch() {
         return code;
     }
     let result = match Arguments::try_parse() {

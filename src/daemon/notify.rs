@@ -48,5 +48,8 @@ fn connect(socket: &OsString) -> io::Result<(UnixDatagram, SocketAddr)> {
         Some(name) => SocketAddr::from_abstract_name(name)?,
         None => SocketAddr::from_pathname(socket)?,
     };
-    Ok((UnixDatagram::unbound()?, manager))
+    let socket = UnixDatagram::unbound()?;
+    // A manager that does not read loses lines; the tick thread, which speaks here, waits for nobody.
+    socket.set_nonblocking(true)?;
+    Ok((socket, manager))
 }

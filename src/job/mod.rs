@@ -20,7 +20,7 @@ use crate::clock::Clock;
 use crate::config::JobName;
 pub use fault::{Fault, FaultLevel};
 pub use registry::{BadParameter, BuildError, DuplicateKind, JobRegistry, params};
-pub use run::{RunId, RunRecord, RunState, SkipReason, Trigger};
+pub use run::{RunId, RunRecord, RunState, SkipReason, Trigger, set_apart};
 
 /// The work of one kind of job.
 pub trait Job: Send + Sync {

@@ -184,3 +184,70 @@ pub struct RunRecord {
     /// The statistics of the run.
     pub stats: Map<String, Value>,
 }
+
+/// The names under which log, history and `run --json` tell what the scheduler knows of a run.
+const FIELDS: [&str; 27] = [
+    "attempt",
+    "coalesced",
+    "count",
+    "decided_at",
+    "duration",
+    "error",
+    "explained",
+    "filename.function_name",
+    "finished_at",
+    "first",
+    "job_id",
+    "job_name",
+    "last",
+    "last_scheduled_for",
+    "lateness",
+    "level",
+    "message",
+    "queue_wait",
+    "reason",
+    "scheduled_for",
+    "service",
+    "started_at",
+    "state",
+    "stats",
+    "success",
+    "timestamp",
+    "trigger",
+];
+
+/// Statistics with those that have a name of the scheduler's own, or one that is `taken`, under `stats.NAME`: no job
+/// passes its words off as the scheduler's.
+pub fn set_apart(said: Map<String, Value>, taken: &[&str]) -> Map<String, Value> {
+    let is_taken = |name: &str| FIELDS.contains(&name) || taken.contains(&name);
+    if !said.keys().any(|name| is_taken(name)) {
+        return said;
+    }
+    let mut apart = Map::new();
+    for (name, value) in &said {
+        let mut name = name.clone();
+        if is_taken(&name) {
+            name = format!("stats.{name}");
+            while said.contains_key(&name) {
+                name = format!("stats.{name}");
+            }
+        }
+        apart.insert(name, value.clone());
+    }
+    apart
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_statistic_does_not_pass_itself_off_as_a_fact_of_the_scheduler() {
+        let said = r#"{"items":1,"attempt":9,"message":"forged","stats.message":2,"mine":3}"#;
+        let apart = set_apart(serde_json::from_str(said).unwrap(), &["mine"]);
+        assert_eq!(
+            serde_json::to_string(&apart).unwrap(),
+            r#"{"items":1,"stats.attempt":9,"stats.stats.message":"forged","stats.message":2,"stats.mine":3}"#
+        );
+    }
+}

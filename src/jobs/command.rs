@@ -5,10 +5,10 @@
 //! - Its lines go to the log as they come, standard output and standard error alike.
 //! - Its exit code decides: 0 has succeeded, anything else has failed and is tried again as `retries` says. 126 and
 //!   127, which shells use for programs that cannot be run, are not tried again.
-//! - A last line of standard output that is a JSON object becomes the run's statistics. `"success": false` in it makes
-//!   the run a failure also with exit code 0, and `error` is shown as the reason; this is how the original's Python
-//!   jobs report. Nothing in it makes a failing exit code a success. Nested values are kept as compact JSON text,
-//!   nulls are left out.
+//! - A last line of standard output that begins with `{` is the run's verdict: its members become the statistics.
+//!   `"success": false` in it makes the run a failure also with exit code 0, and `error` is shown as the reason; this
+//!   is how the original's Python jobs report. Nothing in it makes a failing exit code a success. Nested values are
+//!   kept as compact JSON text, nulls are left out. A verdict that cannot be read makes the run a failure too.
 //! - It finds `ACLARAI_JOB_ID`, `ACLARAI_JOB_NAME`, `ACLARAI_SCHEDULED_FOR` (RFC 3339, UTC), `ACLARAI_JOB_PARAMS` (the
 //!   job's parameters as a JSON object) and `VAULT_PATH` in its environment, beside what the daemon itself was given,
 //!   in its environment or in `.env`, which includes `NEO4J_PASSWORD` and its like; and `env`, which outranks all of
@@ -17,27 +17,20 @@
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fmt;
-use std::io::{self, Read};
-use std::os::fd::{AsFd, BorrowedFd};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
 use chrono::SecondsFormat;
-use rustix::event::{PollFd, PollFlags, poll};
 use rustix::process::Signal;
-use serde_json::{Map, Value};
+use serde_json::Value;
 
-use super::output::{Line, Lines};
-use super::supervisor::{self, Ended, Order, Outcome, Supervised};
+use super::attend::{Listener, attend};
+use super::flood::{self, Flood};
+use super::output::Line;
+use super::supervisor::{self, Ended, Order, Outcome};
+use super::verdict::{self, Verdict};
 use crate::config::{CommandSpec, JobSpec};
 use crate::job::{BadParameter, BuildError, Job, JobError, JobErrorKind, RunContext, RunReport};
-
-/// How often a run that is silent looks whether it was told to stop.
-const LOOK_AGAIN: Duration = Duration::from_millis(100);
-
-/// Statistics that the scheduler itself reports of every run; a program's own are left out.
-const RESERVED: [&str; 6] = ["job_name", "job_id", "trigger", "success", "error", "duration"];
 
 /// What systemd told the daemon and no job may use in its name.
 const NOT_INHERITED: [&str; 6] = [
@@ -143,136 +136,76 @@ impl Job for CommandJob {
                         "cannot start a supervisor for the command: {error}"
                     ))
                 })?;
-        let mut output = Output { ctx, statistics: None, last_error_line: None };
-        let (outcome, told_to_stop) = attend(supervised, ctx, &mut output)
-            .map_err(|error| JobError::transient(format!("lost sight of the command: {error}")))?;
-        output.judge(outcome, told_to_stop)
-    }
-}
-
-/// Passes output on and the end of the run along, until the program and all its descendants have ended.
-fn attend(
-    mut supervised: Supervised,
-    ctx: &RunContext<'_>,
-    output: &mut Output<'_>,
-) -> io::Result<(Option<Outcome>, Option<JobError>)> {
-    let mut stdout = Stream::new(supervised.child.stdout.take());
-    let mut stderr = Stream::new(supervised.child.stderr.take());
-    let mut said = Vec::new();
-    let mut told_to_stop = None;
-    let mut chunk = vec![0; 32 * 1024];
-    let mut over = false;
-    loop {
-        // Once the supervisor has gone, only what still lies in the pipes is taken: a process that even SIGKILL does
-        // not end may hold them open for ever.
-        let pause = if over { Duration::ZERO } else { LOOK_AGAIN };
-        let socket = (!over).then(|| supervised.socket.as_fd());
-        let [spoken, out, err] = readable([socket, stdout.fd(), stderr.fd()], pause)?;
-        if out {
-            stdout.read(&mut chunk, |line| output.standard_output(line))?;
-        }
-        if err {
-            stderr.read(&mut chunk, |line| output.standard_error(line))?;
-        }
-        if spoken {
-            match supervised.socket.read(&mut chunk) {
-                Ok(0) => over = true,
-                Ok(count) => said.extend_from_slice(&chunk[..count]),
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                // A supervisor that was killed with unread words of ours in its socket: reset by peer.
-                Err(_) => over = true,
-            }
-        } else if over && !out && !err {
-            break;
-        }
-        if told_to_stop.is_none()
-            && let Err(reason) = ctx.checkpoint()
-        {
-            supervised.stop();
-            told_to_stop = Some(reason);
-        }
-    }
-    stdout.lines.finish(|line| output.standard_output(line));
-    stderr.lines.finish(|line| output.standard_error(line));
-    supervised.child.wait()?;
-    Ok((serde_json::from_slice(&said).ok(), told_to_stop))
-}
-
-/// Waits for one of these to have something to read, and says which have.
-fn readable<const N: usize>(
-    fds: [Option<BorrowedFd<'_>>; N],
-    timeout: Duration,
-) -> io::Result<[bool; N]> {
-    let mut watched: Vec<PollFd<'_>> =
-        fds.iter().flatten().map(|fd| PollFd::from_borrowed_fd(*fd, PollFlags::IN)).collect();
-    let timeout = timeout.try_into().expect("a tenth of a second at most");
-    match poll(&mut watched, Some(&timeout)) {
-        Ok(_) => {}
-        Err(rustix::io::Errno::INTR) => return Ok([false; N]),
-        Err(error) => return Err(error.into()),
-    }
-    let mut results = watched.iter().map(|fd| !fd.revents().is_empty());
-    Ok(fds.map(|fd| fd.is_some() && results.next().expect("one result for each watched")))
-}
-
-/// One of the program's two streams.
-struct Stream<R> {
-    pipe: Option<R>,
-    lines: Lines,
-}
-
-impl<R: Read + AsFd> Stream<R> {
-    fn new(pipe: Option<R>) -> Stream<R> {
-        Stream { pipe, lines: Lines::default() }
-    }
-
-    /// `None` once it has ended.
-    fn fd(&self) -> Option<BorrowedFd<'_>> {
-        self.pipe.as_ref().map(AsFd::as_fd)
-    }
-
-    fn read(&mut self, chunk: &mut [u8], line: impl FnMut(Line<'_>)) -> io::Result<()> {
-        let Some(pipe) = &mut self.pipe else { return Ok(()) };
-        match pipe.read(chunk) {
-            Ok(0) => self.pipe = None,
-            Ok(count) => self.lines.feed(&chunk[..count], line),
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-        Ok(())
+        let mut output = Output::of(ctx);
+        // The program has begun and may have done its work: whatever is wrong on this side, it is not run again.
+        let outcome = attend(supervised, &mut output)
+            .map_err(|error| JobError::permanent(format!("lost sight of the command: {error}")))?;
+        output.judge(outcome)
     }
 }
 
 /// What the program has said so far, as far as it matters at the end.
 struct Output<'a> {
     ctx: &'a RunContext<'a>,
-    statistics: Option<Map<String, Value>>,
+    /// The last line, where it is meant as a verdict, and how long it was.
+    verdict: Option<(Vec<u8>, u64)>,
     last_error_line: Option<String>,
+    flood: Flood,
+    told_to_stop: Option<JobError>,
 }
 
-impl Output<'_> {
+impl Listener for Output<'_> {
     fn standard_output(&mut self, line: Line<'_>) {
         if line.is_blank() {
             return;
         }
-        self.log("stdout", &line.show());
+        self.log("stdout", line);
         // Only the last line counts; any line may turn out to be the last.
-        self.statistics =
-            if line.is_whole() { serde_json::from_slice(line.kept).ok() } else { None };
+        self.verdict = verdict::begins_here(line.kept).then(|| (line.kept.to_owned(), line.length));
     }
 
     fn standard_error(&mut self, line: Line<'_>) {
         if line.is_blank() {
             return;
         }
-        let shown = line.show();
-        self.log("stderr", &shown);
-        self.last_error_line = Some(shown);
+        self.log("stderr", line);
+        self.last_error_line = Some(line.show());
     }
 
-    fn log(&self, stream: &str, line: &str) {
+    fn is_told_to_end(&mut self) -> bool {
+        if let Some(count) = self.flood.turn(self.ctx.clock.monotonic()) {
+            self.log_left_out(count);
+        }
+        self.told_to_stop = self.ctx.checkpoint().err();
+        self.told_to_stop.is_some()
+    }
+}
+
+impl<'a> Output<'a> {
+    fn of(ctx: &'a RunContext<'a>) -> Output<'a> {
+        Output {
+            ctx,
+            verdict: None,
+            last_error_line: None,
+            flood: Flood::beginning(ctx.clock.monotonic()),
+            told_to_stop: None,
+        }
+    }
+
+    fn log(&mut self, stream: &str, line: Line<'_>) {
+        if self.flood.admits(line.shown_length()) {
+            let (job_id, job_name) = (self.ctx.run_id.as_str(), self.ctx.job.as_str());
+            log::info!(target: "command.run", job_id, job_name, stream; "{}", line.show());
+        }
+    }
+
+    fn log_left_out(&self, count: u64) {
         let (job_id, job_name) = (self.ctx.run_id.as_str(), self.ctx.job.as_str());
-        log::info!(target: "command.run", job_id, job_name, stream; "{line}");
+        log::warn!(
+            target: "command.run", job_id, job_name;
+            "{} lines left out: the log takes {} lines or {} MB of one run in a minute",
+            thousands(count), thousands(flood::LINES_MAX), flood::BYTES_MAX / 1_000_000
+        );
     }
 
     fn warn_of_remains(&self, outcome: &Outcome, report: &mut RunReport) {
@@ -293,32 +226,41 @@ impl Output<'_> {
         }
     }
 
-    fn judge(
-        mut self,
-        outcome: Option<Outcome>,
-        told_to_stop: Option<JobError>,
-    ) -> Result<RunReport, JobError> {
-        let said = self.statistics.take().unwrap_or_default();
-        let mut report = RunReport { stats: flatten(&said), ..RunReport::new() };
+    fn judge(mut self, outcome: Option<Outcome>) -> Result<RunReport, JobError> {
+        if let Some(count) = self.flood.take_left_out() {
+            self.log_left_out(count);
+        }
+        let (verdict, unreadable) = match self.verdict.take() {
+            None => (Verdict::default(), None),
+            Some((line, length)) => match verdict::read(&line, length) {
+                Ok(verdict) => (verdict, None),
+                Err(why) => {
+                    let what = "the last line begins with { and cannot be read as a verdict";
+                    (Verdict::default(), Some(format!("{what}: {why}")))
+                }
+            },
+        };
+        let mut report = RunReport { stats: verdict.statistics, ..RunReport::new() };
         if let Some(outcome) = &outcome {
             self.warn_of_remains(outcome, &mut report);
         }
-        if let Some(reason) = told_to_stop {
+        if let Some(reason) = self.told_to_stop {
             return Err(reason.with_report(report));
         }
-        let reason = said.get("error").and_then(Value::as_str).map(str::to_owned);
-        let reason = reason.or(self.last_error_line);
+        let reason = verdict.error.or_else(|| unreadable.clone()).or(self.last_error_line);
         let because = |what: String| match &reason {
             Some(reason) => format!("{what}: {reason}"),
             None => what,
         };
         let (kind, message) = match outcome.map(|outcome| outcome.ended) {
-            Some(Ended::Exited(0)) if said.get("success") != Some(&Value::Bool(false)) => {
-                return Ok(report);
-            }
-            Some(Ended::Exited(0)) => {
+            Some(Ended::Exited(0)) if verdict.is_failure => {
                 (JobErrorKind::Transient, because("the command reports a failure".to_owned()))
             }
+            Some(Ended::Exited(0)) => match unreadable {
+                None => return Ok(report),
+                // The work is done, well or not: to do it again would not make the line readable.
+                Some(unreadable) => (JobErrorKind::Permanent, unreadable),
+            },
             // What shells say of a program that they cannot run; which one, only their last line tells.
             Some(Ended::Exited(code @ (126 | 127))) => {
                 let what = if code == 127 { "not found" } else { "not executable" };
@@ -332,6 +274,9 @@ impl Output<'_> {
                 (JobErrorKind::Transient, because(format!("killed by {}", signal_name(signal))))
             }
             Some(Ended::NotStarted(reason)) => (JobErrorKind::Permanent, reason),
+            Some(Ended::Unseen(error)) => {
+                (JobErrorKind::Permanent, because(format!("lost sight of the command: {error}")))
+            }
             None => (
                 JobErrorKind::Transient,
                 because(
@@ -343,15 +288,17 @@ impl Output<'_> {
     }
 }
 
-/// Statistics are flat: a nested value becomes its compact JSON text, a null is left out.
-fn flatten(said: &Map<String, Value>) -> Map<String, Value> {
-    said.iter()
-        .filter(|(name, value)| !RESERVED.contains(&name.as_str()) && !value.is_null())
-        .map(|(name, value)| match value {
-            Value::Array(_) | Value::Object(_) => (name.clone(), Value::from(value.to_string())),
-            _ => (name.clone(), value.clone()),
-        })
-        .collect()
+/// `1,823,000`.
+fn thousands(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::new();
+    for (at, digit) in digits.char_indices() {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
 }
 
 fn signal_name(number: i32) -> String {
@@ -379,13 +326,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn statistics_are_flat_and_leave_the_schedulers_own_alone() {
-        let said = serde_json::from_str(
-            r#"{"success":true,"items":3,"ok":false,"note":"x","none":null,"list":[1,{"a":2}],"duration":9,"error":""}"#,
-        )
-        .unwrap();
-        let flat = serde_json::to_string(&flatten(&said)).unwrap();
-        assert_eq!(flat, r#"{"items":3,"ok":false,"note":"x","list":"[1,{\"a\":2}]"}"#);
+    fn long_numbers_have_commas() {
+        let case = |number, expected: &str| assert_eq!(thousands(number), expected);
+        case(7, "7");
+        case(999, "999");
+        case(10_000, "10,000");
+        case(1_823_000, "1,823,000");
     }
 
     #[test]

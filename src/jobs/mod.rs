@@ -2,10 +2,14 @@
 //!
 //! The registry knows no job and no resource; the factories put into it here carry both.
 
+mod attend;
 pub mod command;
+mod flood;
+pub mod init;
 mod output;
 pub mod supervisor;
 pub mod vault_sync;
+mod verdict;
 
 use std::path::PathBuf;
 use std::sync::Arc;

@@ -1,14 +1,15 @@
 //! A program's output, byte by byte, as lines that fit a log.
 //!
-//! Whatever a program writes, this holds no more than [`KEPT_MAX`] bytes of it: a longer line is cut, and the cut is
-//! counted. Bytes that are not UTF-8 and control characters are shown escaped, so that no output can break a log line
+//! Whatever a program writes, this holds no more than [`KEPT_MAX`] bytes of a line, or a verdict's bytes of one that may
+//! be a verdict: a longer line is cut, and the cut is counted. Bytes that are not UTF-8 and control characters are shown escaped, so that no output can break a log line
 //! or a terminal.
 
 use std::fmt::Write as _;
 
+use super::verdict;
 use crate::text::acts_unseen;
 
-/// How much of one line is kept: enough for statistics as JSON.
+/// How much of one line is kept that is no verdict: more than is shown of it.
 pub(super) const KEPT_MAX: usize = 64 * 1024;
 
 /// How much of one line is shown in the log, escapes included.
@@ -24,7 +25,7 @@ pub(super) struct Lines {
 /// One line, without its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Line<'a> {
-    /// Its first bytes, at most [`KEPT_MAX`].
+    /// Its first bytes: [`KEPT_MAX`] of them, or [`verdict::BYTES_MAX`] where it may be one.
     pub(super) kept: &'a [u8],
     /// How long it was.
     pub(super) length: u64,
@@ -49,15 +50,22 @@ impl Lines {
     }
 
     fn append(&mut self, bytes: &[u8]) {
-        let room = KEPT_MAX - self.kept.len();
-        self.kept.extend_from_slice(&bytes[..bytes.len().min(room)]);
         self.length += bytes.len() as u64;
+        let (head, rest) =
+            bytes.split_at(bytes.len().min(KEPT_MAX.saturating_sub(self.kept.len())));
+        self.kept.extend_from_slice(head);
+        if !rest.is_empty() && verdict::begins_here(&self.kept) {
+            let room = verdict::BYTES_MAX - self.kept.len();
+            self.kept.extend_from_slice(&rest[..rest.len().min(room)]);
+        }
     }
 
     fn end(&mut self, line: &mut impl FnMut(Line<'_>)) {
         let kept = self.kept.strip_suffix(b"\r").unwrap_or(&self.kept);
         line(Line { kept, length: self.length });
         self.kept.clear();
+        // What a verdict took is given back: most runs have but one.
+        self.kept.shrink_to(KEPT_MAX);
         self.length = 0;
     }
 }
@@ -69,8 +77,13 @@ impl Line<'_> {
     }
 
     /// Whether all of it was kept.
-    pub(super) fn is_whole(self) -> bool {
+    fn is_whole(self) -> bool {
         self.length <= KEPT_MAX as u64
+    }
+
+    /// About how many bytes [`show`](Line::show) makes of it.
+    pub(super) fn shown_length(self) -> u64 {
+        self.length.min(SHOWN_MAX as u64)
     }
 
     /// The line for a log: escaped, and cut with a remark where it is long.
@@ -173,5 +186,19 @@ mod tests {
         }
         assert!(lines.kept.capacity() <= 2 * KEPT_MAX);
         lines.finish(|line| assert_eq!((line.length, line.is_whole()), (64 << 20, false)));
+    }
+
+    #[test]
+    fn a_line_that_may_be_a_verdict_is_kept_as_far_as_one_may_reach() {
+        let mut lines = Lines::default();
+        for _ in 0..64 {
+            lines.feed(b"{", |_| panic!("there is no line end"));
+            lines.feed(&[b'x'; 1 << 20], |_| panic!("there is no line end"));
+        }
+        assert!(lines.kept.capacity() <= 2 * verdict::BYTES_MAX);
+        let mut kept = 0;
+        lines.feed(b"\n", |line| kept = line.kept.len());
+        assert_eq!(kept, verdict::BYTES_MAX);
+        assert!(lines.kept.capacity() <= KEPT_MAX);
     }
 }

@@ -20,6 +20,7 @@
 use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::io::{self, Read, Write};
+use std::net::Shutdown;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
@@ -91,6 +92,8 @@ pub(super) enum Ended {
     Signalled(i32),
     /// It never began, for this reason.
     NotStarted(String),
+    /// It began, and how it ended could not be learned, for this reason.
+    Unseen(String),
 }
 
 /// The daemon's end: a guard and supervisor at work.
@@ -118,6 +121,14 @@ pub(super) fn start(program: &Path, label: &str, order: &Order) -> io::Result<Su
     // A supervisor that died already is noticed by the missing outcome; its standard error says more than this error.
     let _ = ours.write_all(&line);
     Ok(Supervised { child, socket: ours })
+}
+
+impl Drop for Supervised {
+    /// A guard whose socket is closed ends all that it guards; until it is waited for it stays in the process table.
+    fn drop(&mut self) {
+        let _ = self.socket.shutdown(Shutdown::Both);
+        let _ = self.child.wait();
+    }
 }
 
 impl Supervised {
@@ -160,6 +171,7 @@ fn end(result: io::Result<()>) -> ExitCode {
 
 fn guard(label: &OsStr) -> io::Result<()> {
     name_this_process();
+    close_inherited();
     rustix::process::set_child_subreaper(Some(rustix::process::getpid()))?;
     let signals = Signals::listen()?;
     let supervisor = Command::new(SELF)
@@ -184,6 +196,18 @@ fn guard(label: &OsStr) -> io::Result<()> {
     Ok(())
 }
 
+/// Closes what the daemon was given by its own parent beyond the three streams, which no program below may have. To be
+/// done before this process has opened anything itself.
+fn close_inherited() {
+    let names = fs::read_dir("/proc/self/fd").into_iter().flatten().flatten();
+    let open: Vec<i32> =
+        names.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect();
+    // The folder's own is among them, and closed by now.
+    for descriptor in open.into_iter().filter(|descriptor| *descriptor > 2) {
+        let _ = nix::unistd::close(descriptor);
+    }
+}
+
 fn supervise(guard: Option<Pid>) -> io::Result<()> {
     name_this_process();
     rustix::process::set_child_subreaper(Some(rustix::process::getpid()))?;
@@ -201,14 +225,12 @@ fn supervise(guard: Option<Pid>) -> io::Result<()> {
     if orphaned() {
         return Ok(());
     }
+    let without_more =
+        |ended| Outcome { ended, left_behind: 0, left_names: Vec::new(), unkillable: false };
     let outcome = match start_program(&order) {
-        Ok(program) => watch(&program, &mut socket, &signals, &orphaned)?,
-        Err(reason) => Outcome {
-            ended: Ended::NotStarted(reason),
-            left_behind: 0,
-            left_names: Vec::new(),
-            unkillable: false,
-        },
+        Ok(program) => watch(&program, &mut socket, &signals, &orphaned)
+            .unwrap_or_else(|error| without_more(Ended::Unseen(error.to_string()))),
+        Err(reason) => without_more(Ended::NotStarted(reason)),
     };
     // Nobody reads it where the daemon is gone.
     let _ = serde_json::to_writer(&socket, &outcome);
@@ -414,7 +436,7 @@ fn kill_all(program: Option<Pid>, signals: &Signals) -> io::Result<(Option<Ended
 }
 
 /// One child that has ended; `None` if none has, `Errno::CHILD` if there is none at all.
-fn reap() -> Result<Option<(Pid, Ended)>, rustix::io::Errno> {
+pub(super) fn reap() -> Result<Option<(Pid, Ended)>, rustix::io::Errno> {
     let Some((pid, status)) = rustix::process::wait(WaitOptions::NOHANG)? else {
         return Ok(None);
     };
@@ -471,7 +493,7 @@ fn parse_stat(stat: &str) -> Option<Process> {
     })
 }
 
-fn pid_of(child: &Child) -> Pid {
+pub(super) fn pid_of(child: &Child) -> Pid {
     Pid::from_raw(child.id().cast_signed()).expect("a child has a process number above zero")
 }
 

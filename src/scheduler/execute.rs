@@ -10,8 +10,8 @@ use super::ConfiguredJob;
 use crate::clock::Clock;
 use crate::config::JobName;
 use crate::job::{
-    CancelState, CancelToken, FaultLevel, JobError, JobErrorKind, Progress, RunContext, RunId,
-    RunOptions, RunRecord, RunReport, RunState, Trigger,
+    self, CancelState, CancelToken, FaultLevel, JobError, JobErrorKind, Progress, RunContext,
+    RunId, RunOptions, RunRecord, RunReport, RunState, Trigger,
 };
 
 /// A run to carry out.
@@ -80,7 +80,17 @@ pub(super) fn carry_out(run: &Assignment<'_>) -> Outcome {
         }
     };
     let duration = run.clock.monotonic().saturating_sub(begun);
+    let result = result.map(set_apart).map_err(|mut error| {
+        error.report = error.report.map(|report| Box::new(set_apart(*report)));
+        error
+    });
     Outcome { result, attempt, finished_at: run.clock.now().trunc_subsecs(6), duration }
+}
+
+/// No statistic of a job passes for a fact of the scheduler, wherever both are shown side by side.
+fn set_apart(mut report: RunReport) -> RunReport {
+    report.stats = job::set_apart(report.stats, &[]);
+    report
 }
 
 /// The error of the last try, with the reason why there is no further one.

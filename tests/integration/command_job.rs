@@ -195,7 +195,6 @@ fn only_an_object_in_the_last_line_is_statistics() {
         ("echo '{\"n\": 1}'; echo", r#"{"n":1}"#),
         ("echo '{\"n\": 1}'; echo done", "{}"),
         ("echo '[1]'", "{}"),
-        ("echo '{\"n\": 1} and more'", "{}"),
         ("true", "{}"),
     ] {
         assert_eq!(stats(&sh(script).go().unwrap()), expected, "{script}");
@@ -229,6 +228,51 @@ fn a_program_that_reports_failure_has_failed_whatever_its_exit_code() {
     assert_eq!(error.message, "the command reports a failure: graph is away");
     assert_eq!(stats(&error.report.unwrap()), r#"{"errors":2}"#);
     sh("echo '{\"success\": true}'; exit 2").fails(JobErrorKind::Transient, "exit code 2");
+}
+
+#[test]
+fn a_verdict_that_cannot_be_read_fails_the_run_and_says_why() {
+    let what = "the last line begins with { and cannot be read as a verdict";
+    let case = |script: &str, why: &str| {
+        sh(script).fails(JobErrorKind::Permanent, &format!("{what}: {why}"));
+    };
+    case("echo '{\"n\": 1} and more'", "it is not JSON: trailing characters at line 1 column 10");
+    case(
+        "printf '{\"success\": false, \"x\": \"'; head -c 1048576 /dev/zero | tr '\\0' x; printf '\"}'",
+        "it is 1048603 bytes long, 1048576 are the most",
+    );
+    let error = sh("echo '{oh no'; exit 3").go().unwrap_err();
+    assert_eq!(error.kind, JobErrorKind::Transient);
+    let expected = format!("exit code 3: {what}: it is not JSON: key must be a string");
+    assert!(error.message.starts_with(&expected), "{}", error.message);
+}
+
+#[test]
+fn a_verdict_that_strict_json_refuses_still_counts() {
+    for line in [
+        r#"{"success": false, "error": "lost 3", "average": NaN}"#,
+        r#"{"success": false, "error": "lost 3", "file": "caf\\udce9.md"}"#,
+        r#"{"success": false, "error": "lost 3", "file": "caf\351.md"}"#,
+        r#"\357\273\277{"success": false, "error": "lost 3"}"#,
+    ] {
+        let error = sh(&format!("printf '%b\n' '{line}'")).go().unwrap_err();
+        assert_eq!(error.message, "the command reports a failure: lost 3", "{line}");
+    }
+    let long = sh(
+        "printf '{\"success\": false, \"error\": \"lost 3\", \"failed\": \"'; head -c 200000 /dev/zero | tr '\\0' x; echo '\"}'",
+    );
+    assert_eq!(long.go().unwrap_err().message, "the command reports a failure: lost 3");
+}
+
+#[test]
+fn a_flood_of_lines_reaches_the_log_as_a_count() {
+    let run = sh("seq 25000; echo end >&2; echo '{\"n\": 1}'");
+    assert_eq!(stats(&run.go().unwrap()), r#"{"n":1}"#);
+    let log = run.log();
+    assert_eq!(log.len(), 10_001);
+    let last =
+        "WARN 15,002 lines left out: the log takes 10,000 lines or 10 MB of one run in a minute";
+    assert_eq!(log.last().unwrap(), last);
 }
 
 #[test]

@@ -8,6 +8,7 @@
 use std::fs;
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
+use std::time::Duration;
 
 use aclarai_scheduler::clock::{Clock, SystemClock};
 use rustix::process::Signal;
@@ -233,6 +234,8 @@ fn a_second_signal_ends_at_once() {
     daemon.wait_for_line("stopping");
     // Another configuration comes too late.
     daemon.signal(Signal::HUP);
+    // Within a second it would be the same signal.
+    SystemClock.wait(Duration::from_millis(1_100), &|| false);
     daemon.signal(Signal::INT);
     assert_eq!(daemon.wait().code(), Some(130));
     assert!(daemon.log().iter().all(|line| line["message"] != "configuration reloaded"));

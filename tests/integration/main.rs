@@ -15,4 +15,5 @@ mod first_steps;
 mod operating;
 mod sandbox;
 mod shown;
+mod surroundings;
 mod wait;
