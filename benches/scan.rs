@@ -8,6 +8,7 @@ use std::ops::ControlFlow;
 
 use aclarai_scheduler::clock::{Clock, SystemClock};
 use aclarai_scheduler::reconcile::{Changes, CompareOptions, FileRecord, StatCache};
+use aclarai_scheduler::stop::Stop;
 use aclarai_scheduler::vault::{
     Listing, ParseOptions, ReadOptions, ReadOutcome, ToRead, read_in_order,
 };
@@ -99,7 +100,7 @@ fn scan(listing: &Listing, threads: usize, visit: &mut dyn FnMut(&ToRead<'_>, Re
         parse: ParseOptions::default(),
         threads,
         clock: &SystemClock,
-        interrupt: &|| false,
+        stop: &Stop::new(),
     };
     read_in_order(&listing.root, &files, &options, &mut |file, outcome| {
         visit(file, outcome);

@@ -6,9 +6,9 @@ use aclarai_scheduler::block::{BlockId, ContentHash, Tier};
 use aclarai_scheduler::clock::{Clock, SystemClock};
 use aclarai_scheduler::graph::{Change, Content, GraphStore, SqliteStore, StoredBlock, Write};
 use aclarai_scheduler::reconcile::diff::{Found, decide};
+use aclarai_scheduler::stop::Stop;
 use divan::Bencher;
 use divan::counter::ItemsCount;
-use std::sync::Arc;
 
 fn main() {
     divan::main();
@@ -50,8 +50,7 @@ fn write_new_blocks(bencher: Bencher<'_, '_>, rows: usize) {
         .with_inputs(|| tempfile::tempdir().expect("a temporary folder can be made"))
         .bench_local_values(|folder| {
             let path = folder.path().join("graph.db");
-            let store =
-                SqliteStore::open(&path, Arc::new(|| false)).expect("a new graph can be made");
+            let store = SqliteStore::open(&path, Stop::new()).expect("a new graph can be made");
             for batch in &batches {
                 store.apply(batch, SystemClock.now()).expect("there is room");
             }

@@ -14,6 +14,7 @@ use std::process::ExitCode;
 
 use aclarai_scheduler::clock::SystemClock;
 use aclarai_scheduler::config::VaultConfig;
+use aclarai_scheduler::stop::Stop;
 use aclarai_scheduler::vault::{
     ParseOptions, ReadOptions, ReadOutcome, Sample, ToRead, VaultError, WalkOptions, list,
     read_in_order,
@@ -52,11 +53,11 @@ fn make(folder: &str, files: &str) -> Result<(), String> {
 fn scan(folder: &str, threads: usize) -> Result<(), VaultError> {
     let config =
         VaultConfig { root: PathBuf::from(folder), tiers: [None, None, None], whole: true };
-    let listing = list(&config, WalkOptions { follow_links: false, threads }, &|| false)?;
+    let listing = list(&config, WalkOptions { follow_links: false, threads }, &Stop::new())?;
     let files: Vec<ToRead<'_>> =
         listing.files.iter().map(|file| ToRead { file, known: None, expected: None }).collect();
     let (parse, clock) = (ParseOptions::default(), &SystemClock);
-    let options = ReadOptions { parse, threads, clock, interrupt: &|| false };
+    let options = ReadOptions { parse, threads, clock, stop: &Stop::new() };
     let (mut bytes, mut blocks) = (0, 0);
     read_in_order(&listing.root, &files, &options, &mut |_, outcome| {
         if let ReadOutcome::Parsed(reading, parsed) = outcome {

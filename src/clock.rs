@@ -30,6 +30,72 @@ pub trait Clock: fmt::Debug + Send + Sync {
     fn wait(&self, duration: Duration, ended: &dyn Fn() -> bool) -> bool;
 }
 
+/// A difference between wall and boot time up to this is a clock being adjusted, not set.
+pub const STEP_MIN: TimeDelta = TimeDelta::seconds(2);
+
+/// What the three clocks show.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Moment {
+    /// Wall time; may jump.
+    pub wall: DateTime<Utc>,
+    /// Time since some origin, suspends left out.
+    pub monotonic: Duration,
+    /// Time since some origin, suspends counted.
+    pub boottime: Duration,
+}
+
+impl Moment {
+    /// Reads the three clocks as of one moment. A thread that is held up between two readings, or a machine that sleeps
+    /// there, would look like a clock that was set: then they are read again.
+    pub fn of(clock: &dyn Clock) -> Moment {
+        loop {
+            let before = clock.boottime();
+            let (wall, monotonic) = (clock.now(), clock.monotonic());
+            let boottime = clock.boottime();
+            if boottime.saturating_sub(before) < Duration::from_millis(100) {
+                return Moment { wall, monotonic, boottime };
+            }
+        }
+    }
+
+    /// Whether the wall clock was set, or the machine suspended, since `earlier`.
+    pub fn has_jumped_since(self, earlier: Moment) -> bool {
+        Passed::between(earlier, self).is_notable()
+    }
+}
+
+/// What happened to the clocks between two moments.
+#[derive(Clone, Copy, Debug)]
+pub struct Passed {
+    /// Time that really passed, suspends counted.
+    pub real: TimeDelta,
+    /// How much the wall clock was set; zero unless by more than [`STEP_MIN`].
+    pub step: TimeDelta,
+    suspended: Duration,
+}
+
+impl Passed {
+    /// What happened from `last` to `now`.
+    pub fn between(last: Moment, now: Moment) -> Passed {
+        let boottime = now.boottime.saturating_sub(last.boottime);
+        let monotonic = now.monotonic.saturating_sub(last.monotonic);
+        let real = TimeDelta::from_std(boottime).unwrap_or(TimeDelta::MAX);
+        let step = (now.wall - last.wall) - real;
+        let step = if step.abs() > STEP_MIN { step } else { TimeDelta::zero() };
+        Passed { real, step, suspended: boottime.saturating_sub(monotonic) }
+    }
+
+    /// How long the machine slept, if it did.
+    pub fn suspended(self) -> Option<Duration> {
+        (self.suspended > Duration::from_secs(2)).then_some(self.suspended)
+    }
+
+    /// Whether the clock was set or the machine slept.
+    pub fn is_notable(self) -> bool {
+        self.suspended().is_some() || !self.step.is_zero()
+    }
+}
+
 /// The clocks of the operating system.
 #[derive(Debug, Default, Clone, Copy)]
 pub struct SystemClock;
@@ -195,6 +261,40 @@ impl Clock for ManualClock {
 )]
 fn real_instant() -> Instant {
     Instant::now()
+}
+
+/// Clocks for tests of other rooms.
+#[cfg(test)]
+pub(crate) mod testing {
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    use super::*;
+
+    /// A clock whose monotonic time is a second later at each look.
+    #[derive(Debug, Default)]
+    pub(crate) struct EachLook(AtomicU64);
+
+    impl Clock for EachLook {
+        fn now(&self) -> DateTime<Utc> {
+            DateTime::UNIX_EPOCH
+        }
+
+        fn monotonic(&self) -> Duration {
+            Duration::from_secs(self.0.fetch_add(1, Ordering::Relaxed))
+        }
+
+        fn boottime(&self) -> Duration {
+            Duration::ZERO
+        }
+
+        fn alarm(&self, _: DateTime<Utc>) -> Receiver<Instant> {
+            crossbeam_channel::never()
+        }
+
+        fn wait(&self, _: Duration, ended: &dyn Fn() -> bool) -> bool {
+            ended()
+        }
+    }
 }
 
 #[cfg(test)]

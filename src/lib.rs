@@ -29,5 +29,6 @@ pub mod reconcile;
 pub mod schedule;
 pub mod scheduler;
 pub mod state;
+pub mod stop;
 mod text;
 pub mod vault;

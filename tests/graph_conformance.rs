@@ -11,9 +11,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use aclarai_scheduler::block::{BlockId, ContentHash, Tier};
 use aclarai_scheduler::graph::{
-    Applied, Change, Conflict, Content, Facts, GraphStore, Interrupt, MemoryStore, Purge,
-    SqliteStore, StoredBlock, Write,
+    Applied, Change, Conflict, Content, Facts, GraphStore, MemoryStore, Purge, SqliteStore,
+    StoredBlock, Write,
 };
+use aclarai_scheduler::stop::Stop;
 #[cfg(feature = "neo4j")]
 use aclarai_scheduler::{
     clock::SystemClock,
@@ -287,8 +288,8 @@ fn present<'a>(properties: impl IntoIterator<Item = (&'a str, Value)>) -> BTreeM
         .collect()
 }
 
-fn never() -> Interrupt {
-    Arc::new(|| false)
+fn never() -> Stop {
+    Stop::new()
 }
 
 fn noon() -> DateTime<Utc> {

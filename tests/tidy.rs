@@ -12,24 +12,26 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("text", &[]),
     ("block", &["text"]),
     ("clock", &[]),
+    ("stop", &["clock"]),
     ("schedule", &[]),
     ("config", &["text", "schedule"]),
     ("state", &["text", "clock"]),
-    ("job", &["text", "clock", "config"]),
-    ("vault", &["text", "block", "clock", "config"]),
-    ("graph", &["text", "block", "clock", "config"]),
+    ("job", &["stop", "text", "clock", "config"]),
+    ("vault", &["stop", "text", "block", "clock", "config"]),
+    ("graph", &["stop", "text", "block", "clock", "config"]),
     ("pause", &["text", "config"]),
     ("logging", &["text", "config", "clock", "job"]),
     (
         "reconcile",
-        &["text", "block", "clock", "schedule", "config", "state", "job", "vault", "graph"],
+        &["stop", "text", "block", "clock", "schedule", "config", "state", "job", "vault", "graph"],
     ),
     ("history", &["text", "clock", "config", "job", "state"]),
-    ("scheduler", &["text", "clock", "schedule", "config", "job", "state", "history"]),
+    ("scheduler", &["stop", "text", "clock", "schedule", "config", "job", "state", "history"]),
     ("metrics", &["text", "schedule", "config", "job", "scheduler"]),
     (
         "jobs",
         &[
+            "stop",
             "text",
             "block",
             "clock",
@@ -45,6 +47,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     (
         "daemon",
         &[
+            "stop",
             "text",
             "clock",
             "schedule",
@@ -65,6 +68,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     (
         "cli",
         &[
+            "stop",
             "text",
             "block",
             "clock",

@@ -7,6 +7,7 @@
 use std::path::PathBuf;
 
 use aclarai_scheduler::config::VaultConfig;
+use aclarai_scheduler::stop::Stop;
 use aclarai_scheduler::vault::{self, Listing, Sample, WalkOptions};
 
 /// A vault for a bench; one that was made is removed at the end.
@@ -41,6 +42,6 @@ impl Vault {
     /// Lists it.
     pub(crate) fn list(&self, threads: usize) -> Listing {
         let options = WalkOptions { follow_links: false, threads };
-        vault::list(&self.config, options, &|| false).expect("the vault can be listed")
+        vault::list(&self.config, options, &Stop::new()).expect("the vault can be listed")
     }
 }

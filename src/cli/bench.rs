@@ -18,10 +18,9 @@ use super::setup::Setup;
 use crate::clock::{Clock, SystemClock};
 use crate::config::{GraphConfig, JobName, RetryPolicy, VaultConfig};
 use crate::graph;
-use crate::job::{
-    CancelToken, JobError, NoProgress, RunContext, RunId, RunOptions, RunReport, Trigger,
-};
+use crate::job::{JobError, NoProgress, RunContext, RunId, RunOptions, RunReport, Trigger};
 use crate::reconcile::{OnMissing, Scope, StatCache, SyncSettings, sync_vault};
+use crate::stop::Stop;
 use crate::vault::{self, Listing, ParseOptions, Sample, WalkOptions};
 
 /// A made-up vault is like the notes of some years: 18 blocks and 7 kB to a file.
@@ -101,7 +100,7 @@ struct Phase {
 
 fn measure(vault: &VaultConfig, scratch: &Path, threads: usize) -> Result<Vec<Phase>, Failure> {
     let options = WalkOptions { follow_links: false, threads };
-    let (seconds, listing) = timed(|| vault::list(vault, options, &|| false));
+    let (seconds, listing) = timed(|| vault::list(vault, options, &Stop::new()));
     let listing = listing.map_err(|error| Failure::unavailable(format!("vault: {error}")))?;
     let files = listing.files.len() as u64;
     let mut phases = vec![Phase { name: "walk", with: "", seconds, files, bytes: 0, blocks: 0 }];
@@ -206,12 +205,12 @@ fn sync(
         scheduled_for: now,
         attempt: 1,
         clock: &*clock,
-        cancel: CancelToken::new(),
+        stop: Stop::new(),
         options: RunOptions::default(),
         progress: &NoProgress,
     };
     let graph = GraphConfig::Embedded { path: scratch.join("graph.db") };
-    let store = graph::open(&graph, RetryPolicy::default(), Arc::new(|| false), Arc::clone(&clock))
+    let store = graph::open(&graph, RetryPolicy::default(), Stop::new(), Arc::clone(&clock))
         .map_err(|error| JobError::unavailable(error.to_string()))?;
     let mut cache = StatCache::open(&scratch.join("state"), &vault.root, now)
         .map_err(|error| JobError::unavailable(error.to_string()))?;

@@ -20,6 +20,7 @@ use crate::daemon::{self, Unbuildable};
 use crate::graph::{self, CheckLevel, CheckLine};
 use crate::history::History;
 use crate::state::DaemonLock;
+use crate::stop::Stop;
 use crate::text::instant;
 
 pub(super) fn check(setup: &Setup<'_>, format: &Format) -> Result<Exit, Failure> {
@@ -67,7 +68,7 @@ impl Findings {
         }
         self.state(&config.state_dir);
         let clock = Arc::new(SystemClock);
-        self.lines.extend(graph::check(&config.graph, config.retries, Arc::new(|| false), clock));
+        self.lines.extend(graph::check(&config.graph, config.retries, Stop::new(), clock));
         Ok(())
     }
 

@@ -1,7 +1,6 @@
 //! `purge`: really deletes blocks that were archived long ago. The only thing here that deletes from the graph.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use chrono::TimeDelta;
 
@@ -12,6 +11,7 @@ use super::setup::Setup;
 use crate::clock::{Clock, SystemClock};
 use crate::daemon::signals;
 use crate::graph::{self, GraphError, Purge, Purged};
+use crate::stop::Stop;
 
 pub(super) fn purge(setup: &Setup<'_>, arguments: &arguments::Purge) -> Result<Exit, Failure> {
     let config = setup.config()?;
@@ -21,14 +21,13 @@ pub(super) fn purge(setup: &Setup<'_>, arguments: &arguments::Purge) -> Result<E
         .and_then(|age| clock.now().checked_sub_signed(age))
         .ok_or_else(|| Failure::usage("--older-than: that is before all time: write less"))?;
 
-    let stop = Arc::new(AtomicBool::new(false));
-    let told = Arc::clone(&stop);
-    signals::listen(move |_| told.store(true, Ordering::Release))
+    let stop = Stop::new();
+    let told = stop.clone();
+    signals::listen(move |_| told.tell())
         .map_err(|error| Failure::unavailable(format!("cannot listen for signals: {error}")))?;
-    let interrupt: graph::Interrupt = Arc::new(move || stop.load(Ordering::Acquire));
 
     let open = if arguments.dry_run { graph::open_dry } else { graph::open };
-    let purged = open(&config.graph, config.retries, interrupt, clock)
+    let purged = open(&config.graph, config.retries, stop, clock)
         .and_then(|store| {
             store.purge(&Purge {
                 archived_before,

@@ -10,17 +10,18 @@ use super::exit::{Exit, Failure};
 use super::out::{Cell, Out, say, written};
 use super::progress::Bar;
 use super::setup::{Setup, find_job};
-use crate::clock::SystemClock;
+use crate::clock::{Clock, SystemClock};
 use crate::config::{Config, JobSpec};
 use crate::daemon::signals::{self, Asked};
 use crate::daemon::{self, Unbuildable};
 use crate::job::{
-    CancelToken, JobError, JobErrorKind, NoProgress, Progress, RunOptions, RunReport, Trigger, stat,
+    JobError, JobErrorKind, NoProgress, Progress, RunOptions, RunReport, Trigger, stat,
 };
 use crate::logging::{LogFormat, log_run};
 use crate::metrics::{Counters, write_once};
 use crate::scheduler::manual::{ManualError, ManualOutcome, ManualRun, run_now};
 use crate::scheduler::{ConfiguredJob, log_faults};
+use crate::stop::Stop;
 use crate::text::duration;
 
 /// How many lines of faults a person is shown on the terminal; a log has all of them.
@@ -29,7 +30,7 @@ const FAULTS_SHOWN: usize = 20;
 pub(super) fn run(setup: &Setup<'_>, arguments: &Run) -> Result<Exit, Failure> {
     let config = setup.config()?;
     let spec = find_job(&config, &arguments.job)?;
-    let clock = Arc::new(SystemClock);
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let registry = setup.registry(&config)?;
     let job = daemon::build(&registry, &config, spec).map_err(|error| match error {
         Unbuildable::NotRunnable(why) => Failure::usage(format!("{}: {why}", spec.name)),
@@ -41,10 +42,10 @@ pub(super) fn run(setup: &Setup<'_>, arguments: &Run) -> Result<Exit, Failure> {
     }
     say_what_is_overridden(setup, &config, spec)?;
 
-    let cancel = CancelToken::new();
-    let token = cancel.clone();
+    let stop = Stop::new();
+    let token = stop.clone();
     signals::listen(move |asked| match asked {
-        Asked::Stop | Asked::Reload => token.cancel(),
+        Asked::Stop | Asked::Reload => token.tell(),
         Asked::StopNow => std::process::exit(Exit::Interrupted as i32),
     })
     .map_err(|error| Failure::unavailable(format!("cannot listen for signals: {error}")))?;
@@ -53,7 +54,7 @@ pub(super) fn run(setup: &Setup<'_>, arguments: &Run) -> Result<Exit, Failure> {
     let shared = bar.as_ref().map(|bar| log.logging.share_with_bar(bar.suspender()));
     let progress: &dyn Progress = bar.as_ref().map_or(&NoProgress, |bar| bar);
     let outcome = run_now(ManualRun {
-        clock: &*clock,
+        clock: &clock,
         state_dir: &config.state_dir,
         job: &job,
         options: RunOptions {
@@ -63,7 +64,7 @@ pub(super) fn run(setup: &Setup<'_>, arguments: &Run) -> Result<Exit, Failure> {
             allow_archive: arguments.allow_archive,
         },
         progress,
-        cancel,
+        stop,
     });
     drop(shared);
     drop(bar);

@@ -21,6 +21,7 @@ use chrono::{DateTime, Utc};
 use crate::block::{BlockId, ContentHash, ID_BYTES_MAX, Tier};
 use crate::clock::Clock;
 use crate::config::{GraphConfig, Neo4jConfig, RetryPolicy};
+use crate::stop::Stop;
 
 pub use memory::{Meddler, MemoryStore, Moment, Node};
 #[cfg(feature = "neo4j")]
@@ -29,17 +30,17 @@ pub use sqlite::SqliteStore;
 pub use wrap::{DryRun, Patience, Retrying};
 
 /// Opens the configured store for one run: creates what is missing (file, schema), and tries transient faults again
-/// as `retries` says. `interrupt` ends whatever the store is doing.
+/// as `retries` says. `stop` ends whatever the store is doing.
 pub fn open(
     config: &GraphConfig,
     retries: RetryPolicy,
-    interrupt: Interrupt,
+    stop: Stop,
     clock: Arc<dyn Clock>,
 ) -> Result<Box<dyn GraphStore>, GraphError> {
-    let patience = Patience::new(retries, interrupt, clock);
+    let patience = Patience::new(retries, stop, clock);
     match config {
         GraphConfig::Embedded { path } => {
-            let store = patience.insist(|| SqliteStore::open(path, patience.interrupt()))?;
+            let store = patience.insist(|| SqliteStore::open(path, patience.stop()))?;
             Ok(Box::new(Retrying::new(store, patience)))
         }
         GraphConfig::Neo4j(config) => open_neo4j(config, true, patience),
@@ -51,7 +52,7 @@ pub fn open(
 pub fn open_dry(
     config: &GraphConfig,
     retries: RetryPolicy,
-    interrupt: Interrupt,
+    stop: Stop,
     clock: Arc<dyn Clock>,
 ) -> Result<Box<dyn GraphStore>, GraphError> {
     match config {
@@ -60,13 +61,13 @@ pub fn open_dry(
             Ok(Box::new(DryRun::new(MemoryStore::new())))
         }
         GraphConfig::Embedded { path } => {
-            let patience = Patience::new(retries, interrupt, clock);
-            let open = || SqliteStore::open_to_look(path, patience.interrupt());
+            let patience = Patience::new(retries, stop, clock);
+            let open = || SqliteStore::open_to_look(path, patience.stop());
             let store = patience.insist(open)?;
             Ok(Box::new(DryRun::new(Retrying::new(store, patience))))
         }
         GraphConfig::Neo4j(config) => {
-            let store = open_neo4j(config, false, Patience::new(retries, interrupt, clock))?;
+            let store = open_neo4j(config, false, Patience::new(retries, stop, clock))?;
             Ok(Box::new(DryRun::new(store)))
         }
     }
@@ -78,7 +79,7 @@ fn open_neo4j(
     may_create: bool,
     patience: Patience,
 ) -> Result<Box<dyn GraphStore>, GraphError> {
-    let open = || Neo4jStore::open(config, may_create, patience.interrupt(), patience.clock());
+    let open = || Neo4jStore::open(config, may_create, patience.stop(), patience.clock());
     let store = patience.insist(open)?;
     Ok(Box::new(Retrying::new(store, patience)))
 }
@@ -97,12 +98,12 @@ fn open_neo4j(_: &Neo4jConfig, _: bool, _: Patience) -> Result<Box<dyn GraphStor
 pub fn check(
     config: &GraphConfig,
     retries: RetryPolicy,
-    interrupt: Interrupt,
+    stop: Stop,
     clock: Arc<dyn Clock>,
 ) -> Vec<CheckLine> {
     match config {
         GraphConfig::Embedded { path } if is_missing(path) => vec![sqlite::check_missing(path)],
-        _ => match open_dry(config, retries, interrupt, clock) {
+        _ => match open_dry(config, retries, stop, clock) {
             Ok(store) => store.check(),
             Err(error) => check_unopened(config, &error),
         },
@@ -442,9 +443,6 @@ fn indexable(text: &str) -> &str {
     &text[..end]
 }
 
-/// Asked between steps and while waiting; true ends the operation with [`GraphError::Cancelled`].
-pub type Interrupt = Arc<dyn Fn() -> bool + Send + Sync>;
-
 /// What a caller can do about a store that failed.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum GraphError {
@@ -475,15 +473,14 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("state/graph.db");
         let config = GraphConfig::Embedded { path: path.clone() };
-        let with =
-            || (RetryPolicy::default(), Arc::new(|| false) as Interrupt, Arc::new(SystemClock));
+        let with = || (RetryPolicy::default(), Stop::new(), Arc::new(SystemClock));
         let check = || {
-            let (retries, interrupt, clock) = with();
-            check(&config, retries, interrupt, clock)
+            let (retries, stop, clock) = with();
+            check(&config, retries, stop, clock)
         };
         let open_dry = || {
-            let (retries, interrupt, clock) = with();
-            open_dry(&config, retries, interrupt, clock).unwrap()
+            let (retries, stop, clock) = with();
+            open_dry(&config, retries, stop, clock).unwrap()
         };
 
         let lines = check();
@@ -498,8 +495,8 @@ mod tests {
         assert_eq!(std::fs::metadata(&path).unwrap().len(), 0, "an empty file stays empty");
         std::fs::remove_file(&path).unwrap();
 
-        let (retries, interrupt, clock) = with();
-        open(&config, retries, interrupt, clock).unwrap().set_token("/vault", "t").unwrap();
+        let (retries, stop, clock) = with();
+        open(&config, retries, stop, clock).unwrap().set_token("/vault", "t").unwrap();
         assert_eq!(open_dry().token("/vault").unwrap().as_deref(), Some("t"));
         assert!(check().len() > 1 && check().iter().all(|line| line.level == CheckLevel::Ok));
     }

@@ -28,12 +28,13 @@ use serde::de::DeserializeOwned;
 use tokio::runtime::Runtime;
 
 use super::{
-    Applied, BatchSize, Change, CheckLevel, CheckLine, GraphError, GraphStore, Interrupt, Purge,
-    Purged, StoredBlock, fit,
+    Applied, BatchSize, Change, CheckLevel, CheckLine, GraphError, GraphStore, Purge, Purged,
+    StoredBlock, fit,
 };
 use crate::block::BlockId;
 use crate::clock::Clock;
 use crate::config::Neo4jConfig;
+use crate::stop::Stop;
 use cypher::StoredRow;
 use fault::{Fault, Verdict};
 
@@ -82,7 +83,7 @@ pub struct Neo4jStore {
     config: Neo4jConfig,
     /// The server, for messages: never with a password in it.
     address: String,
-    interrupt: Interrupt,
+    stop: Stop,
     clock: Arc<dyn Clock>,
     /// Whether what is missing, the constraint, may be created.
     may_create: bool,
@@ -116,7 +117,7 @@ impl Neo4jStore {
     pub fn open(
         config: &Neo4jConfig,
         may_create: bool,
-        interrupt: Interrupt,
+        stop: Stop,
         clock: Arc<dyn Clock>,
     ) -> Result<Neo4jStore, GraphError> {
         let address = without_credentials(&config.uri);
@@ -133,7 +134,7 @@ impl Neo4jStore {
         let store = Neo4jStore {
             config: config.clone(),
             address,
-            interrupt,
+            stop,
             clock,
             may_create,
             runtime: Some(runtime),
@@ -221,7 +222,7 @@ impl Neo4jStore {
         let waiting = async {
             let mut work = pin!(work);
             for _ in 0..looks {
-                if (self.interrupt)() {
+                if self.stop.is_told() {
                     return Err(Stopped::Cancelled);
                 }
                 if let Ok(answer) = tokio::time::timeout(LOOK, work.as_mut()).await {

@@ -28,10 +28,11 @@ pub(super) use self::file::check_missing;
 use self::file::{create, damaged, fault, name};
 use self::rows::{STORED, Writer, stamp, stored};
 use super::{
-    Applied, BatchSize, Change, CheckLevel, CheckLine, GraphError, GraphStore, Interrupt, Purge,
-    Purged, StoredBlock, fit,
+    Applied, BatchSize, Change, CheckLevel, CheckLine, GraphError, GraphStore, Purge, Purged,
+    StoredBlock, fit,
 };
 use crate::block::BlockId;
+use crate::stop::Stop;
 
 /// Marks the file as ours (`aCLr`), so that another program's database is never taken for a graph.
 const APPLICATION_ID: i32 = 0x6143_4c72;
@@ -78,7 +79,7 @@ const LOCK_WAITS_MAX: u32 = 60;
 /// A graph in a SQLite file.
 pub struct SqliteStore {
     path: PathBuf,
-    interrupt: Interrupt,
+    stop: Stop,
     /// Whether something was committed that a power cut could still take back.
     unsynced: AtomicBool,
     /// SQLite serves one thread at a time; this lock is the queue for it and so, unlike others, is held during I/O.
@@ -87,17 +88,17 @@ pub struct SqliteStore {
 
 impl SqliteStore {
     /// Opens the graph at `path`; makes it where there is no file, readable for its owner only.
-    pub fn open(path: &Path, interrupt: Interrupt) -> Result<SqliteStore, GraphError> {
+    pub fn open(path: &Path, stop: Stop) -> Result<SqliteStore, GraphError> {
         create(path)?;
-        SqliteStore::connect(path, interrupt)
+        SqliteStore::connect(path, stop)
     }
 
     /// Opens a graph that is there, for a run that changes nothing. What a run that was killed has left in the log
     /// stays there: folding it in would change the file.
-    pub fn open_to_look(path: &Path, interrupt: Interrupt) -> Result<SqliteStore, GraphError> {
+    pub fn open_to_look(path: &Path, stop: Stop) -> Result<SqliteStore, GraphError> {
         let log = PathBuf::from(format!("{}-wal", path.display()));
         let has_log = fs::metadata(log).is_ok_and(|log| log.len() > 0);
-        let store = SqliteStore::connect(path, interrupt)?;
+        let store = SqliteStore::connect(path, stop)?;
         store
             .connection()
             .set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, has_log)
@@ -105,7 +106,7 @@ impl SqliteStore {
         Ok(store)
     }
 
-    fn connect(path: &Path, interrupt: Interrupt) -> Result<SqliteStore, GraphError> {
+    fn connect(path: &Path, stop: Stop) -> Result<SqliteStore, GraphError> {
         let fault = |error| fault(path, "cannot open it", &error);
         // No URI file names: a `?` in a folder's name is just that.
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
@@ -113,7 +114,7 @@ impl SqliteStore {
         connection.busy_timeout(LOCK_WAIT).map_err(fault)?;
         let store = SqliteStore {
             path: path.to_owned(),
-            interrupt,
+            stop,
             unsynced: AtomicBool::new(false),
             connection: Mutex::new(connection),
         };
@@ -183,7 +184,7 @@ impl SqliteStore {
     /// Takes the write lock, waiting for other writers but not beyond the end of the run.
     fn begin<'a>(&self, connection: &'a Connection) -> Result<Transaction<'a>, GraphError> {
         for _ in 0..LOCK_WAITS_MAX {
-            if (self.interrupt)() {
+            if self.stop.is_told() {
                 return Err(GraphError::Cancelled);
             }
             match Transaction::new_unchecked(connection, TransactionBehavior::Immediate) {
@@ -299,7 +300,7 @@ impl GraphStore for SqliteStore {
             let mut visited = 0u32;
             while let Some(row) = rows.next()? {
                 visited = visited.wrapping_add(1);
-                if visited.is_multiple_of(1024) && (self.interrupt)() {
+                if visited.is_multiple_of(1024) && self.stop.is_told() {
                     stopped = true;
                     break;
                 }

@@ -12,30 +12,30 @@ use chrono::{DateTime, Utc};
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::{
-    Applied, BatchSize, Change, CheckLine, GraphError, GraphStore, Interrupt, Purge, Purged,
-    StoredBlock,
+    Applied, BatchSize, Change, CheckLine, GraphError, GraphStore, Purge, Purged, StoredBlock,
 };
 use crate::block::BlockId;
 use crate::clock::Clock;
 use crate::config::RetryPolicy;
+use crate::stop::Stop;
 
 /// How often, and how long apart, something that failed for now is tried again; and who may end the waiting.
 #[derive(Clone)]
 pub struct Patience {
     policy: RetryPolicy,
-    interrupt: Interrupt,
+    stop: Stop,
     clock: Arc<dyn Clock>,
 }
 
 impl Patience {
-    /// Patience as `policy` has it, waiting by `clock` until `interrupt` says true.
-    pub fn new(policy: RetryPolicy, interrupt: Interrupt, clock: Arc<dyn Clock>) -> Patience {
-        Patience { policy, interrupt, clock }
+    /// Patience as `policy` has it, waiting by `clock` until `stop` is told.
+    pub fn new(policy: RetryPolicy, stop: Stop, clock: Arc<dyn Clock>) -> Patience {
+        Patience { policy, stop, clock }
     }
 
     /// What ends the waiting.
-    pub fn interrupt(&self) -> Interrupt {
-        Arc::clone(&self.interrupt)
+    pub fn stop(&self) -> Stop {
+        self.stop.clone()
     }
 
     /// The clock it waits by.
@@ -50,7 +50,7 @@ impl Patience {
     ) -> Result<T, GraphError> {
         let mut attempts = 1;
         loop {
-            if (self.interrupt)() {
+            if self.stop.is_told() {
                 return Err(GraphError::Cancelled);
             }
             match attempt() {
@@ -60,7 +60,7 @@ impl Patience {
                         target: "wrap.insist", attempt = attempts, wait_ms = wait.as_millis() as u64;
                         "graph: {fault}: trying again"
                     );
-                    if self.clock.wait(wait, &*self.interrupt) {
+                    if self.stop.wait(&*self.clock, wait) {
                         return Err(GraphError::Cancelled);
                     }
                     attempts += 1;
@@ -247,7 +247,7 @@ impl<S: GraphStore> GraphStore for DryRun<S> {
 #[cfg(test)]
 mod tests {
     use std::sync::Mutex;
-    use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+    use std::sync::atomic::{AtomicU32, Ordering};
 
     use super::*;
     use crate::block::{ContentHash, Tier};
@@ -277,7 +277,7 @@ mod tests {
         // No waiting, so that no test has to move the clock.
         let policy =
             RetryPolicy { max_attempts, backoff_factor: 2.0, max_wait_time: Duration::ZERO };
-        Patience::new(policy, Arc::new(|| false), Arc::new(ManualClock::at(noon())))
+        Patience::new(policy, Stop::new(), Arc::new(ManualClock::at(noon())))
     }
 
     fn ids(store: &MemoryStore) -> Vec<String> {
@@ -356,16 +356,14 @@ mod tests {
     #[test]
     fn a_wait_ends_when_the_run_does() {
         let clock = Arc::new(ManualClock::at(noon()));
-        let stop = Arc::new(AtomicBool::new(false));
-        let heard = Arc::clone(&stop);
-        let interrupt: Interrupt = Arc::new(move || heard.load(Ordering::Relaxed));
+        let stop = Stop::new();
         let policy = RetryPolicy {
             max_wait_time: Duration::from_secs(3600),
             backoff_factor: 3600.0,
             max_attempts: 9,
         };
-        let answer: Result<(), _> = Patience::new(policy, interrupt, clock).insist(|| {
-            stop.store(true, Ordering::Relaxed);
+        let answer: Result<(), _> = Patience::new(policy, stop.clone(), clock).insist(|| {
+            stop.tell();
             Err(GraphError::Transient("down".to_owned()))
         });
         assert!(matches!(answer, Err(GraphError::Cancelled)));
@@ -374,8 +372,7 @@ mod tests {
     #[test]
     fn waits_are_spread_but_never_longer_than_configured() {
         let clock = Arc::new(ManualClock::at(noon()));
-        let patience =
-            Patience::new(RetryPolicy::default(), Arc::new(|| false), Arc::clone(&clock) as _);
+        let patience = Patience::new(RetryPolicy::default(), Stop::new(), Arc::clone(&clock) as _);
         let waits: Vec<Duration> = (1..=20)
             .map(|attempt| {
                 clock.advance(Duration::from_secs(1));

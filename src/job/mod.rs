@@ -9,8 +9,6 @@ pub mod run;
 pub mod stat;
 
 use std::fmt;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
@@ -18,6 +16,7 @@ use serde_json::{Map, Value};
 
 use crate::clock::Clock;
 use crate::config::JobName;
+use crate::stop::{Stop, Why};
 pub use fault::{Fault, FaultLevel};
 pub use registry::{BadParameter, BuildError, DuplicateKind, JobRegistry, params};
 pub use run::{RunId, RunRecord, RunState, SkipReason, Trigger, set_apart};
@@ -46,7 +45,7 @@ pub struct RunContext<'a> {
     /// Time, for a job that measures or waits.
     pub clock: &'a dyn Clock,
     /// Told when the run must end.
-    pub cancel: CancelToken,
+    pub stop: Stop,
     /// What the person who started the run asked for beyond the configuration.
     pub options: RunOptions,
     /// Told how far the run is; shown as a progress bar on a terminal.
@@ -56,16 +55,16 @@ pub struct RunContext<'a> {
 impl RunContext<'_> {
     /// Between units of work: an error once the run has been cancelled or its time is up. Pass it on with `?`.
     pub fn checkpoint(&self) -> Result<(), JobError> {
-        match self.cancel.state(self.clock) {
-            CancelState::Running => Ok(()),
-            CancelState::Cancelled => Err(JobError::cancelled()),
-            CancelState::TimedOut => Err(JobError::timed_out()),
+        match self.stop.why() {
+            None => Ok(()),
+            Some(Why::Told) => Err(JobError::cancelled()),
+            Some(Why::TimeUp) => Err(JobError::timed_out()),
         }
     }
 
     /// Waits, but not beyond the end of the run.
     pub fn wait(&self, duration: Duration) -> Result<(), JobError> {
-        self.clock.wait(duration, &|| self.checkpoint().is_err());
+        self.stop.wait(self.clock, duration);
         self.checkpoint()
     }
 }
@@ -98,57 +97,6 @@ pub struct NoProgress;
 impl Progress for NoProgress {
     fn phase(&self, _: &str, _: Option<u64>) {}
     fn advance(&self, _: u64, _: u64) {}
-}
-
-/// Tells a run to stop, from another thread or by a deadline. Clones share one state.
-#[derive(Clone, Debug, Default)]
-pub struct CancelToken {
-    cancelled: Arc<AtomicU8>,
-    deadline: Option<Duration>,
-}
-
-/// What a [`CancelToken`] says.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum CancelState {
-    /// Go on.
-    Running,
-    /// The run was told to stop.
-    Cancelled,
-    /// The run's time is up.
-    TimedOut,
-}
-
-impl CancelToken {
-    /// A token that only [`cancel`](CancelToken::cancel) ends.
-    pub fn new() -> CancelToken {
-        CancelToken::default()
-    }
-
-    /// A token that shares this one's state and also ends when the monotonic clock reaches `deadline`.
-    pub fn with_deadline(&self, deadline: Option<Duration>) -> CancelToken {
-        CancelToken { cancelled: Arc::clone(&self.cancelled), deadline }
-    }
-
-    /// Tells the run to stop. May be called twice.
-    pub fn cancel(&self) {
-        self.cancelled.store(1, Ordering::Release);
-    }
-
-    /// The monotonic time at which the run's time is up.
-    pub fn deadline(&self) -> Option<Duration> {
-        self.deadline
-    }
-
-    /// Whether the run may go on.
-    pub fn state(&self, clock: &dyn Clock) -> CancelState {
-        if self.cancelled.load(Ordering::Acquire) != 0 {
-            CancelState::Cancelled
-        } else if self.deadline.is_some_and(|deadline| clock.monotonic() >= deadline) {
-            CancelState::TimedOut
-        } else {
-            CancelState::Running
-        }
-    }
 }
 
 /// What a run has to tell when it is done: flat statistics that become keys of the log line, the history row and

@@ -6,8 +6,8 @@ use std::time::Duration;
 use serde_yaml::Value;
 
 use crate::config::{JobSpec, duration_of, shown, suggestion};
-use crate::graph::{self, Interrupt};
-use crate::job::{BadParameter, BuildError, CancelState, Job, JobError, RunContext, RunReport};
+use crate::graph;
+use crate::job::{BadParameter, BuildError, Job, JobError, RunContext, RunReport};
 use crate::reconcile::{
     OnMissing, Scope, StatCache, SyncSettings, graph_error, state_error, sync_vault,
 };
@@ -80,12 +80,8 @@ impl VaultSync {
 impl Job for VaultSync {
     fn run(&self, ctx: &RunContext<'_>) -> Result<RunReport, JobError> {
         let deps = &self.deps;
-        let interrupt: Interrupt = {
-            let (cancel, clock) = (ctx.cancel.clone(), Arc::clone(&deps.clock));
-            Arc::new(move || cancel.state(&*clock) != CancelState::Running)
-        };
         let open = if ctx.options.dry_run { graph::open_dry } else { graph::open };
-        let store = open(&deps.graph, deps.retries, interrupt, Arc::clone(&deps.clock))
+        let store = open(&deps.graph, deps.retries, ctx.stop.clone(), Arc::clone(&deps.clock))
             .map_err(graph_error)?;
         let open = if ctx.options.dry_run { StatCache::open_read_only } else { StatCache::open };
         let mut cache = open(&deps.state_dir, &self.settings.vault.root, deps.clock.now())

@@ -72,9 +72,8 @@ fn find_winners(
         expected: None,
     };
     let files: Vec<ToRead<'_>> = wanted.keys().map(file).collect();
-    let interrupt = || ctx.checkpoint().is_err();
     let (parse, threads) = (survey.settings.parse, survey.settings.threads);
-    let options = ReadOptions { parse, threads, clock: ctx.clock, interrupt: &interrupt };
+    let options = ReadOptions { parse, threads, clock: ctx.clock, stop: &ctx.stop };
     let mut found = HashMap::new();
     let mut winners = wanted.iter();
     vault::read_in_order(&listing.root, &files, &options, &mut |_, outcome| {

@@ -25,7 +25,7 @@ pub(crate) fn state_error(error: StateError) -> JobError {
 /// What an unusable vault means for the run.
 pub(super) fn vault_error(error: VaultError, ctx: &RunContext<'_>) -> JobError {
     match error {
-        // The interrupt is the run's own: it knows whether it was stopped or its time is up.
+        // The stop is the run's own: it knows whether it was stopped or its time is up.
         VaultError::Interrupted => ctx.checkpoint().err().unwrap_or_else(JobError::cancelled),
         error => JobError::unavailable(format!("vault: {error}")),
     }

@@ -42,12 +42,11 @@ pub(super) fn look_at(
             books.set_state(*index, FileState::Awaited);
         }
     }
-    let interrupt = || ctx.checkpoint().is_err();
     let options = ReadOptions {
         parse: survey.settings.parse,
         threads: survey.settings.threads,
         clock: ctx.clock,
-        interrupt: &interrupt,
+        stop: &ctx.stop,
     };
     thread::scope(|scope| {
         let mut desk = Desk { look, batch: Batch::default(), under_way: UnderWay::new(scope) };

@@ -251,12 +251,11 @@ impl<'a> Session<'a> {
                 self.claims.files[*index as usize] = FileState::Awaited;
             }
         }
-        let interrupt = || ctx.checkpoint().is_err();
         let options = ReadOptions {
             parse: self.settings.parse,
             threads: self.settings.threads,
             clock: ctx.clock,
-            interrupt: &interrupt,
+            stop: &ctx.stop,
         };
         thread::scope(|scope| {
             let mut under_way = UnderWay::new(scope);

@@ -2,6 +2,7 @@
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, SubsecRound, Utc};
@@ -10,9 +11,10 @@ use super::ConfiguredJob;
 use crate::clock::Clock;
 use crate::config::JobName;
 use crate::job::{
-    self, CancelState, CancelToken, FaultLevel, JobError, JobErrorKind, Progress, RunContext,
-    RunId, RunOptions, RunRecord, RunReport, RunState, Trigger,
+    self, FaultLevel, JobError, JobErrorKind, Progress, RunContext, RunId, RunOptions, RunRecord,
+    RunReport, RunState, Trigger,
 };
+use crate::stop::{Stop, Why};
 
 /// A run to carry out.
 pub(super) struct Assignment<'a> {
@@ -20,9 +22,9 @@ pub(super) struct Assignment<'a> {
     pub(super) run_id: &'a RunId,
     pub(super) trigger: Trigger,
     pub(super) scheduled_for: DateTime<Utc>,
-    pub(super) clock: &'a dyn Clock,
+    pub(super) clock: &'a Arc<dyn Clock>,
     /// Without a deadline: that is set here, when the run begins.
-    pub(super) cancel: &'a CancelToken,
+    pub(super) stop: &'a Stop,
     pub(super) options: RunOptions,
     pub(super) progress: &'a dyn Progress,
 }
@@ -41,7 +43,10 @@ pub(super) struct Outcome {
 pub(super) fn carry_out(run: &Assignment<'_>) -> Outcome {
     let begun = run.clock.monotonic();
     let policy = &run.job.spec.policy;
-    let cancel = run.cancel.with_deadline(policy.timeout.map(|timeout| begun + timeout));
+    let stop = match policy.timeout {
+        Some(timeout) => run.stop.with_deadline(begun + timeout, Arc::clone(run.clock)),
+        None => run.stop.clone(),
+    };
     let mut attempt = 1;
     let result = loop {
         let context = RunContext {
@@ -50,8 +55,8 @@ pub(super) fn carry_out(run: &Assignment<'_>) -> Outcome {
             trigger: run.trigger,
             scheduled_for: run.scheduled_for,
             attempt,
-            clock: run.clock,
-            cancel: cancel.clone(),
+            clock: &**run.clock,
+            stop: stop.clone(),
             options: run.options,
             progress: run.progress,
         };
@@ -70,9 +75,9 @@ pub(super) fn carry_out(run: &Assignment<'_>) -> Outcome {
                     error = error.message.as_str(), wait_s = wait.as_secs_f64();
                     "run failed, trying again"
                 );
-                let is_over = || cancel.state(run.clock) != CancelState::Running;
-                if run.clock.wait(wait, &is_over) || is_over() {
-                    break Err(stopped_while_waiting(error, cancel.state(run.clock)));
+                stop.wait(&**run.clock, wait);
+                if let Some(why) = stop.why() {
+                    break Err(stopped_while_waiting(error, why));
                 }
                 attempt += 1;
             }
@@ -94,10 +99,10 @@ fn set_apart(mut report: RunReport) -> RunReport {
 }
 
 /// The error of the last try, with the reason why there is no further one.
-fn stopped_while_waiting(error: JobError, state: CancelState) -> JobError {
-    let end = match state {
-        CancelState::TimedOut => JobError::timed_out(),
-        CancelState::Running | CancelState::Cancelled => JobError::cancelled(),
+fn stopped_while_waiting(error: JobError, why: Why) -> JobError {
+    let end = match why {
+        Why::TimeUp => JobError::timed_out(),
+        Why::Told => JobError::cancelled(),
     };
     let message = format!("{} while waiting to try again after: {}", end.message, error.message);
     JobError { kind: end.kind, message, report: error.report }

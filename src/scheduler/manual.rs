@@ -2,6 +2,7 @@
 //! both meet: each counts the other's runs, and neither goes over `max_instances`.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use chrono::SubsecRound;
 
@@ -10,15 +11,14 @@ use super::execute::{Assignment, carry_out, conclude};
 use crate::clock::Clock;
 use crate::config::JobName;
 use crate::history::{OpenRun, Recorder};
-use crate::job::{
-    CancelToken, JobError, Progress, RunId, RunOptions, RunRecord, RunReport, RunState, Trigger,
-};
+use crate::job::{JobError, Progress, RunId, RunOptions, RunRecord, RunReport, RunState, Trigger};
 use crate::state::{Durability, StateError};
+use crate::stop::Stop;
 
 /// A run that a person asked for.
 pub struct ManualRun<'a> {
     /// Time.
-    pub clock: &'a dyn Clock,
+    pub clock: &'a Arc<dyn Clock>,
     /// The state folder, shared with a daemon that may be running.
     pub state_dir: &'a Path,
     /// What to run. `enabled`, `manual_only` and a pause do not matter here.
@@ -27,8 +27,8 @@ pub struct ManualRun<'a> {
     pub options: RunOptions,
     /// Told how far the run is.
     pub progress: &'a dyn Progress,
-    /// Cancelled when the person interrupts.
-    pub cancel: CancelToken,
+    /// Told when the person interrupts.
+    pub stop: Stop,
 }
 
 /// What came of a manual run.
@@ -113,7 +113,7 @@ pub fn run_now(run: ManualRun<'_>) -> Result<ManualOutcome, ManualError> {
         trigger: Trigger::Manual,
         scheduled_for: now,
         clock: run.clock,
-        cancel: &run.cancel,
+        stop: &run.stop,
         options: run.options,
         progress: run.progress,
     });
@@ -135,7 +135,6 @@ pub fn run_now(run: ManualRun<'_>) -> Result<ManualOutcome, ManualError> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
     use std::time::Duration;
 
     use super::*;
@@ -149,15 +148,14 @@ mod tests {
         job: &ConfiguredJob,
         options: RunOptions,
     ) -> Result<ManualOutcome, ManualError> {
-        let clock = ManualClock::at(noon());
-        let cancel = CancelToken::new();
+        let clock: Arc<dyn Clock> = Arc::new(ManualClock::at(noon()));
         run_now(ManualRun {
             clock: &clock,
             state_dir: dir,
             job,
             options,
             progress: &NoProgress,
-            cancel,
+            stop: Stop::new(),
         })
     }
 
@@ -232,14 +230,15 @@ mod tests {
             spec.policy.timeout = Some(Duration::from_secs(30));
         };
         let clock = Arc::new(ManualClock::at(noon()));
-        let cancel = CancelToken::new();
+        let shared: Arc<dyn Clock> = clock.clone();
+        let stop = Stop::new();
         let manual = |job| ManualRun {
-            clock: &*clock,
+            clock: &shared,
             state_dir: temp.path(),
             job,
             options: RunOptions::default(),
             progress: &NoProgress,
-            cancel: cancel.clone(),
+            stop: stop.clone(),
         };
         let inner = Arc::clone(&clock);
         let slow = job("slow", retries, move |_| {
@@ -251,9 +250,9 @@ mod tests {
         let why = "timeout reached while waiting to try again after: no route";
         assert_eq!(record.error.as_deref(), Some(why));
 
-        let token = cancel.clone();
+        let token = stop.clone();
         let stopped = job("stopped", retries, move |_| {
-            token.cancel();
+            token.tell();
             Err(JobError::transient("no route"))
         });
         assert_eq!(run_now(manual(&stopped)).unwrap().record.state, RunState::Interrupted);

@@ -19,31 +19,14 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use self::judge::{Judge, Passed, STEP_FAR, STEP_MIN, next_due};
+use self::judge::{Judge, STEP_FAR, next_due};
+use crate::clock::{Moment, Passed, STEP_MIN};
 use crate::config::{JobName, JobSpec};
 use crate::history::Remembered;
 use crate::job::SkipReason;
 
 /// How often a job is looked at whose occurrence waits for a run in another process, which does not report here.
 const FOREIGN_POLL: TimeDelta = TimeDelta::seconds(1);
-
-/// What the three clocks show.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Moment {
-    /// Wall time; may jump.
-    pub wall: DateTime<Utc>,
-    /// Time since some origin, suspends left out.
-    pub monotonic: Duration,
-    /// Time since some origin, suspends counted.
-    pub boottime: Duration,
-}
-
-impl Moment {
-    /// Whether the wall clock was set, or the machine suspended, since `earlier`.
-    pub fn has_jumped_since(self, earlier: Moment) -> bool {
-        Passed::between(earlier, self).is_notable()
-    }
-}
 
 /// What the planner cannot know by itself.
 #[derive(Clone, Debug, Default)]
@@ -316,7 +299,7 @@ impl Planner {
     pub fn plan(&self, moment: Moment, around: &Surroundings) -> Plan {
         let passed = Passed::between(self.last, moment);
         let mut plan = Plan { moment: Some(moment), ..Plan::empty() };
-        plan.notices.extend(passed.notices());
+        plan.notices.extend(notices(passed));
         let due = self.due.iter().take_while(|(due, _)| *due <= moment.wall).map(|(_, name)| name);
         let mut names: BTreeSet<&JobName> =
             due.chain(&self.stirred).chain(&self.watching).collect();
@@ -541,6 +524,13 @@ fn waiting(known: &Remembered) -> Vec<Waiting> {
     let waiting =
         |&(instant, epoch): &(DateTime<Utc>, u32)| Waiting { instant, epoch, role: Role::Unjudged };
     known.waiting.iter().map(waiting).collect()
+}
+
+/// What an operator is told of the clocks.
+fn notices(passed: Passed) -> impl Iterator<Item = Notice> {
+    let suspended = passed.suspended().map(Notice::Suspended);
+    let stepped = (!passed.step.is_zero()).then_some(Notice::Stepped(passed.step));
+    suspended.into_iter().chain(stepped)
 }
 
 /// What a watermark belongs to.

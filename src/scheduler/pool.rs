@@ -14,7 +14,8 @@ use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 use super::ConfiguredJob;
 use super::execute::{Assignment, Outcome, carry_out, log_faults};
 use crate::clock::Clock;
-use crate::job::{CancelToken, NoProgress, RunId, RunOptions, Trigger};
+use crate::job::{NoProgress, RunId, RunOptions, Trigger};
+use crate::stop::Stop;
 
 /// Runs that wait in the queue: all of a busy second at once. Each takes a pointer.
 const QUEUE_DEPTH: usize = 1024;
@@ -34,7 +35,7 @@ pub(super) struct Order {
     pub(super) scheduled_for: DateTime<Utc>,
     /// Monotonic time since which it has been waiting.
     pub(super) waiting_since: Duration,
-    pub(super) cancel: CancelToken,
+    pub(super) stop: Stop,
 }
 
 /// What a worker says of a run.
@@ -95,7 +96,7 @@ impl Pool {
         let (intake, report) = (self.intake.clone(), self.report.clone());
         let thread = std::thread::Builder::new()
             .name(format!("worker-{}", self.hired))
-            .spawn(move || work(&*clock, &intake, &report))?;
+            .spawn(move || work(&clock, &intake, &report))?;
         self.hired += 1;
         self.threads.push(thread);
         Ok(())
@@ -150,10 +151,10 @@ impl Pool {
     }
 }
 
-fn work(clock: &dyn Clock, intake: &Receiver<Errand>, report: &Sender<Box<Report>>) {
+fn work(clock: &Arc<dyn Clock>, intake: &Receiver<Errand>, report: &Sender<Box<Report>>) {
     while let Ok(Errand::Run(order)) = intake.recv() {
         let (at, begun) = (clock.now().trunc_subsecs(6), clock.monotonic());
-        let Order { number, job, scheduled_for, waiting_since, cancel } = *order;
+        let Order { number, job, scheduled_for, waiting_since, stop } = *order;
         let run_id = RunId::new(&job.spec.name, scheduled_for);
         let queue_wait = begun.saturating_sub(waiting_since);
         // Nobody listens any more once the scheduler has ended without waiting: then the run is recorded as
@@ -165,7 +166,7 @@ fn work(clock: &dyn Clock, intake: &Receiver<Errand>, report: &Sender<Box<Report
             trigger: Trigger::Schedule,
             scheduled_for,
             clock,
-            cancel: &cancel,
+            stop: &stop,
             options: RunOptions::default(),
             progress: &NoProgress,
         });

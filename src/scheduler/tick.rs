@@ -4,8 +4,8 @@
 //! decided now. What could not be recorded stays in the outbox, nothing new is decided, and the round is tried again.
 
 mod again;
+mod ending;
 mod entry;
-mod stop;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -14,13 +14,13 @@ use std::time::Duration;
 use chrono::{DateTime, SubsecRound, TimeDelta, Utc};
 use crossbeam_channel::{Receiver, Sender, select};
 
+use self::ending::Stopping;
 use self::entry::{Begun, Entry, Overdue, Row, Run, record_again, to_record, write_plan};
-use self::stop::Stop;
 use super::execute::conclude;
-use super::plan::{Decision, Fate, Moment, Notice, Plan, Planner, Surroundings};
+use super::plan::{Decision, Fate, Notice, Plan, Planner, Surroundings};
 use super::pool::{Order, Pool, Report};
 use super::{ConfiguredJob, Ending, Event, Running, Settings, Setup, StartError, Status};
-use crate::clock::{Clock, LONGEST_WAIT};
+use crate::clock::{Clock, LONGEST_WAIT, Moment};
 use crate::config::JobName;
 use crate::history::{Recorder, Skipped};
 use crate::job::{RunId, RunRecord, RunState, SkipReason};
@@ -80,7 +80,7 @@ pub(super) struct Tick {
     told_paused: BTreeSet<JobName>,
     /// When to prune, by boot time.
     prune_at: Duration,
-    stop: Option<Stop>,
+    stopping: Option<Stopping>,
     ending: Ending,
 }
 
@@ -89,7 +89,7 @@ impl Tick {
         let Setup { clock, state_dir, mut settings, observers, heartbeat } = setup;
         let lock = DaemonLock::take(&state_dir)?;
         let mut recorder = Recorder::open_verified(&state_dir)?;
-        let moment = moment(&*clock);
+        let moment = Moment::of(&*clock);
         let cut_off = recorder.take_over(moment.wall.trunc_subsecs(6))?;
         let planner = Planner::new(moment, recorder.remembered()?);
         let pool = Pool::start(Arc::clone(&clock), settings.workers).map_err(StartError::Thread)?;
@@ -115,7 +115,7 @@ impl Tick {
             paused,
             told_paused: BTreeSet::new(),
             prune_at: moment.boottime,
-            stop: None,
+            stopping: None,
             ending: Ending::default(),
             clock,
         };
@@ -133,7 +133,7 @@ impl Tick {
             }
             let alarm = self.clock.alarm(self.next_wake());
             // Between the look and the alarm: the alarm was set by the new time, and this round knows only the old one.
-            if moment(&*self.clock).has_jumped_since(seen) {
+            if Moment::of(&*self.clock).has_jumped_since(seen) {
                 continue;
             }
             let pool = self.pool.as_ref().expect("the pool is there until the end");
@@ -158,7 +158,7 @@ impl Tick {
 
     /// Does whatever there is to do now; answers with the time that it went by.
     fn round(&mut self) -> Moment {
-        let moment = moment(&*self.clock);
+        let moment = Moment::of(&*self.clock);
         self.paused = (self.settings.is_paused)();
         if self.paused.is_none() {
             self.told_paused.clear();
@@ -174,18 +174,18 @@ impl Tick {
     }
 
     fn next_wake(&self) -> DateTime<Utc> {
-        let moment = moment(&*self.clock);
+        let moment = Moment::of(&*self.clock);
         let now = moment.wall;
         let mut wake = now + LONGEST_WAIT;
         if self.fault.is_some() {
             wake = now + RETRY;
-        } else if self.stop.is_none() {
+        } else if self.stopping.is_none() {
             wake = self.planner.next_wake(now).map_or(wake, |due| due.min(wake));
             if self.prune_at <= moment.boottime {
                 wake = wake.min(now + TimeDelta::seconds(1));
             }
         }
-        if let Some(stop) = &self.stop {
+        if let Some(stop) = &self.stopping {
             wake = wake.min(now + stop.until.saturating_sub(moment.monotonic));
         }
         wake
@@ -203,7 +203,7 @@ impl Tick {
             queued: self.runs.len() - self.running.len(),
             next: self.planner.next_due().cloned(),
             fault: self.fault.as_ref().map(|(fault, _)| fault.clone()),
-            stopping: self.stop.is_some(),
+            stopping: self.stopping.is_some(),
         }
     }
 
@@ -211,7 +211,7 @@ impl Tick {
 
     /// Decides what is due and records it with all that happened, in one commit; says so where that fails.
     fn record(&mut self, moment: Moment) {
-        let decides = self.stop.is_none() && self.planner.has_work(moment);
+        let decides = self.stopping.is_none() && self.planner.has_work(moment);
         if !decides {
             self.planner.observe(moment);
             if self.outbox.is_empty() {
@@ -359,14 +359,8 @@ impl Tick {
         let number = self.next_number;
         self.next_number += 1;
         let run = Run { timeout: job.spec.policy.timeout, ..run };
-        let (scheduled_for, cancel) = (run.instant, run.cancel.clone());
-        self.backlog.push_back(Box::new(Order {
-            number,
-            job,
-            scheduled_for,
-            waiting_since,
-            cancel,
-        }));
+        let (scheduled_for, stop) = (run.instant, run.stop.clone());
+        self.backlog.push_back(Box::new(Order { number, job, scheduled_for, waiting_since, stop }));
         self.runs.insert(number, run);
     }
 
@@ -387,7 +381,7 @@ impl Tick {
     }
 
     fn prune(&mut self, moment: Moment) {
-        if self.fault.is_some() || self.stop.is_some() || moment.boottime < self.prune_at {
+        if self.fault.is_some() || self.stopping.is_some() || moment.boottime < self.prune_at {
             return;
         }
         let before = moment.wall - TimeDelta::days(self.settings.history_days.into());
@@ -427,7 +421,7 @@ impl Tick {
                 }
                 self.planner.ended(&run.job);
                 let past = run.past(|record| conclude(record, outcome));
-                let cut_off = self.stop.is_some() && past.record.state == RunState::Interrupted;
+                let cut_off = self.stopping.is_some() && past.record.state == RunState::Interrupted;
                 self.ending.interrupted += usize::from(cut_off);
                 self.outbox.push(if cut_off { Entry::CutOff(past) } else { Entry::Ended(past) });
             }
@@ -473,7 +467,7 @@ impl Tick {
     fn obey(&mut self, command: Command) {
         match command {
             Command::Reload(settings, done) => {
-                if self.stop.is_none() {
+                if self.stopping.is_none() {
                     // What is due by now is decided by the settings under which it fell due.
                     self.round();
                     self.reload(*settings);
@@ -481,10 +475,10 @@ impl Tick {
                 }
                 drop(done);
             }
-            Command::Stop if self.stop.is_some() => self.stop_at_once(),
+            Command::Stop if self.stopping.is_some() => self.stop_at_once(),
             Command::Stop => self.begin_stop(),
             Command::EnsureStop => {
-                if self.stop.is_none() {
+                if self.stopping.is_none() {
                     self.begin_stop();
                 }
             }
@@ -547,19 +541,6 @@ fn tell_notice(notice: &Notice) {
 
 fn by_name(jobs: Vec<ConfiguredJob>) -> BTreeMap<JobName, ConfiguredJob> {
     jobs.into_iter().map(|job| (job.spec.name.clone(), job)).collect()
-}
-
-/// Reads the three clocks as of one moment. A thread that is held up between two readings, or a machine that sleeps
-/// there, would look like a clock that was set: then they are read again.
-fn moment(clock: &dyn Clock) -> Moment {
-    loop {
-        let before = clock.boottime();
-        let (wall, monotonic) = (clock.now(), clock.monotonic());
-        let boottime = clock.boottime();
-        if boottime.saturating_sub(before) < Duration::from_millis(100) {
-            return Moment { wall, monotonic, boottime };
-        }
-    }
 }
 
 #[cfg(test)]

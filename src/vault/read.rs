@@ -26,6 +26,7 @@ use super::parse::{NotUtf8, ParsedFile, parse_bytes};
 use super::root::{FaultKind, FileStat, Neighbours, Root, ScanFault, VaultError, other_kind};
 use super::walk::{ListedFile, is_absence};
 use crate::clock::Clock;
+use crate::stop::Stop;
 
 /// A larger file is not read: it is no note, and it would have to lie in memory as a whole. Ten million lines fit.
 pub const FILE_BYTES_MAX: u64 = 256 << 20;
@@ -79,7 +80,7 @@ pub struct ReadOptions<'a> {
     /// Tells when a file was read, and waits.
     pub clock: &'a dyn Clock,
     /// Asked between files and while waiting.
-    pub interrupt: &'a (dyn Fn() -> bool + Sync),
+    pub stop: &'a Stop,
 }
 
 /// What came of one file.
@@ -138,7 +139,7 @@ impl fmt::Display for Deferral {
 }
 
 /// Reads `files`, which are in path order, and hands each to `visit` in that order, on the calling thread. Ends early
-/// when `visit` breaks (`Ok`) or the interrupt says so (`Err`).
+/// when `visit` breaks (`Ok`) or the stop says so (`Err`).
 pub fn read_in_order<'a>(
     root: &Root,
     files: &[ToRead<'a>],
@@ -150,7 +151,7 @@ pub fn read_in_order<'a>(
     if is_one_portion {
         let mut reader = Reader::new(root, options);
         for file in files {
-            if (options.interrupt)() {
+            if options.stop.is_told() {
                 return Err(VaultError::Interrupted);
             }
             if visit(file, reader.read(file)).is_break() {
@@ -205,8 +206,8 @@ pub fn read_in_order<'a>(
                 (portion, outcomes.unwrap_or_else(|panic| resume_unwind(panic))),
             );
             while let Some((portion, outcomes)) = ready.remove(&next) {
-                // A thread that heard the interrupt has left files out.
-                if (options.interrupt)() || outcomes.len() < portion.files.len() {
+                // A thread that heard the stop has left files out.
+                if options.stop.is_told() || outcomes.len() < portion.files.len() {
                     return Err(VaultError::Interrupted);
                 }
                 next = portion.files.end;
@@ -234,7 +235,7 @@ fn read_portions(
     for portion in jobs {
         // A panic must reach the caller, who would wait for this portion for ever.
         let outcomes = catch_unwind(AssertUnwindSafe(|| {
-            let go_on = || !(options.interrupt)();
+            let go_on = || !options.stop.is_told();
             let files = files[portion.files.clone()].iter().take_while(|_| go_on());
             files.map(|file| reader.read(file)).collect()
         }));
@@ -344,7 +345,7 @@ impl<'a> Reader<'a> {
             if !matches!(result, Err(Failed::Torn | Failed::Gone)) {
                 return result;
             }
-            if self.options.clock.wait(wait, &|| (self.options.interrupt)()) {
+            if self.options.stop.wait(self.options.clock, wait) {
                 return Err(Failed::Torn);
             }
             result = try_once(self);

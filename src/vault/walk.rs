@@ -24,11 +24,12 @@ use super::root::{FaultKind, FileStat, Neighbours, Root, ScanFault, VaultError, 
 use super::threads::on_threads;
 use crate::block::{Tier, VaultPath};
 use crate::config::VaultConfig;
+use crate::stop::Stop;
 
 /// A folder with more files than this is shared by several threads: `jwalk` would give all of it to one.
 const FOLDER_FILES_MAX: usize = 1_024;
 
-/// How often the interrupt is asked while `jwalk` works.
+/// How often the stop is asked while `jwalk` works.
 const ASK_EVERY: Duration = Duration::from_millis(20);
 
 /// A file that is part of the vault.
@@ -72,11 +73,11 @@ pub struct WalkOptions {
     pub threads: usize,
 }
 
-/// Lists the files of all tiers. `interrupt` is asked between folders.
+/// Lists the files of all tiers. `stop` is asked between folders.
 pub fn list(
     config: &VaultConfig,
     options: WalkOptions,
-    interrupt: &(dyn Fn() -> bool + Sync),
+    stop: &Stop,
 ) -> Result<Listing, VaultError> {
     let root = Root::open(&config.root)?;
     let tiers: Arc<[(PathBuf, Tier)]> = tiers(config)?.into();
@@ -84,7 +85,7 @@ pub fn list(
         root: &root,
         tiers: Arc::clone(&tiers),
         options,
-        interrupt,
+        stop,
         met: Met::default(),
         links_skipped: Vec::new(),
         reached: HashSet::new(),
@@ -111,7 +112,7 @@ pub fn list(
     let Walk { met, mut links_skipped, .. } = walk;
     let Met { files: mut folders, mut unseen, mut faults, mut conflict_copies, .. } = met;
     unseen.sort_unstable_by(|a, b| a.path.cmp(&b.path));
-    folders.push(look(&root, unseen, options, interrupt, &mut faults)?);
+    folders.push(look(&root, unseen, options, stop, &mut faults)?);
     // Each folder's files are in order. With the folders in order too, sorting has next to nothing to do.
     folders.retain(|files| !files.is_empty());
     folders.sort_unstable_by(|a, b| a[0].path.cmp(&b[0].path));
@@ -212,7 +213,7 @@ struct Walk<'a> {
     root: &'a Root,
     tiers: Arc<[(PathBuf, Tier)]>,
     options: WalkOptions,
-    interrupt: &'a (dyn Fn() -> bool + Sync),
+    stop: &'a Stop,
     met: Met,
     links_skipped: Vec<VaultPath>,
     /// Folders and files listed so far, by their paths without links: the guard against loops, and against listing a
@@ -283,12 +284,12 @@ impl Walk<'_> {
         // `jwalk`'s iterator waits for its threads by spinning, which took a fifth of the time of two processors. So it
         // is asked when they are done: they have dropped the callback then, and `working` with it.
         while done.recv_timeout(ASK_EVERY) == Err(RecvTimeoutError::Timeout) {
-            if (self.interrupt)() {
+            if self.stop.is_told() {
                 return Err(VaultError::Interrupted);
             }
         }
         for entry in walk {
-            if (self.interrupt)() {
+            if self.stop.is_told() {
                 return Err(VaultError::Interrupted);
             }
             let entry = match entry {
@@ -337,7 +338,7 @@ impl Walk<'_> {
             let mut links = std::mem::take(&mut self.met.links);
             links.sort();
             for link in links {
-                if (self.interrupt)() {
+                if self.stop.is_told() {
                     return Err(VaultError::Interrupted);
                 }
                 self.follow_one(link)?;
@@ -488,7 +489,7 @@ fn look(
     root: &Root,
     files: Vec<ListedFile>,
     options: WalkOptions,
-    interrupt: &(dyn Fn() -> bool + Sync),
+    stop: &Stop,
     faults: &mut Vec<ScanFault>,
 ) -> Result<Vec<ListedFile>, VaultError> {
     let mut files: Vec<Option<ListedFile>> = files.into_iter().map(Some).collect();
@@ -499,7 +500,7 @@ fn look(
         let mut neighbours = Neighbours::new(root);
         loop {
             let chunk = chunks.lock().unwrap_or_else(PoisonError::into_inner).next();
-            let Some(chunk) = chunk.filter(|_| !interrupt()) else { return };
+            let Some(chunk) = chunk.filter(|_| !stop.is_told()) else { return };
             let mut faults = Vec::new();
             for slot in chunk {
                 slot.take_if(|file| {
@@ -511,7 +512,7 @@ fn look(
         }
     });
     faults.append(&mut found_faults.into_inner().unwrap_or_else(PoisonError::into_inner));
-    if interrupt() {
+    if stop.is_told() {
         return Err(VaultError::Interrupted);
     }
     Ok(files.into_iter().flatten().collect())

@@ -11,8 +11,7 @@ use std::time::Duration;
 use aclarai_scheduler::clock::{Clock, SystemClock};
 use aclarai_scheduler::config::{CommandSpec, JobName, JobSpec, RunPolicy};
 use aclarai_scheduler::job::{
-    CancelToken, Job, JobError, JobErrorKind, NoProgress, RunContext, RunId, RunOptions, RunReport,
-    Trigger,
+    Job, JobError, JobErrorKind, NoProgress, RunContext, RunId, RunOptions, RunReport, Trigger,
 };
 use aclarai_scheduler::jobs::command::{CommandJob, Surroundings};
 use aclarai_scheduler::schedule::{Schedule, Zone};
@@ -20,12 +19,13 @@ use rustix::process::Signal;
 
 use crate::sandbox::PROGRAM;
 use crate::wait::{children_of, processes_with, signal, wait_for, wait_until};
+use aclarai_scheduler::stop::Stop;
 
 /// One command job, ready to run once.
 struct Run {
     spec: JobSpec,
     id: RunId,
-    cancel: CancelToken,
+    stop: Stop,
     timeout: Option<Duration>,
     options: RunOptions,
 }
@@ -61,7 +61,7 @@ fn run(argv: &[&str]) -> Run {
     Run {
         id: RunId::new(&name, "2026-08-24T12:00:00Z".parse().unwrap()),
         spec,
-        cancel: CancelToken::new(),
+        stop: Stop::new(),
         timeout: None,
         options: RunOptions::default(),
     }
@@ -80,7 +80,6 @@ impl Run {
         };
         let job = CommandJob::from_spec(&self.spec, Arc::new(surroundings)).unwrap();
         let clock = SystemClock;
-        let deadline = self.timeout.map(|timeout| clock.monotonic() + timeout);
         job.run(&RunContext {
             run_id: &self.id,
             job: &self.spec.name,
@@ -88,7 +87,12 @@ impl Run {
             scheduled_for: "2026-08-24T12:00:00Z".parse().unwrap(),
             attempt: 1,
             clock: &clock,
-            cancel: self.cancel.with_deadline(deadline),
+            stop: match self.timeout {
+                Some(timeout) => self
+                    .stop
+                    .with_deadline(SystemClock.monotonic() + timeout, Arc::new(SystemClock)),
+                None => self.stop.clone(),
+            },
             options: self.options,
             progress: &NoProgress,
         })
@@ -183,7 +187,7 @@ fn lines_are_in_the_log_while_the_program_still_runs() {
     let run = sh("echo first; exec sleep 1000");
     let ended = run.go_while(|| {
         wait_until("the first line", || run.log() == ["stdout first"]);
-        run.cancel.cancel();
+        run.stop.tell();
     });
     assert_eq!(ended.unwrap_err().kind, JobErrorKind::Cancelled);
     run.is_gone();
@@ -396,7 +400,7 @@ fn a_program_may_tidy_up_when_it_is_told_to_end() {
     );
     let ended = run.go_while(|| {
         wait_until("the program is ready", || run.log() == ["stdout ready"]);
-        run.cancel.cancel();
+        run.stop.tell();
     });
     let error = ended.unwrap_err();
     assert_eq!(error.kind, JobErrorKind::Cancelled);
@@ -412,7 +416,7 @@ fn a_child_may_tidy_up_although_its_parent_has_gone() {
     );
     let ended = run.go_while(|| {
         wait_until("the child is ready", || run.log() == ["stdout ready"]);
-        run.cancel.cancel();
+        run.stop.tell();
     });
     assert_eq!(ended.unwrap_err().kind, JobErrorKind::Cancelled);
     assert!(run.log().contains(&"stdout child tidied".to_owned()), "{:?}", run.log());
@@ -425,7 +429,7 @@ fn a_program_that_ignores_sigterm_is_killed() {
     let clock = SystemClock;
     let ended = run.go_while(|| {
         wait_until("the program is ready", || run.log() == ["stdout ready"]);
-        run.cancel.cancel();
+        run.stop.tell();
         let told = clock.monotonic();
         // Told to end, it goes on.
         clock.wait(Duration::from_secs(2), &|| run.processes().is_empty());
@@ -441,7 +445,7 @@ fn a_stopped_program_hears_that_it_is_to_end() {
     let run = sh("echo ready; exec sleep 1000");
     let ended = run.go_while(|| {
         signal(run.wait_for_process("sleep"), Signal::STOP);
-        run.cancel.cancel();
+        run.stop.tell();
     });
     assert_eq!(ended.unwrap_err().kind, JobErrorKind::Cancelled);
     run.is_gone();
@@ -494,7 +498,7 @@ fn nothing_survives_a_killed_supervisor_or_guard() {
 #[test]
 fn a_stop_that_was_asked_for_before_the_start_starts_nothing() {
     let run = sh("echo started");
-    run.cancel.cancel();
+    run.stop.tell();
     assert_eq!(run.go().unwrap_err().kind, JobErrorKind::Cancelled);
     assert_eq!(run.log(), Vec::<String>::new());
 }
@@ -516,7 +520,7 @@ fn a_job_that_detaches_thousands_of_children_leaves_no_dead_ones() {
         wait_until("all were started", || run.log() == ["stdout counted"]);
         let supervisor = parent_of(run.wait_for_process("sleep"));
         wait_until("they are reaped", || children_of(supervisor).len() == 1);
-        run.cancel.cancel();
+        run.stop.tell();
     });
     assert_eq!(ended.unwrap_err().kind, JobErrorKind::Cancelled);
 }

@@ -12,13 +12,14 @@ mod real;
 mod scripted;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use aclarai_scheduler::block::{BlockId, ContentHash, Tier};
 use aclarai_scheduler::clock::SystemClock;
 use aclarai_scheduler::config::{GraphConfig, Neo4jConfig, RetryPolicy};
-use aclarai_scheduler::graph::{self, Change, Content, GraphError, GraphStore, Interrupt, Write};
+use aclarai_scheduler::graph::{self, Change, Content, GraphError, GraphStore, Write};
+use aclarai_scheduler::stop::Stop;
 use chrono::{DateTime, Utc};
 
 fn config(uri: impl Into<String>) -> Neo4jConfig {
@@ -33,20 +34,20 @@ fn config(uri: impl Into<String>) -> Neo4jConfig {
 
 /// Opens a store that tries `attempts` times and hardly waits in between.
 fn open(config: &Neo4jConfig, attempts: u32) -> Result<Box<dyn GraphStore>, GraphError> {
-    open_until(config, attempts, Arc::new(|| false))
+    open_until(config, attempts, Stop::new())
 }
 
 fn open_until(
     config: &Neo4jConfig,
     attempts: u32,
-    interrupt: Interrupt,
+    stop: Stop,
 ) -> Result<Box<dyn GraphStore>, GraphError> {
     let retries = RetryPolicy {
         max_attempts: attempts,
         backoff_factor: 1.0,
         max_wait_time: Duration::from_millis(20),
     };
-    graph::open(&GraphConfig::Neo4j(config.clone()), retries, interrupt, Arc::new(SystemClock))
+    graph::open(&GraphConfig::Neo4j(config.clone()), retries, stop, Arc::new(SystemClock))
 }
 
 /// The error of a store that cannot be opened, which never holds the password.
@@ -71,13 +72,6 @@ fn transient(error: GraphError) -> String {
         GraphError::Transient(message) => message,
         other => panic!("not a matter of time: {other:?}"),
     }
-}
-
-/// A switch that a test throws to end a run.
-fn switch() -> (Arc<AtomicBool>, Interrupt) {
-    let thrown = Arc::new(AtomicBool::new(false));
-    let heard = Arc::clone(&thrown);
-    (thrown, Arc::new(move || heard.load(Ordering::Acquire)))
 }
 
 fn noon() -> DateTime<Utc> {

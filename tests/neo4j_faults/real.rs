@@ -306,9 +306,9 @@ impl Drop for Thaw<'_> {
 #[test]
 fn a_frozen_server_holds_nobody_up() {
     let Some((server, _turn)) = server() else { return };
-    let (thrown, interrupt) = switch();
+    let stop = Stop::new();
     let applied = AtomicUsize::new(0);
-    let store = open_until(&server.config, 3, Arc::clone(&interrupt)).unwrap();
+    let store = open_until(&server.config, 3, stop.clone()).unwrap();
     let thaw = Thaw(&server);
     let answer = std::thread::scope(|scope| {
         let writing = scope.spawn(|| {
@@ -322,9 +322,9 @@ fn a_frozen_server_holds_nobody_up() {
         server.must("freeze");
         // Written or not: the next batch, if none before it, stays without an answer.
         let written = applied.load(Ordering::Acquire);
-        let opening = scope.spawn(|| open_until(&server.config, 3, interrupt).map(drop));
+        let opening = scope.spawn(|| open_until(&server.config, 3, stop.clone()).map(drop));
         wait_until(|| !writing.is_finished() && applied.load(Ordering::Acquire) <= written + 1);
-        thrown.store(true, Ordering::Release);
+        stop.tell();
         assert!(matches!(opening.join().unwrap(), Err(GraphError::Cancelled)));
         writing.join().unwrap()
     });

@@ -325,13 +325,13 @@ fn an_answer_that_makes_no_sense_ends_in_an_error() {
 fn stopped_during<T: Send>(
     server: &FakeServer,
     part: &str,
-    thrown: &AtomicBool,
+    stop: &Stop,
     work: impl FnOnce() -> T + Send,
 ) -> T {
     std::thread::scope(|scope| {
         let working = scope.spawn(work);
         wait_until_sent(server, part);
-        thrown.store(true, Ordering::Release);
+        stop.tell();
         working.join().unwrap()
     })
 }
@@ -350,20 +350,20 @@ fn wait_until_sent(server: &FakeServer, part: &str) {
 
 #[test]
 fn a_stop_is_heard_while_the_server_is_silent() {
-    let (thrown, interrupt) = switch();
+    let stop = Stop::new();
     let server = creating(|_| Reply::Silence);
-    let store = open_until(&bolt(&server), 3, Arc::clone(&interrupt)).unwrap();
-    let answer = stopped_during(&server, CREATE, &thrown, || store.apply(&[create("a")], noon()));
+    let store = open_until(&bolt(&server), 3, stop.clone()).unwrap();
+    let answer = stopped_during(&server, CREATE, &stop, || store.apply(&[create("a")], noon()));
     assert!(matches!(answer, Err(GraphError::Cancelled)));
     // Nor does the end of the store wait for the server.
     drop(store);
 
     // The same while connecting.
-    thrown.store(false, Ordering::Release);
+    let stop = Stop::new();
     let server = FakeServer::start(|_| Reply::Silence);
     let config = bolt(&server);
     let answer =
-        stopped_during(&server, TOKENS, &thrown, || open_until(&config, 3, interrupt).map(drop));
+        stopped_during(&server, TOKENS, &stop, || open_until(&config, 3, stop.clone()).map(drop));
     assert!(matches!(answer, Err(GraphError::Cancelled)));
 }
 
@@ -397,7 +397,7 @@ fn a_dry_run_creates_neither_constraint_nor_node() {
     let server = FakeServer::start(|_| none());
     let config = GraphConfig::Neo4j(bolt(&server));
     let store =
-        graph::open_dry(&config, RetryPolicy::default(), Arc::new(|| false), Arc::new(SystemClock))
+        graph::open_dry(&config, RetryPolicy::default(), Stop::new(), Arc::new(SystemClock))
             .unwrap();
     assert!(store.lookup(&[BlockId::new("a")]).unwrap().is_empty());
     assert_eq!(store.apply(&[create("a")], noon()).unwrap(), Applied::default());
@@ -418,15 +418,15 @@ fn large_batches_are_sent_in_parts_over_disjoint_ids() {
 
 #[test]
 fn a_batch_does_not_wait_for_another_one() {
-    let (thrown, interrupt) = switch();
+    let stop = Stop::new();
     let server = creating(|number| if number == 0 { Reply::Silence } else { none() });
-    let store = open_until(&bolt(&server), 1, interrupt).unwrap();
+    let store = open_until(&bolt(&server), 1, stop.clone()).unwrap();
     assert_eq!(store.preferred_batch().at_once, 2);
     std::thread::scope(|scope| {
         let first = scope.spawn(|| store.apply(&[create("a")], noon()));
         wait_until_sent(&server, CREATE);
         assert_eq!(store.apply(&[create("b")], noon()).unwrap(), Applied::default());
-        thrown.store(true, Ordering::Release);
+        stop.tell();
         assert!(matches!(first.join().unwrap(), Err(GraphError::Cancelled)));
     });
 }

@@ -1,15 +1,13 @@
 //! Files that are not what they should be, and disks that do not do what they should.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
-
 use super::rows::AS_EXPECTED;
 use super::*;
 use crate::block::{ContentHash, Tier};
 use crate::graph::{Content, Write};
+use crate::stop::after_looks;
 
-fn never() -> Interrupt {
-    Arc::new(|| false)
+fn never() -> Stop {
+    Stop::new()
 }
 
 fn noon() -> DateTime<Utc> {
@@ -148,10 +146,7 @@ fn a_lock_that_does_not_end_gives_way_to_a_stop() {
     drop(SqliteStore::open(&path, never()).unwrap());
     let other = Connection::open(&path).unwrap();
     other.execute_batch("BEGIN IMMEDIATE").unwrap();
-    let asked = AtomicU32::new(0);
-    let store =
-        SqliteStore::open(&path, Arc::new(move || asked.fetch_add(1, Ordering::Relaxed) > 0))
-            .unwrap();
+    let store = SqliteStore::open(&path, after_looks(1)).unwrap();
     assert!(store.lookup(&[]).is_ok(), "a writer does not keep readers out");
     assert!(matches!(store.apply(&[create("a", "")], noon()), Err(GraphError::Cancelled)));
     other.execute_batch("ROLLBACK").unwrap();
@@ -163,7 +158,7 @@ fn a_stop_ends_a_visit_of_all() {
     let path = folder.path().join("graph.db");
     let batch: Vec<Change> = (0..3_000).map(|i| create(&format!("blk_{i}"), "")).collect();
     SqliteStore::open(&path, never()).unwrap().apply(&batch, noon()).unwrap();
-    let store = SqliteStore::open(&path, Arc::new(|| true)).unwrap();
+    let store = SqliteStore::open(&path, after_looks(0)).unwrap();
     let mut visited = 0;
     assert!(matches!(store.for_each(&mut |_, _| visited += 1), Err(GraphError::Cancelled)));
     assert!(visited < 3_000);

@@ -35,10 +35,9 @@ use crate::block::BlockId;
 use crate::clock::{Clock, ManualClock, SystemClock};
 use crate::config::{JobName, RetryPolicy, VaultConfig};
 use crate::graph::{DryRun, GraphStore, MemoryStore, Node, Patience, Retrying};
-use crate::job::{
-    CancelToken, JobError, NoProgress, RunContext, RunId, RunOptions, RunReport, Trigger,
-};
+use crate::job::{JobError, NoProgress, RunContext, RunId, RunOptions, RunReport, Trigger};
 use crate::reconcile::{OnMissing, Scope, StatCache, SyncSettings, sync_vault};
+use crate::stop::Stop;
 use crate::vault::ParseOptions;
 
 /// How many histories one run of the tests goes through where nothing else is asked for: about a minute on two
@@ -255,7 +254,7 @@ impl Scene {
         let meddling = Arc::new(Mutex::new(Meddling {
             trouble: None,
             world: Arc::clone(&world),
-            cancel: CancelToken::new(),
+            stop: Stop::new(),
             writes: 0,
         }));
         let store = graph(seed, &meddling);
@@ -380,20 +379,20 @@ impl Scene {
             return Err("the dry run changed the graph".to_owned());
         }
         let absent_before = self.absent();
-        let cancel = CancelToken::new();
+        let stop = Stop::new();
         {
             let mut meddling = locked(&self.meddling);
             meddling.trouble = sync.trouble;
-            meddling.cancel = cancel.clone();
+            meddling.stop = stop.clone();
         }
         let patience =
             RetryPolicy { max_attempts: 3, backoff_factor: 1.0, max_wait_time: Duration::ZERO };
         let clock: Arc<dyn Clock> = Arc::clone(&self.clock) as Arc<dyn Clock>;
         let patient =
-            Retrying::new(self.store.again(), Patience::new(patience, Arc::new(|| false), clock));
+            Retrying::new(self.store.again(), Patience::new(patience, Stop::new(), clock));
         let store: &dyn GraphStore = if sync.patient { &patient } else { &*self.store };
         let writes = locked(&self.meddling).writes;
-        let outcome = catch_unwind(AssertUnwindSafe(|| self.run(store, options, cancel)));
+        let outcome = catch_unwind(AssertUnwindSafe(|| self.run(store, options, stop)));
         let outcome = match outcome {
             Ok(outcome) => outcome,
             Err(panic) if panic.is::<Killed>() => Err(JobError::cancelled()),
@@ -451,7 +450,7 @@ impl Scene {
 
     fn dry_run(&self, options: RunOptions) -> Result<RunReport, String> {
         let options = RunOptions { dry_run: true, ..options };
-        self.run(&DryRun::new(self.store.again()), options, CancelToken::new())
+        self.run(&DryRun::new(self.store.again()), options, Stop::new())
             .map_err(|error| format!("dry run: {error}"))
     }
 
@@ -459,7 +458,7 @@ impl Scene {
         &self,
         store: &dyn GraphStore,
         options: RunOptions,
-        cancel: CancelToken,
+        stop: Stop,
     ) -> Result<RunReport, JobError> {
         let job = JobName::new("vault_sync");
         let now = self.clock.now();
@@ -472,7 +471,7 @@ impl Scene {
             scheduled_for: now,
             attempt: 1,
             clock: &clock,
-            cancel,
+            stop,
             options,
             progress: &NoProgress,
         };

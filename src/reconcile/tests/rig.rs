@@ -13,10 +13,9 @@ use crate::clock::{Clock, ManualClock, SystemClock};
 use crate::config::{JobName, VaultConfig};
 use crate::graph::GraphStore;
 use crate::graph::{MemoryStore, Moment, Node};
-use crate::job::{
-    CancelToken, JobError, NoProgress, RunContext, RunId, RunOptions, RunReport, Trigger,
-};
+use crate::job::{JobError, NoProgress, RunContext, RunId, RunOptions, RunReport, Trigger};
 use crate::reconcile::{OnMissing, Scope, StatCache, SyncSettings, sync_vault};
+use crate::stop::Stop;
 use crate::vault::ParseOptions;
 
 pub(crate) struct Rig {
@@ -123,7 +122,7 @@ impl Rig {
             scheduled_for: now,
             attempt: 1,
             clock: &*self.clock,
-            cancel: CancelToken::new(),
+            stop: Stop::new(),
             options,
             progress: &NoProgress,
         };

@@ -5,12 +5,10 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta, Utc};
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
-use super::{Decision, Fate, Judged, Moment, Notice, Plan, Progress, Role, Waiting};
+use super::{Decision, Fate, Judged, Plan, Progress, Role, Waiting};
+use crate::clock::{Moment, Passed};
 use crate::config::{JobSpec, Overlap};
 use crate::job::SkipReason;
-
-/// A difference between wall and boot time up to this is a clock being adjusted, not set.
-pub(super) const STEP_MIN: TimeDelta = TimeDelta::seconds(2);
 
 /// A clock set by more than this is a new time to live in, as Debian's cron sees it: nothing is made up.
 pub(super) const STEP_FAR: TimeDelta = TimeDelta::hours(3);
@@ -36,38 +34,6 @@ pub(super) fn due_time(spec: &JobSpec, instant: DateTime<Utc>) -> DateTime<Utc> 
     let seed = instant.timestamp().cast_unsigned();
     let jitter = xxh3_64_with_seed(spec.name.as_str().as_bytes(), seed) % (span + 1);
     instant + Duration::from_secs(jitter)
-}
-
-/// What happened to the clocks between two moments.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Passed {
-    /// Time that really passed, suspends counted.
-    real: TimeDelta,
-    /// How much the wall clock was set; zero unless by more than [`STEP_MIN`].
-    pub(super) step: TimeDelta,
-    suspended: Duration,
-}
-
-impl Passed {
-    pub(super) fn between(last: Moment, now: Moment) -> Passed {
-        let boottime = now.boottime.saturating_sub(last.boottime);
-        let monotonic = now.monotonic.saturating_sub(last.monotonic);
-        let real = TimeDelta::from_std(boottime).unwrap_or(TimeDelta::MAX);
-        let step = (now.wall - last.wall) - real;
-        let step = if step.abs() > STEP_MIN { step } else { TimeDelta::zero() };
-        Passed { real, step, suspended: boottime.saturating_sub(monotonic) }
-    }
-
-    pub(super) fn is_notable(self) -> bool {
-        self.notices().next().is_some()
-    }
-
-    pub(super) fn notices(self) -> impl Iterator<Item = Notice> {
-        let slept = self.suspended > Duration::from_secs(2);
-        let suspended = slept.then_some(Notice::Suspended(self.suspended));
-        let stepped = (!self.step.is_zero()).then_some(Notice::Stepped(self.step));
-        suspended.into_iter().chain(stepped)
-    }
 }
 
 /// Instants of one job in a row.

@@ -16,7 +16,8 @@ use std::time::Duration;
 use chrono::{DateTime, Datelike, NaiveDate, TimeDelta, Utc, Weekday};
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
-use super::{Decision, Fate, Moment, Plan, Planner, Surroundings};
+use super::{Decision, Fate, Plan, Planner, Surroundings};
+use crate::clock::Moment;
 use crate::config::{JobName, JobSpec, Overlap};
 use crate::history::Remembered;
 use crate::job::SkipReason;

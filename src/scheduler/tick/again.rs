@@ -6,10 +6,10 @@ use chrono::{DateTime, SubsecRound, Utc};
 
 use super::Tick;
 use super::entry::Run;
+use crate::clock::Moment;
 use crate::history::CutOff;
 use crate::job::{RunRecord, RunState};
 use crate::scheduler::ConfiguredJob;
-use crate::scheduler::plan::Moment;
 use crate::state::{Durability, StateError};
 
 /// How often a run that was cut off is begun again: one that takes the daemon down each time must not do so for ever.

@@ -7,8 +7,9 @@ use chrono::{DateTime, Utc};
 
 use crate::config::JobName;
 use crate::history::{RowId, Skipped, Writer};
-use crate::job::{CancelToken, RunId, RunRecord, RunState, Trigger};
+use crate::job::{RunId, RunRecord, RunState, Trigger};
 use crate::scheduler::plan::{Decision, Fate, Mark, Plan, Planner, Wait};
+use crate::stop::Stop;
 
 /// A run that is decided and not over. There may be many thousand: its [`RunRecord`] is made when somebody wants it.
 pub(super) struct Run {
@@ -20,7 +21,7 @@ pub(super) struct Run {
     pub(super) lateness: Duration,
     pub(super) decided_at: DateTime<Utc>,
     pub(super) row: RowId,
-    pub(super) cancel: CancelToken,
+    pub(super) stop: Stop,
     pub(super) timeout: Option<Duration>,
     pub(super) begun: Option<Begun>,
     pub(super) overdue: Option<Overdue>,
@@ -94,7 +95,7 @@ impl Run {
             lateness: Duration::ZERO,
             decided_at,
             row,
-            cancel: CancelToken::new(),
+            stop: Stop::new(),
             timeout: None,
             begun: None,
             overdue: None,

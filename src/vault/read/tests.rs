@@ -2,7 +2,6 @@ use std::fs::{self, File, OpenOptions};
 use std::io::Write;
 use std::path::Path;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use tempfile::TempDir;
@@ -11,6 +10,7 @@ use super::*;
 use crate::block::VaultPath;
 use crate::clock::{ManualClock, SystemClock};
 use crate::config::VaultConfig;
+use crate::stop::{Stop, after_looks};
 use crate::vault::{Listing, WalkOptions, list};
 
 /// A clock that does not wait: it notes how long it was asked to and lets something happen meanwhile.
@@ -74,7 +74,7 @@ impl Vault {
             tiers: [None, None, None],
             whole: true,
         };
-        list(&config, WalkOptions { follow_links: true, threads: 2 }, &|| false).unwrap()
+        list(&config, WalkOptions { follow_links: true, threads: 2 }, &Stop::new()).unwrap()
     }
 }
 
@@ -85,7 +85,7 @@ fn read_first(listing: &Listing, happens: &(dyn Fn(usize) + Sync)) -> (ReadOutco
         parse: ParseOptions::default(),
         threads: 2,
         clock: &clock,
-        interrupt: &|| false,
+        stop: &Stop::new(),
     };
     let file = ToRead { file: &listing.files[0], known: None, expected: None };
     let outcome = Reader::new(&listing.root, &options).read(&file);
@@ -142,7 +142,7 @@ fn a_file_that_is_longer_than_it_says_is_tried_four_times_and_deferred() {
         parse: ParseOptions::default(),
         threads: 1,
         clock: &clock,
-        interrupt: &|| false,
+        stop: &Stop::new(),
     };
     let to_read = ToRead { file: &file, known: None, expected: None };
     let outcome = Reader::new(&root, &options).read(&to_read);
@@ -157,13 +157,9 @@ fn tries_end_as_soon_as_the_file_holds_still() {
         let vault = Vault::new(&[]);
         let root = Root::open(vault.temp.path()).unwrap();
         let clock = Meanwhile { happens: &|_| {}, waits: Mutex::default() };
-        let interrupt = || false;
-        let options = ReadOptions {
-            parse: ParseOptions::default(),
-            threads: 1,
-            clock: &clock,
-            interrupt: &interrupt,
-        };
+        let stop = Stop::new();
+        let options =
+            ReadOptions { parse: ParseOptions::default(), threads: 1, clock: &clock, stop: &stop };
         let mut tries = tries.into_iter();
         let result = Reader::new(&root, &options).until_still(|_| tries.next().unwrap());
         let found = match result {
@@ -290,7 +286,7 @@ fn a_second_look_finds_what_changed_since_the_first() {
             parse: ParseOptions::default(),
             threads: 1,
             clock: &SystemClock,
-            interrupt: &|| false,
+            stop: &Stop::new(),
         };
         Reader::new(&listing.root, &options).read(&ToRead {
             file: &listing.files[0],
@@ -313,12 +309,8 @@ fn read_all_of(
     stop_after: usize,
 ) -> (Vec<(String, usize)>, Result<(), VaultError>) {
     let clock = ManualClock::at("2026-08-24T12:00:00Z".parse().unwrap());
-    let options = ReadOptions {
-        parse: ParseOptions::default(),
-        threads,
-        clock: &clock,
-        interrupt: &|| false,
-    };
+    let options =
+        ReadOptions { parse: ParseOptions::default(), threads, clock: &clock, stop: &Stop::new() };
     let to_read: Vec<ToRead<'_>> =
         listing.files.iter().map(|file| ToRead { file, known: None, expected: None }).collect();
     let mut seen = Vec::new();
@@ -362,13 +354,12 @@ fn reading_stops_when_told_and_leaves_no_file_out_silently() {
     let to_read: Vec<ToRead<'_>> =
         listing.files.iter().map(|file| ToRead { file, known: None, expected: None }).collect();
     for allowed in [0, 1, 10, 250] {
-        let asked = AtomicUsize::new(0);
-        let interrupt = || asked.fetch_add(1, Ordering::Relaxed) >= allowed;
+        let stop = after_looks(allowed);
         let options = ReadOptions {
             parse: ParseOptions::default(),
             threads: 2,
             clock: &SystemClock,
-            interrupt: &interrupt,
+            stop: &stop,
         };
         let mut seen = 0;
         let result = read_in_order(&listing.root, &to_read, &options, &mut |file, _| {

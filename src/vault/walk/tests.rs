@@ -1,10 +1,10 @@
 use std::os::unix::ffi::OsStringExt;
 use std::os::unix::fs::{PermissionsExt, symlink};
-use std::sync::atomic::{AtomicU32, Ordering};
 
 use tempfile::TempDir;
 
 use super::*;
+use crate::stop::{Stop, after_looks};
 
 /// A vault in a temporary folder with these files, each holding its own path.
 fn vault(files: &[&str]) -> TempDir {
@@ -27,7 +27,7 @@ fn config(vault: &TempDir, tiers: [Option<&str>; 3]) -> VaultConfig {
 
 fn listing(vault: &TempDir, tiers: [Option<&str>; 3], follow_links: bool) -> Listing {
     let options = WalkOptions { follow_links, threads: 2 };
-    list(&config(vault, tiers), options, &|| false).unwrap()
+    list(&config(vault, tiers), options, &Stop::new()).unwrap()
 }
 
 fn shown(paths: &[VaultPath]) -> Vec<String> {
@@ -173,7 +173,8 @@ fn a_tier_that_is_not_there_is_named_and_a_tier_outside_is_refused() {
     );
     let options = WalkOptions { follow_links: false, threads: 1 };
     for tier in ["../x", "/etc", "one/../.."] {
-        let error = list(&config(&temp, [Some(tier), None, None]), options, &|| false).unwrap_err();
+        let error =
+            list(&config(&temp, [Some(tier), None, None]), options, &Stop::new()).unwrap_err();
         assert!(matches!(error, VaultError::TierOutside(_)), "{error}");
     }
 }
@@ -185,7 +186,7 @@ fn a_vault_that_is_not_there_names_the_remedy() {
     let error = |name: &str| {
         let config =
             VaultConfig { root: temp.path().join(name), tiers: [None, None, None], whole: true };
-        list(&config, options, &|| false).unwrap_err().to_string()
+        list(&config, options, &Stop::new()).unwrap_err().to_string()
     };
     assert!(error("none").ends_with(
         "none: no such folder: create it, mount it, or set paths.vault (VAULT_PATH, --vault)"
@@ -203,7 +204,7 @@ fn the_root_may_be_a_link_and_may_not_be_swapped() {
         whole: false,
     };
     let listing =
-        list(&config, WalkOptions { follow_links: false, threads: 1 }, &|| false).unwrap();
+        list(&config, WalkOptions { follow_links: false, threads: 1 }, &Stop::new()).unwrap();
     assert_eq!(files(&listing), ["a.md"]);
     listing.root.check_in_place().unwrap();
     fs::rename(temp.path().join("real"), temp.path().join("away")).unwrap();
@@ -378,7 +379,7 @@ fn a_closed_vault_is_an_error() {
     let temp = vault(&["sub/a.md"]);
     fs::set_permissions(temp.path(), fs::Permissions::from_mode(0o000)).unwrap();
     let options = WalkOptions { follow_links: false, threads: 1 };
-    let error = list(&config(&temp, [None; 3]), options, &|| false).unwrap_err();
+    let error = list(&config(&temp, [None; 3]), options, &Stop::new()).unwrap_err();
     fs::set_permissions(temp.path(), fs::Permissions::from_mode(0o700)).unwrap();
     assert!(
         error
@@ -401,9 +402,7 @@ fn a_walk_stops_when_told() {
     let temp = vault(&["a/b.md", "c/d.md"]);
     let options = WalkOptions { follow_links: false, threads: 1 };
     for allowed in 0..3 {
-        let asked = AtomicU32::new(0);
-        let interrupt = || asked.fetch_add(1, Ordering::Relaxed) >= allowed;
-        let result = list(&config(&temp, [None; 3]), options, &interrupt);
+        let result = list(&config(&temp, [None; 3]), options, &after_looks(allowed));
         assert!(matches!(result, Err(VaultError::Interrupted)), "after {allowed}");
     }
 }

@@ -11,13 +11,13 @@ use super::{IDS, Killed, Nodes, Service, Trouble, What, locked, oracle};
 use crate::block::BlockId;
 use crate::clock::{Clock, ManualClock};
 use crate::graph::{GraphError, Moment, Node};
-use crate::job::CancelToken;
+use crate::stop::Stop;
 
 /// What the meddler in the store is up to.
 pub(super) struct Meddling {
     pub(super) trouble: Option<Trouble>,
     pub(super) world: Arc<Mutex<World>>,
-    pub(super) cancel: CancelToken,
+    pub(super) stop: Stop,
     pub(super) writes: u64,
 }
 
@@ -46,7 +46,7 @@ impl Meddling {
                     What::Unavailable => return Err(GraphError::Unavailable("gone".to_owned())),
                     // Without a message: this is no failure of the test.
                     What::Kill => resume_unwind(Box::new(Killed)),
-                    What::Cancel => self.cancel.cancel(),
+                    What::Cancel => self.stop.tell(),
                     What::Vault(deed) => locked(&self.world).do_it(deed),
                     What::Service { id, how } => serve(&locked(&self.world), nodes, id, how),
                 }

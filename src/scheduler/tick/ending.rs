@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use chrono::SubsecRound;
 
+use super::Tick;
 use super::entry::{Begun, Entry};
-use super::{Tick, moment};
+use crate::clock::Moment;
 use crate::job::RunState;
 use crate::scheduler::Ending;
 use crate::scheduler::pool::Pool;
@@ -14,7 +15,7 @@ use crate::scheduler::pool::Pool;
 const CANCEL_WAIT: Duration = Duration::from_secs(12);
 
 /// A stop that was asked for.
-pub(super) struct Stop {
+pub(super) struct Stopping {
     /// When patience ends, by monotonic time.
     pub(super) until: Duration,
     /// Whether the runs were told.
@@ -48,40 +49,40 @@ impl Tick {
                 "running jobs have a while to end, waiting ones come back at the next start"
             );
         }
-        self.stop = Some(Stop { until: self.clock.monotonic() + grace, told: false });
+        self.stopping = Some(Stopping { until: self.clock.monotonic() + grace, told: false });
     }
 
     /// Asked a second time.
     pub(super) fn stop_at_once(&mut self) {
         log::warn!(target: "stop.stop_at_once", running = self.runs.len(); "stopping at once");
         self.cancel_all();
-        self.stop = Some(Stop { until: Duration::ZERO, told: true });
+        self.stopping = Some(Stopping { until: Duration::ZERO, told: true });
     }
 
     /// Tells the runs to end when the grace is over.
     pub(super) fn press_stop(&mut self, now: Duration) {
-        let Some(stop) = &self.stop else { return };
+        let Some(stop) = &self.stopping else { return };
         if !stop.told && now >= stop.until && !self.runs.is_empty() {
             log::warn!(target: "stop.press_stop", running = self.runs.len(); "runs did not end in time: told to stop");
             self.cancel_all();
-            self.stop = Some(Stop { until: now + CANCEL_WAIT, told: true });
+            self.stopping = Some(Stopping { until: now + CANCEL_WAIT, told: true });
         }
     }
 
     fn cancel_all(&self) {
         for run in self.runs.values() {
-            run.cancel.cancel();
+            run.stop.tell();
         }
     }
 
     pub(super) fn is_over(&self) -> bool {
-        self.stop.as_ref().is_some_and(|stop| {
+        self.stopping.as_ref().is_some_and(|stop| {
             self.runs.is_empty() || (stop.told && self.clock.monotonic() >= stop.until)
         })
     }
 
     pub(super) fn end(&mut self) -> Ending {
-        let moment = moment(&*self.clock);
+        let moment = Moment::of(&*self.clock);
         let left = std::mem::take(&mut self.runs);
         let pool = self.pool.take();
         if left.is_empty() {

@@ -1,0 +1,110 @@
+//! The one shape of "told to stop": a flag that clones share, and a time at which it counts as raised by itself.
+//!
+//! Work asks [`Stop::is_told`] between its steps and while it waits. Nothing here ends anything: a piece of work that
+//! never asks goes on.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use crate::clock::Clock;
+
+/// Tells work to stop, from another thread or by a deadline. Clones share one flag.
+#[derive(Clone, Default)]
+pub struct Stop {
+    told: Arc<AtomicBool>,
+    deadline: Option<Deadline>,
+}
+
+#[derive(Clone)]
+struct Deadline {
+    /// Monotonic time.
+    at: Duration,
+    clock: Arc<dyn Clock>,
+}
+
+/// Why work has to stop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Why {
+    /// Somebody said so.
+    Told,
+    /// Its time is up.
+    TimeUp,
+}
+
+impl Stop {
+    /// A stop that nobody has asked for yet, and that only [`tell`](Stop::tell) asks for.
+    pub fn new() -> Stop {
+        Stop::default()
+    }
+
+    /// Shares this one's flag, and is also asked for once the monotonic time of `clock` reaches `at`.
+    pub fn with_deadline(&self, at: Duration, clock: Arc<dyn Clock>) -> Stop {
+        Stop { told: Arc::clone(&self.told), deadline: Some(Deadline { at, clock }) }
+    }
+
+    /// Asks for the stop. May be called twice.
+    pub fn tell(&self) {
+        self.told.store(true, Ordering::Release);
+    }
+
+    /// Why the work has to stop; `None` while it may go on.
+    pub fn why(&self) -> Option<Why> {
+        if self.told.load(Ordering::Acquire) {
+            return Some(Why::Told);
+        }
+        let is_over = |deadline: &Deadline| deadline.clock.monotonic() >= deadline.at;
+        self.deadline.as_ref().is_some_and(is_over).then_some(Why::TimeUp)
+    }
+
+    /// Whether the work has to stop.
+    pub fn is_told(&self) -> bool {
+        self.why().is_some()
+    }
+
+    /// Waits for `duration` by `clock`, but not beyond the stop; true if that is what ended the waiting.
+    pub fn wait(&self, clock: &dyn Clock, duration: Duration) -> bool {
+        clock.wait(duration, &|| self.is_told())
+    }
+}
+
+impl fmt::Debug for Stop {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let deadline = self.deadline.as_ref().map(|deadline| deadline.at);
+        f.debug_struct("Stop").field("why", &self.why()).field("deadline", &deadline).finish()
+    }
+}
+
+/// A stop that is asked for by itself once it was looked at `times` times.
+#[cfg(test)]
+pub(crate) fn after_looks(times: u64) -> Stop {
+    use crate::clock::testing::EachLook;
+    Stop::new().with_deadline(Duration::from_secs(times), Arc::new(EachLook::default()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::ManualClock;
+
+    #[test]
+    fn a_stop_is_told_by_a_person_or_by_time() {
+        let clock = Arc::new(ManualClock::at(chrono::DateTime::UNIX_EPOCH));
+        let stop = Stop::new();
+        let timed = stop.with_deadline(Duration::from_secs(5), clock.clone());
+        assert_eq!((stop.why(), timed.why()), (None, None));
+        clock.advance(Duration::from_secs(5));
+        assert_eq!((stop.why(), timed.why()), (None, Some(Why::TimeUp)));
+        assert!(timed.wait(&*clock, Duration::from_secs(1)));
+        stop.tell();
+        stop.tell();
+        assert_eq!((stop.why(), timed.clone().why()), (Some(Why::Told), Some(Why::Told)));
+    }
+
+    #[test]
+    fn a_stop_for_tests_counts_the_looks() {
+        let stop = after_looks(2);
+        assert_eq!([0; 3].map(|_| stop.is_told()), [false, false, true]);
+    }
+}
