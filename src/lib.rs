@@ -28,6 +28,7 @@ pub mod pause;
 pub mod reconcile;
 pub mod schedule;
 pub mod scheduler;
+mod sqlite;
 pub mod state;
 pub mod stop;
 mod text;

@@ -15,10 +15,11 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("stop", &["clock"]),
     ("schedule", &[]),
     ("config", &["text", "schedule"]),
-    ("state", &["text", "clock"]),
+    ("sqlite", &["text"]),
+    ("state", &["text", "clock", "sqlite"]),
     ("job", &["stop", "text", "clock", "config"]),
     ("vault", &["stop", "text", "block", "clock", "config"]),
-    ("graph", &["stop", "text", "block", "clock", "config"]),
+    ("graph", &["stop", "text", "block", "clock", "config", "sqlite"]),
     ("pause", &["text", "config"]),
     ("logging", &["text", "config", "clock", "job"]),
     (

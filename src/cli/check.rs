@@ -18,8 +18,7 @@ use crate::clock::{Clock, SystemClock};
 use crate::config::{Config, JobSpec};
 use crate::daemon::{self, Unbuildable};
 use crate::graph::{self, CheckLevel, CheckLine};
-use crate::history::History;
-use crate::state::DaemonLock;
+use crate::state::{DaemonLock, State};
 use crate::stop::Stop;
 use crate::text::instant;
 
@@ -174,18 +173,19 @@ impl Findings {
             );
             return;
         }
-        match History::open(dir) {
-            Ok(Some(_)) => {
+        match State::examine(dir) {
+            Ok(()) if dir.exists() => {
                 self.add("state", CheckLevel::Ok, format!("{} can be written", dir.display()))
             }
-            Ok(None) => {
+            Ok(()) => {
                 self.add("state", CheckLevel::Ok, format!("{} will be created", dir.display()))
             }
             Err(error) => self.add("state", CheckLevel::Error, error.to_string()),
         }
         match DaemonLock::holder(dir) {
-            Some(holder) => self.add("daemon", CheckLevel::Ok, format!("running: {holder}")),
-            None => self.add("daemon", CheckLevel::Ok, "not running"),
+            Ok(Some(holder)) => self.add("daemon", CheckLevel::Ok, format!("running: {holder}")),
+            Ok(None) => self.add("daemon", CheckLevel::Ok, "not running"),
+            Err(error) => self.add("daemon", CheckLevel::Warning, error.to_string()),
         }
     }
 

@@ -71,7 +71,11 @@ pub(super) struct Log {
 
 impl From<StateError> for Failure {
     fn from(error: StateError) -> Failure {
-        Failure::unavailable(error.to_string())
+        match error {
+            // Not "it does not work", but "this user cannot tell".
+            StateError::Unreadable { .. } => Failure::usage(error.to_string()),
+            _ => Failure::unavailable(error.to_string()),
+        }
     }
 }
 

@@ -19,7 +19,7 @@ use crate::text::{instant, relative};
 pub(super) fn status(setup: &Setup<'_>, format: &Format) -> Result<Exit, Failure> {
     let config = setup.config()?;
     let registry = setup.registry(&config)?;
-    let daemon = DaemonLock::holder(&config.state_dir);
+    let daemon = DaemonLock::holder(&config.state_dir)?;
     let paused = setup.pause(&config)?.is_paused();
     let open = match History::open(&config.state_dir)? {
         Some(history) => history.open_runs()?,

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use chrono::{DateTime, Utc};
 
-use super::{
+use super::store::{
     Applied, BatchSize, Change, CheckLine, Conflict, GraphError, GraphStore, Purge, Purged,
     StoredBlock, Write, fit, indexable,
 };

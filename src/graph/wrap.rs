@@ -11,7 +11,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::{
+use super::store::{
     Applied, BatchSize, Change, CheckLine, GraphError, GraphStore, Purge, Purged, StoredBlock,
 };
 use crate::block::BlockId;
@@ -207,7 +207,7 @@ impl<S: GraphStore> GraphStore for DryRun<S> {
     }
 
     fn apply(&self, changes: &[Change], _: DateTime<Utc>) -> Result<Applied, GraphError> {
-        let (_, rejected) = super::fit(changes);
+        let (_, rejected) = super::store::fit(changes);
         Ok(Applied { stale: Vec::new(), rejected })
     }
 

@@ -1,15 +1,24 @@
 //! Locked files that tell live processes from dead ones: the kernel gives a lock back however its process ends.
 
 use std::fs::{self, File, TryLockError};
-use std::io::{Read, Seek, Write};
+use std::io::{self, Read, Seek, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use chrono::{DateTime, SecondsFormat, SubsecRound, Utc};
 
-use super::{StateError, create_file, create_folder, identity};
+use rustix::fs::{AtFlags, Mode, OFlags};
+
+use super::{StateError, create_file, create_folder};
 use crate::clock::{Clock, SystemClock};
+use crate::sqlite::{self, Folder, identity};
+
+/// The lock file of the daemon.
+const DAEMON: &str = "daemon.lock";
+
+/// The folder of the lock files of processes that run jobs.
+const OWNERS: &str = "owners";
 
 /// The process that holds a lock, as it wrote itself down.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -59,7 +68,7 @@ impl DaemonLock {
     /// Takes the lock, or names the daemon that has it.
     pub fn take(dir: &Path) -> Result<DaemonLock, StateError> {
         create_folder(dir)?;
-        let path = dir.join("daemon.lock");
+        let path = dir.join(DAEMON);
         let mut file = create_file(&path)?;
         let mut tries = 0;
         loop {
@@ -84,13 +93,20 @@ impl DaemonLock {
         }
     }
 
-    /// The daemon that runs on this state folder now, if one does.
-    pub fn holder(dir: &Path) -> Option<Holder> {
-        let mut file = File::open(dir.join("daemon.lock")).ok()?;
+    /// The daemon that runs on this state folder now, if one does. An error where this user may not look.
+    pub fn holder(dir: &Path) -> Result<Option<Holder>, StateError> {
+        let path = dir.join(DAEMON);
+        let mut file = match sqlite::open_file(&path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+                return Err(StateError::unreadable(&path, &error));
+            }
+            Err(_) => return Ok(None),
+        };
         // A shared lock: two who look at the same moment do not take each other for the daemon.
         match file.try_lock_shared() {
-            Err(TryLockError::WouldBlock) => Some(Holder::read(&mut file)),
-            Ok(()) | Err(TryLockError::Error(_)) => None,
+            Err(TryLockError::WouldBlock) => Ok(Some(Holder::read(&mut file))),
+            Ok(()) | Err(TryLockError::Error(_)) => Ok(None),
         }
     }
 
@@ -130,8 +146,9 @@ pub struct Owner {
 impl Owner {
     /// Signs this process on.
     pub fn sign_on(dir: &Path) -> Result<Owner, StateError> {
-        let owners = dir.join("owners");
+        let owners = dir.join(OWNERS);
         create_folder(&owners)?;
+        check_owners(&owners)?;
         loop {
             // Two containers on one state folder may have the same pid: the time keeps them apart.
             let id = format!("{}-{}", std::process::id(), SystemClock.now().timestamp_micros());
@@ -161,26 +178,71 @@ impl Owner {
         is_at(&self.file, &self.path)
     }
 
-    /// Who holds the lock of `id`; `None` when that process is gone.
+    /// Who holds the lock of `id`; `None` when that process is gone. Where this user may not look, it counts as alive.
     pub fn holder(dir: &Path, id: &str) -> Option<Holder> {
-        let mut file = File::open(dir.join("owners").join(format!("{id}.lock"))).ok()?;
+        let unknown = Holder { pid: None, since: None };
+        let mut file = match sqlite::open_file(&dir.join(OWNERS).join(format!("{id}.lock"))) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => return Some(unknown),
+            Err(_) => return None,
+        };
         match file.try_lock_shared() {
             Err(TryLockError::WouldBlock) => Some(Holder::read(&mut file)),
             Ok(()) | Err(TryLockError::Error(_)) => None,
         }
     }
 
-    /// Removes what processes that died have left in `owners/`.
+    /// Removes what processes that died have left in `owners/`: files with names of our making, that are this user's
+    /// own and no links. All goes by the folder's handle, so nothing elsewhere can be meant.
     pub fn sweep(dir: &Path) {
-        let Ok(entries) = fs::read_dir(dir.join("owners")) else { return };
-        for path in entries.flatten().map(|entry| entry.path()) {
-            let Ok(file) = File::open(&path) else { continue };
+        let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::RDONLY;
+        let Ok(owners) = rustix::fs::open(dir.join(OWNERS), flags, Mode::empty()) else { return };
+        let Ok(mut entries) = rustix::fs::Dir::read_from(&owners) else { return };
+        let me = rustix::process::geteuid().as_raw();
+        let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC | OFlags::RDONLY;
+        while let Some(Ok(entry)) = entries.read() {
+            let name = entry.file_name();
+            if !is_lock_name(name.to_bytes()) {
+                continue;
+            }
+            let Ok(file) = rustix::fs::openat(&owners, name, flags, Mode::empty()) else {
+                continue;
+            };
+            let file = File::from(file);
+            let is_ours = file.metadata().is_ok_and(|metadata| {
+                metadata.is_file() && metadata.uid() == me && metadata.nlink() == 1
+            });
             // Shared, so that no one who looks at the same moment takes the dead for alive.
-            if file.try_lock_shared().is_ok() {
-                let _ = fs::remove_file(&path);
+            if is_ours && file.try_lock_shared().is_ok() {
+                let _ = rustix::fs::unlinkat(&owners, name, AtFlags::empty());
             }
         }
     }
+}
+
+/// Whether [`Owner::sign_on`] makes names like this one: process id, dash, microseconds.
+fn is_lock_name(name: &[u8]) -> bool {
+    let is_number = |part: &[u8]| !part.is_empty() && part.iter().all(u8::is_ascii_digit);
+    let parts = name.strip_suffix(b".lock").and_then(|stem| {
+        let dash = stem.iter().position(|byte| *byte == b'-')?;
+        Some((&stem[..dash], &stem[dash + 1..]))
+    });
+    parts.is_some_and(|(pid, time)| is_number(pid) && is_number(time))
+}
+
+/// Says what stands in the way of taking the locks, without changing anything.
+pub(super) fn examine(dir: &Path) -> Result<(), StateError> {
+    sqlite::check_files(&dir.join(DAEMON))?;
+    let owners = dir.join(OWNERS);
+    match fs::symlink_metadata(&owners) {
+        Ok(_) => check_owners(&owners),
+        Err(_) => Ok(()),
+    }
+}
+
+fn check_owners(owners: &Path) -> Result<(), StateError> {
+    sqlite::check_no_link(owners)?;
+    Ok(sqlite::check_folder(owners, Folder::Private)?)
 }
 
 impl Drop for Owner {
@@ -202,14 +264,14 @@ mod tests {
     #[test]
     fn the_second_daemon_hears_who_the_first_is() {
         let temp = tempfile::tempdir().unwrap();
-        assert_eq!(DaemonLock::holder(temp.path()), None);
+        assert_eq!(DaemonLock::holder(temp.path()).unwrap(), None);
         let first = DaemonLock::take(temp.path()).unwrap();
         let error = DaemonLock::take(temp.path()).unwrap_err().to_string();
         let me = format!("in use by process {} since 20", std::process::id());
         assert!(error.contains(&me), "{error}");
-        assert_eq!(DaemonLock::holder(temp.path()).as_ref(), Some(first.me()));
+        assert_eq!(DaemonLock::holder(temp.path()).unwrap().as_ref(), Some(first.me()));
         drop(first);
-        assert_eq!(DaemonLock::holder(temp.path()), None);
+        assert_eq!(DaemonLock::holder(temp.path()).unwrap(), None);
         DaemonLock::take(temp.path()).unwrap();
     }
 
@@ -227,5 +289,63 @@ mod tests {
         Owner::sweep(temp.path());
         assert!(!temp.path().join("owners/1-1.lock").exists());
         assert_eq!(Owner::holder(temp.path(), two.id()).unwrap().pid, Some(std::process::id()));
+    }
+
+    #[test]
+    fn only_our_own_dead_locks_are_swept() {
+        let temp = tempfile::tempdir().unwrap();
+        let owners = temp.path().join("owners");
+        fs::create_dir(&owners).unwrap();
+        let elsewhere = temp.path().join("7-7.lock");
+        fs::write(&elsewhere, "precious").unwrap();
+        let kept = [
+            "alice.csv",
+            "notes.lock",
+            "1-.lock",
+            "-1.lock",
+            "1-1-1.lock",
+            "1-1.lock.bak",
+            "x1-1.lock",
+        ];
+        for name in kept {
+            fs::write(owners.join(name), "precious").unwrap();
+        }
+        std::os::unix::fs::symlink(&elsewhere, owners.join("2-2.lock")).unwrap();
+        fs::hard_link(&elsewhere, owners.join("3-3.lock")).unwrap();
+        fs::create_dir(owners.join("4-4.lock")).unwrap();
+        fs::write(owners.join("5-5.lock"), "").unwrap();
+        Owner::sweep(temp.path());
+        assert!(!owners.join("5-5.lock").exists());
+        for name in kept.into_iter().chain(["2-2.lock", "3-3.lock", "4-4.lock"]) {
+            assert!(owners.join(name).exists(), "{name}");
+        }
+        assert_eq!(fs::read_to_string(&elsewhere).unwrap(), "precious");
+        // A folder of someone else's behind a link of that name.
+        let link = temp.path().join("linked");
+        fs::create_dir(&link).unwrap();
+        fs::write(owners.join("5-5.lock"), "").unwrap();
+        std::os::unix::fs::symlink(&owners, link.join("owners")).unwrap();
+        Owner::sweep(&link);
+        assert!(owners.join("5-5.lock").exists());
+        let error = Owner::sign_on(&link).unwrap_err().to_string();
+        assert!(error.contains("it is a link") && error.contains("--state-dir"), "{error}");
+    }
+
+    #[test]
+    fn a_lock_file_that_is_a_link_is_refused_and_what_it_names_stays_whole() {
+        let temp = tempfile::tempdir().unwrap();
+        let precious = temp.path().join("precious");
+        fs::write(&precious, "precious").unwrap();
+        let dir = temp.path().join("state");
+        create_folder(&dir).unwrap();
+        std::os::unix::fs::symlink(&precious, dir.join(DAEMON)).unwrap();
+        let error = DaemonLock::take(&dir).unwrap_err().to_string();
+        assert!(error.contains("it is a link") && error.contains("--state-dir"), "{error}");
+        assert_eq!(DaemonLock::holder(&dir).unwrap(), None);
+        fs::remove_file(dir.join(DAEMON)).unwrap();
+        fs::hard_link(&precious, dir.join(DAEMON)).unwrap();
+        let error = DaemonLock::take(&dir).unwrap_err().to_string();
+        assert!(error.contains("2 names"), "{error}");
+        assert_eq!(fs::read_to_string(&precious).unwrap(), "precious");
     }
 }

@@ -17,3 +17,4 @@ mod sandbox;
 mod shown;
 mod surroundings;
 mod wait;
+mod whose;

@@ -245,9 +245,10 @@ fn a_note_that_would_lose_its_owner_is_not_written() {
     let sandbox = Sandbox::new("scheduler: {jobs: {vault_sync: {write_back: true}}}\n");
     let note = sandbox.write("vault/summaries/a.md", "One. <!-- aclarai:id=blk_a1 ver=1 -->\n");
     fs::create_dir(sandbox.path("state")).unwrap();
-    for open in ["", "vault", "vault/summaries", "vault/summaries/a.md", "state"] {
+    for open in ["", "vault", "vault/summaries", "vault/summaries/a.md"] {
         fs::set_permissions(sandbox.path(open), fs::Permissions::from_mode(0o777)).unwrap();
     }
+    std::os::unix::fs::chown(sandbox.path("state"), Some(65534), Some(65534)).unwrap();
     let run = || {
         let mut command = sandbox.command(&["run", "vault_sync"]);
         command.uid(65534).gid(65534).output()

@@ -11,7 +11,7 @@ use neo4rs::{BoltList, BoltType, Query};
 use serde::Deserialize;
 
 use crate::block::BlockId;
-use crate::graph::{Change, Conflict, Facts, StoredBlock, Write, indexable};
+use crate::graph::store::{Change, Conflict, Facts, StoredBlock, Write, indexable};
 
 /// The constraint that makes `MERGE` on an id atomic. Named as the other services name it.
 pub(super) const CREATE_CONSTRAINT: &str =

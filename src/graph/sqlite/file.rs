@@ -1,57 +1,80 @@
 //! The file of the embedded graph: made where it is missing, and what a person can do when it does not serve.
 
-use std::fs;
 use std::io::ErrorKind;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::Path;
 
-use rusqlite::{ErrorCode, ffi};
+use rustix::fs::{Access, access};
 
-use crate::graph::{CheckLevel, CheckLine, GraphError};
+use crate::graph::store::{CheckLevel, CheckLine, GraphError};
+use crate::sqlite::{self, Denied, Folder, Format, Trouble};
 
-/// Makes the folder (0700) and the file (0600) where they are missing, and refuses what is no file.
+/// Marks the file as ours (`aCLr`), so that another program's database is never taken for a graph.
+pub(super) const FORMAT: Format =
+    Format { application_id: 0x6143_4c72, newest: 1, unmarked: 0, tables: &[] };
+
+/// Makes the folder (0700) and the file (0600) where they are missing, and refuses what is no file or not ours alone.
 pub(super) fn create(path: &Path) -> Result<(), GraphError> {
-    let refuse = |what: &Path, error: std::io::Error| {
-        let remedy = match error.kind() {
-            ErrorKind::StorageFull | ErrorKind::QuotaExceeded => "make room on the disk",
-            _ => "make it writable for this user, or set databases.embedded.path to another file",
-        };
+    let refuse = |denied| refuse(path, denied);
+    sqlite::is_there(path).map_err(|error| {
+        let what = if error.kind() == ErrorKind::InvalidInput { "" } else { "cannot look at it: " };
         GraphError::Unavailable(format!(
-            "{}: cannot make {}: {error}: {remedy}",
+            "{}: {what}{error}: set databases.embedded.path to a file that this user may write",
+            name(path)
+        ))
+    })?;
+    if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+        sqlite::make_folder(folder, Folder::MayBeShared).map_err(refuse)?;
+    }
+    if !path.exists() {
+        // SQLite gives its side files the mode of the main file.
+        sqlite::make_file(path).map_err(refuse)?;
+    }
+    sqlite::check_files(path).map_err(refuse)
+}
+
+/// What stands in the way of writing a graph that is there.
+pub(super) fn examine(path: &Path) -> Result<(), GraphError> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    let folder = folder.unwrap_or(Path::new("."));
+    sqlite::check_folder(folder, Folder::MayBeShared)
+        .and_then(|()| sqlite::check_files(path))
+        .map_err(|denied| refuse(path, denied))?;
+    for place in [folder, path] {
+        access(place, Access::WRITE_OK).map_err(|error| {
+            GraphError::Unavailable(format!(
+                "{}: {} cannot be written: {error}: make the file and its folder writable for this user, or set \
+                 databases.embedded.path to another file",
+                name(path),
+                place.display()
+            ))
+        })?;
+    }
+    Ok(())
+}
+
+fn refuse(path: &Path, denied: Denied) -> GraphError {
+    GraphError::Unavailable(match denied {
+        Denied::System { path: what, verb, error } => {
+            let remedy = match error.kind() {
+                ErrorKind::StorageFull | ErrorKind::QuotaExceeded => "make room on the disk",
+                _ => {
+                    "make it writable for this user, or set databases.embedded.path to another file"
+                }
+            };
+            format!("{}: cannot {verb} {}: {error}: {remedy}", name(path), what.display())
+        }
+        Denied::NotOurs { path: what, what: why, remedy } => format!(
+            "{}: {}: {why}: {remedy}, or set databases.embedded.path to another file",
             name(path),
             what.display()
-        ))
-    };
-    match fs::metadata(path) {
-        Ok(metadata) if metadata.is_file() => return Ok(()),
-        // Not opened to find out: opening a FIFO waits for ever.
-        Ok(_) => {
-            return Err(GraphError::Unavailable(format!(
-                "{}: it is not a file: set databases.embedded.path to a file",
-                name(path)
-            )));
-        }
-        Err(error) if error.kind() == ErrorKind::NotFound => {}
-        Err(error) => return Err(refuse(path, error)),
-    }
-    if let Some(folder) = path.parent() {
-        fs::DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(folder)
-            .map_err(|error| refuse(folder, error))?;
-    }
-    // SQLite gives its side files the mode of the main file.
-    match fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
-        Err(error) if error.kind() != ErrorKind::AlreadyExists => Err(refuse(path, error)),
-        _ => Ok(()),
-    }
+        ),
+    })
 }
 
 /// What `check` says where there is no file yet.
 pub(in crate::graph) fn check_missing(path: &Path) -> CheckLine {
     let folder = path.ancestors().skip(1).find(|folder| folder.is_dir()).unwrap_or(Path::new("/"));
-    let (level, message) = match rustix::fs::access(folder, rustix::fs::Access::WRITE_OK) {
+    let (level, message) = match access(folder, Access::WRITE_OK) {
         Ok(()) => {
             (CheckLevel::Ok, format!("{}: not there yet: the first sync makes it", name(path)))
         }
@@ -83,36 +106,23 @@ pub(super) fn damaged(path: &Path, damage: &str) -> String {
 
 /// What a caller can do about an error of SQLite's.
 pub(super) fn fault(path: &Path, doing: &str, error: &rusqlite::Error) -> GraphError {
-    let extended = error.sqlite_error().map_or(0, |error| error.extended_code);
     let message = |remedy: &str| format!("{}: {doing}: {error}{remedy}", name(path));
-    match error.sqlite_error_code() {
-        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => {
-            GraphError::Transient(message(": another program is using it"))
-        }
-        Some(ErrorCode::NotADatabase) => GraphError::Unavailable(message(
+    match sqlite::trouble(error) {
+        Trouble::Busy => GraphError::Transient(message(": another program is using it")),
+        Trouble::NotADatabase => GraphError::Unavailable(message(
             ": nothing was changed; put back a backup of it, or set databases.embedded.path to another file",
         )),
-        Some(ErrorCode::DatabaseCorrupt) => {
-            GraphError::Unavailable(damaged(path, &error.to_string()))
-        }
-        Some(ErrorCode::DiskFull) => {
+        Trouble::Damaged => GraphError::Unavailable(damaged(path, &error.to_string())),
+        Trouble::Full => {
             GraphError::Unavailable(message(": make room on the disk and run it again"))
         }
-        // The shared-memory file beside the database could not grow: the same cause by another name.
-        Some(ErrorCode::SystemIoFailure) if extended == ffi::SQLITE_IOERR_SHMSIZE => {
-            GraphError::Unavailable(message(": make room on the disk and run it again"))
-        }
-        Some(ErrorCode::ReadOnly | ErrorCode::CannotOpen | ErrorCode::PermissionDenied) => {
-            GraphError::Unavailable(message(
-                ": make the file and its folder writable for this user, or set databases.embedded.path to another file",
-            ))
-        }
-        Some(ErrorCode::SystemIoFailure | ErrorCode::OutOfMemory) => {
+        Trouble::Refused => GraphError::Unavailable(message(
+            ": make the file and its folder writable for this user, or set databases.embedded.path to another file",
+        )),
+        Trouble::Disk => {
             GraphError::Transient(message(": look at the disk and at the system's log"))
         }
-        Some(ErrorCode::TooBig | ErrorCode::ConstraintViolation | ErrorCode::TypeMismatch) => {
-            GraphError::Rejected(message(""))
-        }
-        _ => GraphError::Unavailable(message("")),
+        Trouble::Data => GraphError::Rejected(message("")),
+        Trouble::Other => GraphError::Unavailable(message("")),
     }
 }

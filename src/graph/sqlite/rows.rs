@@ -3,7 +3,7 @@
 use chrono::{DateTime, SecondsFormat, Utc};
 use rusqlite::{CachedStatement, Connection, Row, params};
 
-use crate::graph::{Change, Conflict, StoredBlock, Write, indexable};
+use crate::graph::store::{Change, Conflict, StoredBlock, Write, indexable};
 
 /// The columns of a [`StoredBlock`], as [`stored`] reads them.
 pub(super) const STORED: &str = "id, hash, body_hash, COALESCE(version, 0), vault_version, source_file, archived, conflict, \

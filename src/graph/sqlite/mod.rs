@@ -19,26 +19,18 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use rusqlite::config::DbConfig;
-use rusqlite::{
-    Connection, ErrorCode, OpenFlags, OptionalExtension, Transaction, TransactionBehavior,
-};
+use rusqlite::{Connection, ErrorCode, OptionalExtension, Transaction, TransactionBehavior};
 
 pub(super) use self::file::check_missing;
-use self::file::{create, damaged, fault, name};
+use self::file::{FORMAT, create, damaged, examine, fault, name};
 use self::rows::{STORED, Writer, stamp, stored};
-use super::{
+use super::store::{
     Applied, BatchSize, Change, CheckLevel, CheckLine, GraphError, GraphStore, Purge, Purged,
     StoredBlock, fit,
 };
 use crate::block::BlockId;
+use crate::sqlite::{self, Found};
 use crate::stop::Stop;
-
-/// Marks the file as ours (`aCLr`), so that another program's database is never taken for a graph.
-const APPLICATION_ID: i32 = 0x6143_4c72;
-
-/// The version of the tables, kept in `user_version`.
-const SCHEMA_VERSION: i32 = 1;
 
 // The columns that decisions are taken on come first and the long texts last: a row is longer than a page only in its
 // tail, so reading the head of it never follows the tail. `id` is a unique index beside the rows and not the table's
@@ -90,40 +82,34 @@ impl SqliteStore {
     /// Opens the graph at `path`; makes it where there is no file, readable for its owner only.
     pub fn open(path: &Path, stop: Stop) -> Result<SqliteStore, GraphError> {
         create(path)?;
-        SqliteStore::connect(path, stop)
-    }
-
-    /// Opens a graph that is there, for a run that changes nothing. What a run that was killed has left in the log
-    /// stays there: folding it in would change the file.
-    pub fn open_to_look(path: &Path, stop: Stop) -> Result<SqliteStore, GraphError> {
-        let log = PathBuf::from(format!("{}-wal", path.display()));
-        let has_log = fs::metadata(log).is_ok_and(|log| log.len() > 0);
-        let store = SqliteStore::connect(path, stop)?;
-        store
-            .connection()
-            .set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, has_log)
-            .map_err(|error| store.fault("cannot open it", error))?;
+        let fault = |error| fault(path, "cannot open it", &error);
+        let store = SqliteStore::new(path, stop, sqlite::open(path).map_err(fault)?)?;
+        store.set_up()?;
         Ok(store)
     }
 
-    fn connect(path: &Path, stop: Stop) -> Result<SqliteStore, GraphError> {
+    /// Opens a graph that is there, for a run that changes nothing: works on a read-only mount, too.
+    pub fn open_to_look(path: &Path, stop: Stop) -> Result<SqliteStore, GraphError> {
         let fault = |error| fault(path, "cannot open it", &error);
-        // No URI file names: a `?` in a folder's name is just that.
-        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let connection = Connection::open_with_flags(path, flags).map_err(fault)?;
-        connection.busy_timeout(LOCK_WAIT).map_err(fault)?;
-        let store = SqliteStore {
+        let store = SqliteStore::new(path, stop, sqlite::look(path).map_err(fault)?)?;
+        store.schema_version(&store.connection())?;
+        Ok(store)
+    }
+
+    fn new(path: &Path, stop: Stop, connection: Connection) -> Result<SqliteStore, GraphError> {
+        connection
+            .busy_timeout(LOCK_WAIT)
+            .map_err(|error| fault(path, "cannot open it", &error))?;
+        Ok(SqliteStore {
             path: path.to_owned(),
             stop,
             unsynced: AtomicBool::new(false),
             connection: Mutex::new(connection),
-        };
-        store.prepare()?;
-        Ok(store)
+        })
     }
 
     /// Settings of the connection, and the tables where the file is new.
-    fn prepare(&self) -> Result<(), GraphError> {
+    fn set_up(&self) -> Result<(), GraphError> {
         let connection = self.connection();
         let fault = |error| self.fault("cannot open it", error);
         self.schema_version(&connection)?;
@@ -142,8 +128,10 @@ impl SqliteStore {
             // Asked again under the lock: another process may have been faster.
             if self.schema_version(&transaction)? == 0 {
                 transaction.execute_batch(SCHEMA).map_err(fault)?;
-                transaction.pragma_update(None, "application_id", APPLICATION_ID).map_err(fault)?;
-                transaction.pragma_update(None, "user_version", SCHEMA_VERSION).map_err(fault)?;
+                transaction
+                    .pragma_update(None, "application_id", FORMAT.application_id)
+                    .map_err(fault)?;
+                transaction.pragma_update(None, "user_version", FORMAT.newest).map_err(fault)?;
             }
             transaction.commit().map_err(fault)?;
         }
@@ -151,28 +139,19 @@ impl SqliteStore {
     }
 
     /// The version of the tables; 0 for a file that has none yet.
-    fn schema_version(&self, connection: &Connection) -> Result<i32, GraphError> {
+    fn schema_version(&self, connection: &Connection) -> Result<u32, GraphError> {
         let fault = |error| self.fault("cannot open it", error);
-        let number =
-            |sql: &str| connection.query_row(sql, [], |row| row.get::<_, i32>(0)).map_err(fault);
-        let (application, version) =
-            (number("PRAGMA application_id")?, number("PRAGMA user_version")?);
-        if application == APPLICATION_ID && (1..=SCHEMA_VERSION).contains(&version) {
-            Ok(version)
-        } else if application == APPLICATION_ID {
-            Err(self.unavailable(format!(
-                "its tables have version {version} and this program knows {SCHEMA_VERSION}: a newer program wrote it; \
-                 install that one, or set databases.embedded.path to another file"
-            )))
-        } else if application != 0
-            || version != 0
-            || number("SELECT count(*) FROM sqlite_schema")? != 0
-        {
-            Err(self.unavailable(
+        match sqlite::identify(connection, &FORMAT).map_err(fault)? {
+            Found::Empty => Ok(0),
+            Found::Ours(version) | Found::Unmarked(version) => Ok(version),
+            Found::Newer(version) => Err(self.unavailable(format!(
+                "its tables have version {version} and this program knows {}: a newer program wrote it; \
+                 install that one, or set databases.embedded.path to another file",
+                FORMAT.newest
+            ))),
+            Found::Foreign => Err(self.unavailable(
                 "it is another program's database: set databases.embedded.path to a file of its own".to_owned(),
-            ))
-        } else {
-            Ok(0)
+            )),
         }
     }
 
@@ -398,9 +377,8 @@ impl GraphStore for SqliteStore {
             Ok(damage) => line("integrity", CheckLevel::Error, damaged(&self.path, &damage)),
             Err(error) => line("integrity", CheckLevel::Error, error.to_string()),
         }
-        // Taken and given back: nothing is written, but a read-only file or folder refuses it.
-        match self.begin(&self.connection()) {
-            Ok(_) => line("writable", CheckLevel::Ok, "may write".to_owned()),
+        match examine(&self.path) {
+            Ok(()) => line("writable", CheckLevel::Ok, "may write".to_owned()),
             Err(error) => line("writable", CheckLevel::Error, error.to_string()),
         }
         match fs::metadata(&self.path).map(|metadata| metadata.permissions().mode() & 0o077) {

@@ -27,7 +27,7 @@ use neo4rs::{BoltType, ConfigBuilder, DetachedRowStream, Graph, Query};
 use serde::de::DeserializeOwned;
 use tokio::runtime::Runtime;
 
-use super::{
+use super::store::{
     Applied, BatchSize, Change, CheckLevel, CheckLine, GraphError, GraphStore, Purge, Purged,
     StoredBlock, fit,
 };

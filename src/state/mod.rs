@@ -10,16 +10,16 @@
 
 mod lock;
 
-use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::fs::{self, File};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use rusqlite::config::DbConfig;
-use rusqlite::{Connection, ErrorCode, OpenFlags};
+use rusqlite::Connection;
+use rusqlite::backup::Backup;
 
 use crate::clock::{Clock, SystemClock};
+use crate::sqlite::{self, Denied, Folder, Format, Found, Trouble};
 pub use lock::{DaemonLock, Holder, Owner};
 
 /// Each entry lifts the file by one version; the number of the last one is the file's `user_version`. An entry that
@@ -110,6 +110,14 @@ const MIGRATIONS: &[&str] = &[
      ) STRICT, WITHOUT ROWID;",
 ];
 
+/// `aCLs`: another program's database that happens to be named `state.db` is never taken for ours.
+const FORMAT: Format = Format {
+    application_id: 0x6143_4c73,
+    newest: MIGRATIONS.len() as u32,
+    unmarked: 2,
+    tables: &["runs", "jobs", "meta"],
+};
+
 /// How long a write waits for another connection's transaction before it gives up.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -150,23 +158,52 @@ impl State {
         State::open_for(dir, Durability::Process)
     }
 
-    /// Opens a state file that is there, to look at it; `None` when there is none. Nothing is created or moved.
+    /// Opens a state file that is there, to look at it; `None` when there is none. Nothing is created, moved, migrated
+    /// or written: this works on a read-only mount and on another user's folder that this one may read.
     pub fn open_existing(dir: &Path) -> Result<Option<State>, StateError> {
         let path = dir.join(FILE);
-        match fs::metadata(&path) {
+        match sqlite::is_there(&path) {
+            Ok(true) => {}
             // An empty file would be filled by opening it.
-            Ok(metadata) if metadata.is_file() && metadata.len() == 0 => return Ok(None),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Ok(false) => return Ok(None),
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+                return Err(StateError::unreadable(&path, &error));
+            }
             Err(error) => return Err(StateError::io(&path, "look for", &error)),
-            Ok(_) => {}
         }
-        let has_log = fs::metadata(dir.join(format!("{FILE}-wal"))).is_ok_and(|log| log.len() > 0);
-        let connection = connect(&path, Durability::Process)?;
-        // What a process that was killed has left in the log stays there: folding it in would change the file.
-        connection
-            .set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, has_log)
-            .map_err(|error| StateError::sqlite(&path, error))?;
+        // SQLite says only that it cannot open it.
+        if let Err(error) = sqlite::open_file(&path)
+            && error.kind() == io::ErrorKind::PermissionDenied
+        {
+            return Err(StateError::unreadable(&path, &error));
+        }
+        let look = || -> rusqlite::Result<(Connection, Found)> {
+            let connection = sqlite::look(&path)?;
+            connection.busy_timeout(BUSY_TIMEOUT)?;
+            let found = sqlite::identify(&connection, &FORMAT)?;
+            if matches!(found, Found::Unmarked(_))
+                || matches!(found, Found::Ours(v) if v < FORMAT.newest)
+            {
+                return Ok((lifted_copy(&connection)?, found));
+            }
+            Ok((connection, found))
+        };
+        let (connection, found) = look().map_err(|error| StateError::unopened(&path, error))?;
+        refuse(&path, found)?;
         Ok(Some(State::new(connection, dir, None)))
+    }
+
+    /// Says what stands in the way of [`open`](State::open), without changing anything.
+    pub fn examine(dir: &Path) -> Result<(), StateError> {
+        match sqlite::check_folder(dir, Folder::Private) {
+            Err(Denied::System { error, .. }) if error.kind() == io::ErrorKind::NotFound => {
+                return Ok(());
+            }
+            answer => answer?,
+        }
+        sqlite::check_files(&dir.join(FILE))?;
+        lock::examine(dir)?;
+        State::open_existing(dir).map(drop)
     }
 
     /// Reads the whole file looking for damage that opening it does not meet, and moves a damaged file aside as
@@ -176,7 +213,7 @@ impl State {
         let damage = match verdict {
             Ok(verdict) if verdict == "ok" => return Ok(self),
             Ok(finding) => finding,
-            Err(error) if is_damage(&error) => error.to_string(),
+            Err(error) if sqlite::trouble(&error) == Trouble::Damaged => error.to_string(),
             Err(error) => return Err(StateError::sqlite(&self.dir.join(FILE), error)),
         };
         let State { connection, dir, .. } = self;
@@ -188,6 +225,7 @@ impl State {
         create_folder(dir)?;
         let path = dir.join(FILE);
         create_file(&path)?;
+        sqlite::check_files(&path)?;
         match connect(&path, durability) {
             Ok(connection) => Ok(State::new(connection, dir, None)),
             Err(StateError::Damaged { cause, .. }) => {
@@ -226,7 +264,12 @@ impl State {
     }
 
     fn new(connection: Connection, dir: &Path, moved_aside: Option<PathBuf>) -> State {
-        State { connection, dir: dir.to_owned(), file: identity(&dir.join(FILE)), moved_aside }
+        State {
+            connection,
+            dir: dir.to_owned(),
+            file: sqlite::identity(&dir.join(FILE)),
+            moved_aside,
+        }
     }
 
     /// The connection, to read and to write in a transaction of one's own.
@@ -251,7 +294,7 @@ impl State {
 
     /// Whether the open file is still the one in the folder. Writing to a file that was removed succeeds, and is lost.
     pub fn is_in_place(&self) -> bool {
-        self.file.is_some() && self.file == identity(&self.dir.join(FILE))
+        self.file.is_some() && self.file == sqlite::identity(&self.dir.join(FILE))
     }
 
     /// Whether both have the same file open.
@@ -276,10 +319,14 @@ fn quick_check(connection: &Connection) -> rusqlite::Result<()> {
 }
 
 fn connect(path: &Path, durability: Durability) -> Result<Connection, StateError> {
-    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let open = || -> rusqlite::Result<(Connection, usize)> {
-        let mut connection = Connection::open_with_flags(path, flags)?;
+    let open = || -> rusqlite::Result<(Connection, Found)> {
+        let mut connection = sqlite::open(path)?;
         connection.busy_timeout(BUSY_TIMEOUT)?;
+        // Asked before anything is set: setting the journal mode would write into another program's file.
+        let found = sqlite::identify(&connection, &FORMAT)?;
+        if matches!(found, Found::Foreign | Found::Newer(_)) {
+            return Ok((connection, found));
+        }
         connection.pragma_update(None, "journal_mode", "wal")?;
         set_durability(&connection, durability)?;
         connection.pragma_update(None, "foreign_keys", true)?;
@@ -287,15 +334,31 @@ fn connect(path: &Path, durability: Durability) -> Result<Connection, StateError
         connection.pragma_update(None, "cache_size", -256)?;
         connection.pragma_update(None, "wal_autocheckpoint", 256)?;
         connection.pragma_update(None, "journal_size_limit", 1 << 20)?;
-        let version = migrate(&mut connection)?;
-        Ok((connection, version))
+        let found = migrate(&mut connection, found)?;
+        Ok((connection, found))
     };
-    let (connection, version) = open().map_err(|error| StateError::sqlite(path, error))?;
-    if version > MIGRATIONS.len() {
-        let (path, known) = (path.to_owned(), MIGRATIONS.len());
-        return Err(StateError::Newer { path, version, known });
-    }
+    let (connection, found) = open().map_err(|error| StateError::unopened(path, error))?;
+    refuse(path, found)?;
     Ok(connection)
+}
+
+/// Refuses a file that is not for this program.
+fn refuse(path: &Path, found: Found) -> Result<(), StateError> {
+    let path = path.to_owned();
+    match found {
+        Found::Newer(version) => Err(StateError::Newer { path, version, known: FORMAT.newest }),
+        Found::Foreign => Err(StateError::Foreign { path, what: "another program's database" }),
+        Found::Empty | Found::Ours(_) | Found::Unmarked(_) => Ok(()),
+    }
+}
+
+/// A copy in memory of an older file, brought up to date there.
+fn lifted_copy(connection: &Connection) -> rusqlite::Result<Connection> {
+    let mut copy = Connection::open_in_memory()?;
+    Backup::new(connection, &mut copy)?.run_to_completion(i32::MAX, Duration::ZERO, None)?;
+    let found = sqlite::identify(&copy, &FORMAT)?;
+    migrate(&mut copy, found)?;
+    Ok(copy)
 }
 
 fn set_durability(connection: &Connection, durability: Durability) -> rusqlite::Result<()> {
@@ -306,59 +369,41 @@ fn set_durability(connection: &Connection, durability: Durability) -> rusqlite::
     connection.pragma_update(None, "synchronous", level)
 }
 
-/// Brings the file up to the newest version this program knows and returns the version it then has; a newer file is
-/// left alone.
-fn migrate(connection: &mut Connection) -> rusqlite::Result<usize> {
-    let version = |connection: &Connection| -> rusqlite::Result<usize> {
-        let version: u32 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
-        Ok(version as usize)
-    };
-    if version(connection)? >= MIGRATIONS.len() {
-        // Reading the schema is what meets a file whose header is sound and whose first page is not.
-        connection.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(()))?;
-        return version(connection);
+/// Brings the file up to the newest version this program knows, marks it as ours, and says what it is then.
+fn migrate(connection: &mut Connection, found: Found) -> rusqlite::Result<Found> {
+    if found == Found::Ours(FORMAT.newest) {
+        return Ok(found);
     }
     let transaction =
         connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
     // Asked again: another process may have migrated while this one waited for the lock.
-    for (version, migration) in (1u32..).zip(MIGRATIONS).skip(version(&transaction)?) {
+    let version = match sqlite::identify(&transaction, &FORMAT)? {
+        Found::Empty => 0,
+        Found::Ours(version) | Found::Unmarked(version) => version,
+        found @ (Found::Newer(_) | Found::Foreign) => return Ok(found),
+    };
+    for migration in &MIGRATIONS[version as usize..] {
         transaction.execute_batch(migration)?;
-        transaction.pragma_update(None, "user_version", version)?;
     }
+    transaction.pragma_update(None, "user_version", FORMAT.newest)?;
+    transaction.pragma_update(None, "application_id", FORMAT.application_id)?;
     transaction.commit()?;
-    version(connection)
+    Ok(Found::Ours(FORMAT.newest))
 }
 
 fn create_folder(dir: &Path) -> Result<(), StateError> {
-    // The mode is for folders made here. One that is there keeps its mode: it may be shared on purpose.
-    match DirBuilder::new().recursive(true).mode(0o700).create(dir) {
-        Ok(()) => Ok(()),
-        Err(error) => Err(StateError::io(dir, "create", &error)),
-    }
+    Ok(sqlite::make_folder(dir, Folder::Private)?)
 }
 
 /// Opens a file of ours, creating it readable and writable for its owner alone.
 fn create_file(path: &Path) -> Result<File, StateError> {
-    let file = OpenOptions::new()
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .mode(0o600)
-        .open(path)
-        .map_err(|error| StateError::io(path, "open", &error))?;
-    let mode = file.metadata().map(|metadata| metadata.permissions().mode());
-    if mode.is_ok_and(|mode| mode & 0o077 != 0) {
-        // Best effort: a file that belongs to someone else but may be written keeps its mode.
-        let _ = file.set_permissions(fs::Permissions::from_mode(0o600));
-    }
-    Ok(file)
+    Ok(sqlite::make_file(path)?)
 }
 
 /// Renames the database and its log, so that the log of the old file is not read into a new one.
 fn move_aside(path: &Path) -> Result<PathBuf, StateError> {
     let now = SystemClock.now();
-    let beside = |suffix: &str| PathBuf::from(format!("{}{suffix}", path.display()));
+    let beside = |suffix: &str| sqlite::beside(path, suffix);
     let stamp = now.format("%Y%m%dT%H%M%S%3fZ");
     let aside = beside(&format!(".corrupt-{stamp}"));
     fs::rename(path, &aside).map_err(|error| StateError::io(path, "move aside", &error))?;
@@ -366,10 +411,6 @@ fn move_aside(path: &Path) -> Result<PathBuf, StateError> {
         let _ = fs::rename(beside(log), beside(&format!(".corrupt-{stamp}{log}")));
     }
     Ok(aside)
-}
-
-fn is_damage(error: &rusqlite::Error) -> bool {
-    matches!(error.sqlite_error_code(), Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase))
 }
 
 /// What a caller can do about a state folder that does not serve.
@@ -383,7 +424,23 @@ pub enum StateError {
         /// What was tried and what the system said.
         what: String,
         /// What to do about it.
-        remedy: &'static str,
+        remedy: String,
+    },
+    /// This user may not even look.
+    #[error("{}: cannot tell: {what}: run this as the user of the daemon, or as root", path.display())]
+    Unreadable {
+        /// The folder or file.
+        path: PathBuf,
+        /// What the system said.
+        what: String,
+    },
+    /// The file is none of ours, and stays as it is.
+    #[error("{}: it is {what}: move it away, or choose another folder with --state-dir", path.display())]
+    Foreign {
+        /// The file.
+        path: PathBuf,
+        /// What it is.
+        what: &'static str,
     },
     /// A newer release wrote the file.
     #[error(
@@ -395,9 +452,9 @@ pub enum StateError {
         /// The database file.
         path: PathBuf,
         /// Its version.
-        version: usize,
+        version: u32,
         /// The newest version this program knows.
-        known: usize,
+        known: u32,
     },
     /// The file is not a sound database. [`State::open`] moves it aside; whoever only looks is told.
     #[error(
@@ -453,44 +510,67 @@ impl StateError {
         StateError::Unusable {
             path: path.to_owned(),
             what: format!("cannot {verb}: {error}"),
-            remedy,
+            remedy: remedy.to_owned(),
+        }
+    }
+
+    fn unreadable(path: &Path, error: &io::Error) -> StateError {
+        StateError::Unreadable { path: path.to_owned(), what: error.to_string() }
+    }
+
+    /// Why a file was not opened. Only one that was ours is called damaged, and moved aside.
+    fn unopened(path: &Path, error: rusqlite::Error) -> StateError {
+        match sqlite::trouble(&error) {
+            Trouble::Damaged | Trouble::NotADatabase if !sqlite::was_ours(path, &FORMAT) => {
+                StateError::Foreign { path: path.to_owned(), what: "no database of this program" }
+            }
+            _ => StateError::sqlite(path, error),
         }
     }
 
     fn sqlite(path: &Path, error: rusqlite::Error) -> StateError {
         let path = path.to_owned();
         let what = format!("cannot write: {error}");
-        match error.sqlite_error_code() {
-            _ if is_damage(&error) => StateError::Damaged { path, cause: error.to_string() },
-            Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => StateError::Busy { path },
-            Some(ErrorCode::DiskFull) => StateError::Unusable {
+        match sqlite::trouble(&error) {
+            Trouble::Damaged | Trouble::NotADatabase => {
+                StateError::Damaged { path, cause: error.to_string() }
+            }
+            Trouble::Busy => StateError::Busy { path },
+            Trouble::Full => StateError::Unusable {
                 path,
                 what,
-                remedy: "make room on that file system, or choose another folder with --state-dir",
+                remedy: "make room on that file system, or choose another folder with --state-dir"
+                    .to_owned(),
             },
-            Some(
-                ErrorCode::ReadOnly
-                | ErrorCode::CannotOpen
-                | ErrorCode::PermissionDenied
-                | ErrorCode::SystemIoFailure,
-            ) => StateError::Unusable {
+            Trouble::Refused | Trouble::Disk => StateError::Unusable {
                 path,
                 what,
                 remedy: "give this user the right to write the state folder and its files, \
-                         or choose another folder with --state-dir",
+                         or choose another folder with --state-dir"
+                    .to_owned(),
             },
-            _ => StateError::Sqlite { path, error },
+            Trouble::Data | Trouble::Other => StateError::Sqlite { path, error },
         }
     }
 }
 
-/// Device and inode of what a path names.
-fn identity(path: &Path) -> Option<(u64, u64)> {
-    fs::metadata(path).map(|metadata| (metadata.dev(), metadata.ino())).ok()
+impl From<Denied> for StateError {
+    fn from(denied: Denied) -> StateError {
+        match denied {
+            Denied::System { path, verb, error } => StateError::io(&path, verb, &error),
+            Denied::NotOurs { path, what, remedy } => StateError::Unusable {
+                path,
+                what,
+                remedy: format!("{remedy}, or choose another folder with --state-dir"),
+            },
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
     use super::*;
 
     fn mode(path: &Path) -> u32 {
@@ -541,16 +621,18 @@ mod tests {
     fn a_migration_that_fails_leaves_the_older_file() {
         let temp = tempfile::tempdir().unwrap();
         let file = Connection::open(temp.path().join(FILE)).unwrap();
-        // In the way of the last migration, after the first ones have been made.
+        file.execute_batch(MIGRATIONS[0]).unwrap();
+        file.pragma_update(None, "user_version", 1).unwrap();
+        // In the way of the last table that the second migration makes.
         file.execute_batch("CREATE TABLE missing_blocks (x)").unwrap();
         assert!(matches!(State::open(temp.path()), Err(StateError::Sqlite { .. })));
         let tables: i64 = file
-            .query_row("SELECT count(*) FROM sqlite_schema WHERE name = 'runs'", [], |row| {
+            .query_row("SELECT count(*) FROM sqlite_schema WHERE name = 'files'", [], |row| {
                 row.get(0)
             })
             .unwrap();
         let version: i64 = file.pragma_query_value(None, "user_version", |row| row.get(0)).unwrap();
-        assert_eq!((tables, version), (0, 0), "all of it or nothing");
+        assert_eq!((tables, version), (0, 1), "all of it or nothing");
     }
 
     #[test]
@@ -563,21 +645,132 @@ mod tests {
         });
     }
 
+    /// A state file of ours whose pages after the header are junk.
+    fn damaged(temp: &Path) -> Vec<u8> {
+        drop(State::open(temp).unwrap());
+        let mut bytes = fs::read(temp.join(FILE)).unwrap();
+        bytes[100..].fill(0xa5);
+        fs::write(temp.join(FILE), &bytes).unwrap();
+        bytes
+    }
+
     #[test]
-    fn a_damaged_file_is_moved_aside_with_its_log() {
-        for damage in [
-            "not a database at all, only some text that is long enough to be one",
-            "SQLite format 3\0junk",
-        ] {
+    fn a_damaged_file_of_ours_is_moved_aside_with_its_log() {
+        for zeroed in [false, true] {
             let temp = tempfile::tempdir().unwrap();
-            fs::write(temp.path().join(FILE), damage.repeat(100)).unwrap();
+            let mut bytes = damaged(temp.path());
+            if zeroed {
+                // What a power cut can leave of a file that was just made longer.
+                bytes.fill(0);
+                fs::write(temp.path().join(FILE), &bytes).unwrap();
+            }
             fs::write(temp.path().join("state.db-wal"), "stale").unwrap();
+            fs::set_permissions(
+                temp.path().join("state.db-wal"),
+                fs::Permissions::from_mode(0o600),
+            )
+            .unwrap();
             let state = State::open(temp.path()).unwrap();
             let aside = state.moved_aside().expect("told where it went").to_owned();
-            assert_eq!(fs::read_to_string(&aside).unwrap(), damage.repeat(100));
+            assert_eq!(fs::read(&aside).unwrap(), bytes);
             state.connection().execute("INSERT INTO meta VALUES ('a', 1)", []).unwrap();
             assert_eq!(State::open(temp.path()).unwrap().moved_aside(), None);
         }
+    }
+
+    #[test]
+    fn another_programs_file_is_refused_and_left_alone() {
+        type Make = fn(&Path);
+        let makes: [Make; 5] = [
+            |path| fs::write(path, "not a database at all, only some text. ".repeat(100)).unwrap(),
+            |path| fs::write(path, "SQLite format 3\0junk".repeat(100)).unwrap(),
+            |path| {
+                Connection::open(path).unwrap().execute_batch("CREATE TABLE photos (x)").unwrap();
+            },
+            |path| {
+                let other = Connection::open(path).unwrap();
+                other.pragma_update(None, "user_version", 2).unwrap();
+                other.execute_batch("CREATE TABLE jobs (x)").unwrap();
+            },
+            |path| {
+                let other = Connection::open(path).unwrap();
+                other.pragma_update(None, "application_id", 7).unwrap();
+            },
+        ];
+        for (n, make) in makes.into_iter().enumerate() {
+            let temp = tempfile::tempdir().unwrap();
+            let path = temp.path().join(FILE);
+            make(&path);
+            let before = fs::read(&path).unwrap();
+            for error in [
+                State::open(temp.path()).unwrap_err(),
+                State::open_existing(temp.path()).unwrap_err(),
+                State::examine(temp.path()).unwrap_err(),
+            ] {
+                assert!(matches!(error, StateError::Foreign { .. }), "{n}: {error}");
+                assert!(error.to_string().contains("--state-dir"), "{n}: {error}");
+            }
+            assert!(fs::read(&path).unwrap() == before, "{n}: the file was touched");
+        }
+    }
+
+    #[test]
+    fn a_folder_or_file_that_is_not_this_users_alone_is_refused_with_the_remedy() {
+        let temp = tempfile::tempdir().unwrap();
+        let refused = |remedy: &str| {
+            for error in
+                [State::open(temp.path()).unwrap_err(), State::examine(temp.path()).unwrap_err()]
+            {
+                let error = error.to_string();
+                assert!(error.contains(remedy) && error.contains("--state-dir"), "{error}");
+            }
+        };
+        let set = |path: &Path, mode| {
+            fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+        };
+        drop(State::open(temp.path()).unwrap());
+        set(temp.path(), 0o777);
+        refused("chmod go-w");
+        set(temp.path(), 0o700);
+        let file = temp.path().join(FILE);
+        set(&file, 0o666);
+        refused("chmod go-w");
+        set(&file, 0o600);
+        fs::hard_link(&file, temp.path().join("second")).unwrap();
+        refused("hard link");
+        fs::remove_file(temp.path().join("second")).unwrap();
+        fs::rename(&file, temp.path().join("moved")).unwrap();
+        std::os::unix::fs::symlink(temp.path().join("moved"), &file).unwrap();
+        refused("remove the link");
+        fs::remove_file(&file).unwrap();
+        std::os::unix::fs::symlink(temp.path().join("moved"), temp.path().join("state.db-wal"))
+            .unwrap();
+        refused("remove the link");
+        fs::remove_file(temp.path().join("state.db-wal")).unwrap();
+        // Only root can give a folder away.
+        if rustix::process::geteuid().is_root() {
+            std::os::unix::fs::chown(temp.path(), Some(12345), None).unwrap();
+            refused("run it as that user");
+        }
+    }
+
+    #[test]
+    fn looking_at_an_older_file_lifts_only_a_copy() {
+        let temp = tempfile::tempdir().unwrap();
+        let path = temp.path().join(FILE);
+        let file = Connection::open(&path).unwrap();
+        file.execute_batch(MIGRATIONS[0]).unwrap();
+        file.pragma_update(None, "user_version", 1).unwrap();
+        file.execute("INSERT INTO meta VALUES ('kept', 7)", []).unwrap();
+        drop(file);
+        let before = fs::read(&path).unwrap();
+        let state = State::open_existing(temp.path()).unwrap().unwrap();
+        let ask = |sql: &str| state.connection().query_row(sql, [], |row| row.get::<_, i64>(0));
+        assert_eq!(ask("SELECT value FROM meta").unwrap(), 7);
+        assert_eq!(ask("SELECT count(*) FROM files").unwrap(), 0);
+        drop(state);
+        assert!(fs::read(&path).unwrap() == before);
+        assert_eq!(fs::read_dir(temp.path()).unwrap().count(), 1);
     }
 
     #[test]
@@ -629,7 +822,7 @@ mod tests {
         fs::write(temp.path().join(FILE), "").unwrap();
         assert!(State::open_existing(temp.path()).unwrap().is_none());
         assert_eq!(fs::metadata(temp.path().join(FILE)).unwrap().len(), 0);
-        fs::write(temp.path().join(FILE), "junk ".repeat(1000)).unwrap();
+        damaged(temp.path());
         let error = State::open_existing(temp.path()).unwrap_err();
         assert!(matches!(error, StateError::Damaged { .. }), "{error}");
     }

@@ -1,0 +1,517 @@
+//! A private SQLite file: made, checked to be ours alone, opened, and its errors sorted.
+//!
+//! Both databases of the program, the state file and the embedded graph, are opened through here. What a file holds is
+//! not known here; the caller names it by [`Format`].
+//!
+//! Whose file it is comes first: before a file is opened, its folder and the file must belong to this user (or root),
+//! nobody else may write them, the file is no link and has no second name. Such a folder cannot be changed by anybody
+//! else between the check and the opening.
+
+use std::fs::{self, DirBuilder, File, Metadata, OpenOptions};
+use std::io::{self, Read};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use rusqlite::config::DbConfig;
+use rusqlite::{Connection, ErrorCode, OpenFlags, ffi};
+use rustix::fs::OFlags;
+
+/// What marks a file as one of ours.
+pub(crate) struct Format {
+    /// SQLite's `application_id`.
+    pub(crate) application_id: i32,
+    /// The newest version of the tables that this program knows, as `user_version` has it.
+    pub(crate) newest: u32,
+    /// Files up to this version bear no `application_id` yet; 0 where all do.
+    pub(crate) unmarked: u32,
+    /// Tables that a file without `application_id` must have to be one of ours.
+    pub(crate) tables: &'static [&'static str],
+}
+
+/// What an opened file turned out to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Found {
+    /// Nothing in it yet.
+    Empty,
+    /// One of ours, with tables of this version.
+    Ours(u32),
+    /// One of ours, from before files were marked.
+    Unmarked(u32),
+    /// One of ours, of a version that this program does not know.
+    Newer(u32),
+    /// Another program's database.
+    Foreign,
+}
+
+/// What kind of trouble an error is: what a caller can do depends on it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Trouble {
+    /// Another connection has the lock: it may work the next time.
+    Busy,
+    /// No room on the disk.
+    Full,
+    /// The file or its folder may not be written or read.
+    Refused,
+    /// The disk does not do what it should.
+    Disk,
+    /// The file begins like a database and is not a whole one.
+    Damaged,
+    /// The file is no database.
+    NotADatabase,
+    /// A value does not fit.
+    Data,
+    /// Anything else.
+    Other,
+}
+
+/// Sorts an error of SQLite's.
+pub(crate) fn trouble(error: &rusqlite::Error) -> Trouble {
+    let extended = error.sqlite_error().map_or(0, |error| error.extended_code);
+    match error.sqlite_error_code() {
+        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => Trouble::Busy,
+        Some(ErrorCode::NotADatabase) => Trouble::NotADatabase,
+        Some(ErrorCode::DatabaseCorrupt) => Trouble::Damaged,
+        Some(ErrorCode::DiskFull) => Trouble::Full,
+        // The shared-memory file beside the database could not grow: the same cause by another name.
+        Some(ErrorCode::SystemIoFailure) if extended == ffi::SQLITE_IOERR_SHMSIZE => Trouble::Full,
+        Some(ErrorCode::ReadOnly | ErrorCode::CannotOpen | ErrorCode::PermissionDenied) => {
+            Trouble::Refused
+        }
+        Some(ErrorCode::SystemIoFailure | ErrorCode::OutOfMemory) => Trouble::Disk,
+        Some(ErrorCode::TooBig | ErrorCode::ConstraintViolation | ErrorCode::TypeMismatch) => {
+            Trouble::Data
+        }
+        _ => Trouble::Other,
+    }
+}
+
+/// Why a folder or file is not used.
+#[derive(Debug)]
+pub(crate) enum Denied {
+    /// The system refuses what was tried: the verb, and what the system said.
+    System {
+        /// The folder or file.
+        path: PathBuf,
+        /// "create", "open", ...
+        verb: &'static str,
+        /// What the system said.
+        error: io::Error,
+    },
+    /// It is not this user's alone.
+    NotOurs {
+        /// The folder or file.
+        path: PathBuf,
+        /// What is wrong with it.
+        what: String,
+        /// What to do about it.
+        remedy: String,
+    },
+}
+
+impl Denied {
+    fn system(path: &Path, verb: &'static str, error: impl Into<io::Error>) -> Denied {
+        Denied::System { path: path.to_owned(), verb, error: error.into() }
+    }
+
+    fn not_ours(path: &Path, what: impl Into<String>, remedy: impl Into<String>) -> Denied {
+        Denied::NotOurs { path: path.to_owned(), what: what.into(), remedy: remedy.into() }
+    }
+}
+
+/// How strictly the folder of a file is looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Folder {
+    /// Nobody else may write in it.
+    Private,
+    /// Others may, where the sticky bit keeps each from the others' files, as in `/tmp`.
+    MayBeShared,
+}
+
+/// Makes the folder (mode 0700, with its parents) where it is missing, and checks that it is ours.
+pub(crate) fn make_folder(dir: &Path, kind: Folder) -> Result<(), Denied> {
+    // The mode is for folders made here. One that is there keeps its mode.
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(dir)
+        .map_err(|error| Denied::system(dir, "create", error))?;
+    check_folder(dir, kind)
+}
+
+/// Checks that a folder which is there is ours alone. The folder may be named by a link, if the link is ours too.
+pub(crate) fn check_folder(dir: &Path, kind: Folder) -> Result<(), Denied> {
+    let look = |error| Denied::system(dir, "look at", error);
+    let link = fs::symlink_metadata(dir).map_err(look)?;
+    let folder = fs::metadata(dir).map_err(look)?;
+    if !folder.is_dir() {
+        return Err(Denied::system(dir, "open", io::Error::from(io::ErrorKind::NotADirectory)));
+    }
+    if link.is_symlink() {
+        check_owner(dir, &link)?;
+    }
+    let is_shared = kind == Folder::MayBeShared && folder.mode() & 0o1000 != 0;
+    if !is_shared {
+        check_owner(dir, &folder)?;
+        check_mode(dir, &folder)?;
+    }
+    Ok(())
+}
+
+/// Opens a file of ours to read and write, creating it for its owner alone; follows no link and truncates nothing.
+pub(crate) fn make_file(path: &Path) -> Result<File, Denied> {
+    let file = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .custom_flags(CAREFULLY)
+        .open(path)
+        .map_err(|error| unopened(path, error))?;
+    let metadata = check_open(path, &file)?;
+    if metadata.mode() & 0o077 != 0 {
+        // Best effort: a file of root's that may be written keeps its mode.
+        let _ = file.set_permissions(fs::Permissions::from_mode(0o600));
+    }
+    Ok(file)
+}
+
+/// Opens a file that is there, to read it; follows no link and waits for nobody.
+pub(crate) fn open_file(path: &Path) -> io::Result<File> {
+    let file = OpenOptions::new().read(true).custom_flags(CAREFULLY).open(path)?;
+    let metadata = file.metadata()?;
+    if metadata.is_file() { Ok(file) } else { Err(io::ErrorKind::InvalidInput.into()) }
+}
+
+/// Opening a link fails, opening a FIFO does not wait.
+const CAREFULLY: i32 = (OFlags::NOFOLLOW.bits() | OFlags::NONBLOCK.bits()) as i32;
+
+fn unopened(path: &Path, error: io::Error) -> Denied {
+    if fs::symlink_metadata(path).is_ok_and(|metadata| metadata.is_symlink()) {
+        is_a_link(path)
+    } else {
+        Denied::system(path, "open", error)
+    }
+}
+
+fn is_a_link(path: &Path) -> Denied {
+    Denied::not_ours(
+        path,
+        "it is a link to another place",
+        "remove the link, or name the place it leads to",
+    )
+}
+
+/// Checks that a folder of ours inside another one is no link.
+pub(crate) fn check_no_link(path: &Path) -> Result<(), Denied> {
+    match fs::symlink_metadata(path) {
+        Ok(metadata) if metadata.is_symlink() => Err(is_a_link(path)),
+        _ => Ok(()),
+    }
+}
+
+/// Checks the database file and the files that SQLite keeps beside it, those that are there.
+pub(crate) fn check_files(path: &Path) -> Result<(), Denied> {
+    for suffix in ["", "-wal", "-shm", "-journal"] {
+        let path = beside(path, suffix);
+        match fs::symlink_metadata(&path) {
+            Ok(metadata) => check_metadata(&path, &metadata)?,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(Denied::system(&path, "look at", error)),
+        }
+    }
+    Ok(())
+}
+
+fn check_open(path: &Path, file: &File) -> Result<Metadata, Denied> {
+    let metadata = file.metadata().map_err(|error| Denied::system(path, "look at", error))?;
+    check_metadata(path, &metadata)?;
+    Ok(metadata)
+}
+
+fn check_metadata(path: &Path, metadata: &Metadata) -> Result<(), Denied> {
+    if metadata.is_symlink() {
+        return Err(is_a_link(path));
+    }
+    if !metadata.is_file() {
+        return Err(Denied::not_ours(path, "it is not a file", "remove it"));
+    }
+    check_owner(path, metadata)?;
+    if metadata.nlink() > 1 {
+        let find = format!("find the others with `find / -xdev -inum {}`", metadata.ino());
+        return Err(Denied::not_ours(
+            path,
+            format!(
+                "it has {} names (hard links), so another place changes with it",
+                metadata.nlink()
+            ),
+            format!("{find} and remove this one or those"),
+        ));
+    }
+    check_mode(path, metadata)
+}
+
+fn check_owner(path: &Path, metadata: &Metadata) -> Result<(), Denied> {
+    let me = rustix::process::geteuid().as_raw();
+    if metadata.uid() == me || metadata.uid() == 0 {
+        return Ok(());
+    }
+    Err(Denied::not_ours(
+        path,
+        format!("it belongs to user {}, and this program runs as user {me}", metadata.uid()),
+        format!(
+            "run it as that user (`sudo -u '#{}' ...`), or give all of it to this one",
+            metadata.uid()
+        ),
+    ))
+}
+
+fn check_mode(path: &Path, metadata: &Metadata) -> Result<(), Denied> {
+    if metadata.mode() & 0o022 == 0 {
+        return Ok(());
+    }
+    Err(Denied::not_ours(
+        path,
+        format!("other users may write to it (mode {:04o})", metadata.mode() & 0o7777),
+        format!("chmod go-w {}", path.display()),
+    ))
+}
+
+/// Opens a database file to read and write it. Its folder and the file must be ours, and the file must be there.
+pub(crate) fn open(path: &Path) -> rusqlite::Result<Connection> {
+    // No URI: a `?` in a folder's name is just that. SQLite would refuse a link anywhere in the path.
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
+        | OpenFlags::SQLITE_OPEN_NO_MUTEX
+        | OpenFlags::SQLITE_OPEN_NOFOLLOW;
+    Connection::open_with_flags(real(path), flags)
+}
+
+/// Opens a database file to look at it: nothing is written, created or folded in, so this works on a read-only mount
+/// and beside a running daemon.
+///
+/// The connection must not be the first one of a process that opens the same file to write: SQLite shares one view of
+/// the index between the connections of a process, and this one's is read-only.
+pub(crate) fn look(path: &Path) -> rusqlite::Result<Connection> {
+    let path = real(path);
+    let is_there = |suffix: &str| fs::metadata(beside(&path, suffix)).is_ok();
+    let has_log = fs::metadata(beside(&path, "-wal")).is_ok_and(|log| log.len() > 0);
+    let how = match (is_there("-shm"), has_log) {
+        (true, _) => "&readonly_shm=1",
+        // Nobody has it open, and all of it is in the one file.
+        (false, false) => "&immutable=1",
+        // A copy without its index: SQLite must make one.
+        (false, true) => "",
+    };
+    let mut uri = "file:".to_owned();
+    for byte in path.as_os_str().as_bytes() {
+        match byte {
+            b'/' | b'.' | b'-' | b'_' | b'0'..=b'9' | b'a'..=b'z' | b'A'..=b'Z' => {
+                uri.push(char::from(*byte));
+            }
+            other => uri.push_str(&format!("%{other:02x}")),
+        }
+    }
+    uri.push_str("?mode=ro");
+    uri.push_str(how);
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY
+        | OpenFlags::SQLITE_OPEN_NO_MUTEX
+        | OpenFlags::SQLITE_OPEN_NOFOLLOW
+        | OpenFlags::SQLITE_OPEN_URI;
+    let connection = Connection::open_with_flags(uri, flags)?;
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
+    // It may be anybody's file: what is written in its schema is not carried out.
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, false)?;
+    Ok(connection)
+}
+
+/// Whether a database may be opened to be looked at: `None` where there is none, or an empty file that opening would
+/// fill.
+pub(crate) fn is_there(path: &Path) -> io::Result<bool> {
+    match fs::metadata(path) {
+        Ok(metadata) if metadata.is_file() => Ok(metadata.len() > 0),
+        // Not opened to find out: opening a FIFO waits for ever.
+        Ok(_) => Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a file")),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// Tells what an opened file is. Reads the schema too, which meets a file whose header is sound and whose first page
+/// is not.
+pub(crate) fn identify(connection: &Connection, format: &Format) -> rusqlite::Result<Found> {
+    let number = |sql: &str| connection.query_row(sql, [], |row| row.get::<_, i64>(0));
+    let tables = number("SELECT count(*) FROM sqlite_schema")?;
+    let id = number("PRAGMA application_id")?;
+    let version = number("PRAGMA user_version")?;
+    let known = u32::try_from(version).ok();
+    Ok(match (id == i64::from(format.application_id), known) {
+        (true, Some(version)) if (1..=format.newest).contains(&version) => Found::Ours(version),
+        (true, Some(version)) if version > format.newest => Found::Newer(version),
+        (false, Some(0)) if id == 0 && tables == 0 => Found::Empty,
+        (false, Some(version)) if id == 0 && (1..=format.unmarked).contains(&version) => {
+            let mut is_ours = true;
+            for table in format.tables {
+                let sql = "SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = ?1)";
+                is_ours &= connection.query_row(sql, [table], |row| row.get::<_, bool>(0))?;
+            }
+            if is_ours { Found::Unmarked(version) } else { Found::Foreign }
+        }
+        _ => Found::Foreign,
+    })
+}
+
+/// Whether a file that SQLite calls damaged was one of ours, by what is left of its header: nothing but zeros, as a
+/// power cut leaves them, or our mark.
+pub(crate) fn was_ours(path: &Path, format: &Format) -> bool {
+    let mut header = Vec::new();
+    let read = open_file(path).and_then(|file| file.take(100).read_to_end(&mut header));
+    if read.is_err() || header.len() < 100 {
+        return false;
+    }
+    if header.iter().all(|byte| *byte == 0) {
+        return true;
+    }
+    let number = |at: usize| {
+        i32::from_be_bytes([header[at], header[at + 1], header[at + 2], header[at + 3]])
+    };
+    let (version, id) = (number(60), number(68));
+    header.starts_with(b"SQLite format 3\0")
+        && (id == format.application_id
+            || id == 0 && u32::try_from(version).is_ok_and(|v| (1..=format.unmarked).contains(&v)))
+}
+
+/// `state.db` and `-wal`: `state.db-wal`.
+pub(crate) fn beside(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    name.into()
+}
+
+/// Device and inode of what a path names.
+pub(crate) fn identity(path: &Path) -> Option<(u64, u64)> {
+    fs::metadata(path).map(|metadata| (metadata.dev(), metadata.ino())).ok()
+}
+
+/// The same file by a path without a link in its folders.
+fn real(path: &Path) -> PathBuf {
+    let folder = match path.parent() {
+        Some(folder) if folder.as_os_str().is_empty() => Path::new("."),
+        Some(folder) => folder,
+        None => return path.to_owned(),
+    };
+    match (fs::canonicalize(folder), path.file_name()) {
+        (Ok(folder), Some(name)) => folder.join(name),
+        // Opening it says what is wrong.
+        _ => path.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    const FORMAT: Format =
+        Format { application_id: 0x7465_7374, newest: 3, unmarked: 1, tables: &["kept"] };
+
+    fn marked(path: &Path, id: i32, version: i32, sql: &str) {
+        let connection = Connection::open(path).unwrap();
+        connection.execute_batch(sql).unwrap();
+        connection.pragma_update(None, "application_id", id).unwrap();
+        connection.pragma_update(None, "user_version", version).unwrap();
+    }
+
+    #[test]
+    fn a_file_is_ours_by_its_mark_or_by_its_old_tables() {
+        let temp = tempfile::tempdir().unwrap();
+        let ours = FORMAT.application_id;
+        for (n, (id, version, sql, found)) in [
+            (0, 0, "", Found::Empty),
+            (ours, 2, "", Found::Ours(2)),
+            (ours, 4, "", Found::Newer(4)),
+            (ours, 0, "CREATE TABLE kept (x)", Found::Foreign),
+            (0, 1, "CREATE TABLE kept (x)", Found::Unmarked(1)),
+            (0, 2, "CREATE TABLE kept (x)", Found::Foreign),
+            (0, 1, "CREATE TABLE photos (x)", Found::Foreign),
+            (0, 0, "CREATE TABLE photos (x)", Found::Foreign),
+            (7, 1, "CREATE TABLE kept (x)", Found::Foreign),
+        ]
+        .into_iter()
+        .enumerate()
+        {
+            let path = temp.path().join(format!("{n}.db"));
+            marked(&path, id, version, sql);
+            assert_eq!(identify(&open(&path).unwrap(), &FORMAT).unwrap(), found, "case {n}");
+        }
+    }
+
+    #[test]
+    fn a_file_with_a_second_name_or_behind_a_link_is_not_opened() {
+        let temp = tempfile::tempdir().unwrap();
+        let path = |name: &str| temp.path().join(name);
+        fs::write(path("precious"), "precious").unwrap();
+        symlink(path("precious"), path("link")).unwrap();
+        fs::hard_link(path("precious"), path("second")).unwrap();
+        rustix::fs::mknodat(
+            rustix::fs::CWD,
+            path("fifo"),
+            rustix::fs::FileType::Fifo,
+            rustix::fs::Mode::RWXU,
+            0,
+        )
+        .unwrap();
+        for (name, why) in [("link", "link"), ("second", "2 names"), ("fifo", "not a file")] {
+            match make_file(&path(name)) {
+                Err(Denied::NotOurs { what, .. }) => assert!(what.contains(why), "{name}: {what}"),
+                other => panic!("{name}: {other:?}"),
+            }
+            assert!(matches!(check_files(&path(name)), Err(Denied::NotOurs { .. })), "{name}");
+        }
+        assert_eq!(fs::read_to_string(path("precious")).unwrap(), "precious");
+        assert!(open(&path("link")).is_err(), "SQLite does not follow it either");
+    }
+
+    #[test]
+    fn a_folder_that_others_may_write_is_refused() {
+        let temp = tempfile::tempdir().unwrap();
+        let dir = temp.path().join("state");
+        make_folder(&dir, Folder::Private).unwrap();
+        for mode in [0o777, 0o770, 0o1777, 0o702] {
+            fs::set_permissions(&dir, fs::Permissions::from_mode(mode)).unwrap();
+            match make_folder(&dir, Folder::Private) {
+                Err(Denied::NotOurs { remedy, .. }) => {
+                    assert!(remedy.contains("chmod go-w"), "{remedy}");
+                }
+                other => panic!("{mode:o}: {other:?}"),
+            }
+            let shared = check_folder(&dir, Folder::MayBeShared);
+            assert_eq!(shared.is_ok(), mode == 0o1777, "{mode:o}");
+        }
+        fs::set_permissions(&dir, fs::Permissions::from_mode(0o755)).unwrap();
+        make_folder(&dir, Folder::Private).unwrap();
+    }
+
+    #[test]
+    fn looking_sees_what_a_writer_has_committed_and_leaves_every_file_alone() {
+        let temp = tempfile::tempdir().unwrap();
+        let path = temp.path().join("a ?%#.db");
+        let writer = Connection::open(&path).unwrap();
+        writer.pragma_update(None, "journal_mode", "wal").unwrap();
+        writer.execute_batch("CREATE TABLE t (x); INSERT INTO t VALUES (1)").unwrap();
+        let count = |connection: &Connection| -> i64 {
+            connection.query_row("SELECT count(*) FROM t", [], |row| row.get(0)).unwrap()
+        };
+        let before = fs::read(beside(&path, "-wal")).unwrap();
+        let looking = look(&path).unwrap();
+        assert_eq!(count(&looking), 1);
+        assert!(looking.execute("INSERT INTO t VALUES (2)", []).is_err());
+        drop(looking);
+        assert_eq!(fs::read(beside(&path, "-wal")).unwrap(), before);
+        drop(writer);
+        assert!(!beside(&path, "-shm").exists());
+        assert_eq!(count(&look(&path).unwrap()), 1);
+        assert!(!beside(&path, "-shm").exists() && !beside(&path, "-wal").exists());
+    }
+}
