@@ -29,8 +29,6 @@ const TIER_KEYS: [&str; 3] = ["paths.tier1", "paths.tier2", "paths.tier3"];
 const VAULT_SYNC_CRON: &str = "*/30 * * * *";
 const VAULT_SYNC_DESCRIPTION: &str = "Sync vault files with knowledge graph";
 const CRON: &str = "0 2 * * *";
-/// The line of a job that only runs after another.
-const NEVER: &str = "0 0 30 2 *";
 const NAME_BELOW_STATE: &str = "aclarai-scheduler";
 
 /// Checks the text `yaml` of the file `source`, or the defaults where there is no file.
@@ -206,12 +204,12 @@ impl Checker<'_> {
         let cron = variable.or(raw.cron);
         let schedule = self.findings.checked(cron, |lines| parsed(lines, &timezone));
         let schedule = schedule.unwrap_or_else(|| {
-            let line = match (&raw.after, is_vault_sync) {
-                (Some(_), _) => NEVER,
-                (None, true) => VAULT_SYNC_CRON,
-                (None, false) => CRON,
+            let lines: &[&str] = match (&raw.after, is_vault_sync) {
+                (Some(_), _) => &[],
+                (None, true) => &[VAULT_SYNC_CRON],
+                (None, false) => &[CRON],
             };
-            parsed(&[line], &timezone).expect("the default lines are right")
+            parsed(lines, &timezone).expect("the default lines are right")
         });
         let after =
             raw.after.map(|Given { value: (job, on), .. }| After { job: JobName::new(&job), on });
@@ -395,10 +393,7 @@ fn folder_below(root: &Path, path: &Path) -> Result<PathBuf, String> {
 }
 
 fn parsed<L: AsRef<str>>(lines: &[L], zone: &Zone) -> Result<Schedule, String> {
-    let [line] = lines else {
-        return Err("write one line".to_owned());
-    };
-    Schedule::parse(line.as_ref(), zone.clone()).map_err(|error| error.to_string())
+    Schedule::parse_lines(lines, zone.clone()).map_err(|error| error.to_string())
 }
 
 fn level(word: &str) -> Result<log::LevelFilter, String> {

@@ -1,8 +1,9 @@
 //! The rules as tables, the shared vectors, and random lines against an oracle that walks minute by minute.
 
-use chrono::{NaiveDate, TimeDelta, Timelike};
+use chrono::{Datelike, NaiveDate, TimeDelta, Timelike};
 use proptest::prelude::*;
 
+use super::fields::{DAY, HOUR, MINUTE, MONTH, WEEKDAY};
 use super::*;
 
 fn at(text: &str) -> DateTime<Utc> {
@@ -106,15 +107,21 @@ fn a_refused_line_says_what_to_write_instead() {
         ("  ", "the line is empty: write five fields such as \"0 3 * * *\""),
         ("@Daily", "\"@Daily\" is not known: write @daily"),
         (
-            "@reboot",
-            "\"@reboot\" is not known: write @yearly, @monthly, @weekly, @daily, @hourly or five fields such as \
-             \"0 3 * * *\"",
+            "@rebot",
+            "\"@rebot\" is not known: write @yearly, @monthly, @weekly, @daily, @hourly, @every 5m, @reboot or five \
+             fields such as \"0 3 * * *\"",
+        ),
+        ("@every", "@every without a length: write how often, such as @every 5m"),
+        (
+            "@every 5",
+            "@every \"5\": the unit is missing (s, m, h, d or w): write a length such as @every 90s, @every 5m or \
+             @every 1h30m",
         ),
     ] {
         assert_eq!(refusal(line), message, "{line}");
     }
     for (line, part) in
-        [("* * * * 5#2", "# (n-th weekday)"), ("0~9 * * * *", "~ (random)"), ("@every 5m", "alone")]
+        [("* * * * 5#2", "# (n-th weekday)"), ("0~9 * * * *", "~ (random)"), ("@daily 5m", "alone")]
     {
         assert!(refusal(line).contains(part), "{}", refusal(line));
     }
@@ -202,13 +209,98 @@ fn text_and_zone_decide_what_a_reload_sees() {
 #[test]
 fn lines_that_mean_the_same_share_what_computes_them() {
     let computed_by = |line: &str| {
-        let schedule = schedule(line, "UTC");
-        schedule.next_after(at("2026-11-23T12:00:00Z"));
-        Arc::clone(schedule.0.engines.get().unwrap())
+        let line = CronLine::parse(line, Zone::UTC).unwrap();
+        line.next_after(at("2026-11-23T12:00:00Z").timestamp());
+        Arc::clone(line.engines.get().unwrap())
     };
     let first = computed_by("*/5 * * * *");
     assert!(Arc::ptr_eq(&first, &computed_by("0-59/5 * * jan-dec 0-6")));
     assert!(!Arc::ptr_eq(&first, &computed_by("*/6 * * * *")));
+}
+
+fn lines(lines: &[&str], zone: &str) -> Schedule {
+    Schedule::parse_lines(lines, Zone::parse(zone).unwrap()).unwrap()
+}
+
+#[test]
+fn every_length_fires_at_its_multiples() {
+    for (line, after, next) in [
+        ("@every 5m", "2026-08-24T12:00:00Z", "2026-08-24T12:05:00Z"),
+        ("@every 90s", "2026-08-24T12:00:01Z", "2026-08-24T12:01:30Z"),
+        ("@every 1h30m", "1970-01-01T00:00:00Z", "1970-01-01T01:30:00Z"),
+        ("@every 1s", "2026-08-24T12:00:00Z", "2026-08-24T12:00:01Z"),
+        ("@every  7 d", "1970-01-01T00:00:00Z", "1970-01-08T00:00:00Z"),
+        ("@every 366d", "1970-01-01T00:00:00Z", "1971-01-02T00:00:00Z"),
+    ] {
+        assert_eq!(schedule(line, "Asia/Tokyo").next_after(at(after)), Some(at(next)), "{line}");
+    }
+    for (line, words) in [
+        ("@every 5m", "every 5 minutes"),
+        ("@every 60s", "every minute"),
+        ("@every 1h30m", "every 1 hour 30 minutes"),
+        ("@every 2d", "every 2 days"),
+        ("@reboot", "at each start"),
+        ("0 3 * * *", "0 3 * * *"),
+    ] {
+        assert_eq!(schedule(line, "UTC").words(), words);
+    }
+    for line in ["@every 0s", "@every 367d", "@every 5x", "@every m", "@every 1.5h", "@every -5m"] {
+        assert!(refusal(line).contains("write a length such as"), "{}", refusal(line));
+    }
+    assert!(schedule("@every 5m", "UTC").is_wildcard());
+}
+
+#[test]
+fn an_instant_that_several_lines_name_is_one() {
+    let both = lines(&["0 3 * * *", "0 3 * * 1", "*/30 3 * * *"], "Europe/Berlin");
+    let (after, until) = (at("2026-08-23T00:00:00Z"), at("2026-08-24T23:00:00Z"));
+    assert_eq!(iterate(&both, after, until).len(), 4);
+    assert_eq!(both.count_between(after, until), 4);
+    assert_eq!(both.to_string(), "0 3 * * *; 0 3 * * 1; */30 3 * * *");
+    assert!(!both.is_wildcard(), "one fixed line is enough");
+    let never: [&str; 0] = [];
+    let never = Schedule::parse_lines(&never, Zone::UTC).unwrap();
+    assert_eq!((never.next_after(after), never.count_between(after, until)), (None, 0));
+    assert_eq!((never.to_string().as_str(), never.fires_at_start()), ("", false));
+    let start = lines(&["@reboot", "0 3 * * *"], "UTC");
+    assert!(start.fires_at_start());
+    assert_eq!(start.next_after(after), Some(at("2026-08-23T03:00:00Z")));
+    let error = Schedule::parse_lines(&["0 3 * * *", "61 * * * *"], Zone::UTC).unwrap_err();
+    assert_eq!(error.to_string(), "\"61 * * * *\": minute 61 is outside 0-59");
+}
+
+#[test]
+fn a_name_that_means_an_offset_gets_the_zone_of_that_offset() {
+    for (name, zone, region) in [
+        ("GMT+5", "Etc/GMT-5", "Asia/Karachi"),
+        ("GMT-8", "Etc/GMT+8", "America/Los_Angeles"),
+        ("UTC-5", "Etc/GMT+5", "America/New_York"),
+        ("UTC+2", "Etc/GMT-2", "Europe/Athens"),
+        ("+02:00", "Etc/GMT-2", "Europe/Athens"),
+        ("Etc/GMT+05", "Etc/GMT+5", "America/New_York"),
+        ("PST", "Etc/GMT+8", "America/Los_Angeles"),
+        ("HKT", "Etc/GMT-8", "Asia/Hong_Kong"),
+        ("MSK", "Etc/GMT-3", "Europe/Moscow"),
+        ("edt", "Etc/GMT+4", "America/New_York"),
+    ] {
+        let error = Zone::parse(name).unwrap_err().to_string();
+        assert!(error.contains(&format!("{zone:?}")) && error.contains(region), "{error}");
+        assert!(!error.contains("did you mean"), "{error}");
+        // Both are names that are taken, and the first has the offset that was meant.
+        Zone::parse(zone).unwrap();
+        Zone::parse(region).unwrap();
+    }
+    let error = Zone::parse("Asia/Bangalore").unwrap_err().to_string();
+    assert!(error.ends_with("the zone of that place is \"Asia/Kolkata\""), "{error}");
+    assert!(
+        !Zone::parse("UTC+5:30").unwrap_err().to_string().contains("Etc/GMT"),
+        "none has half an hour"
+    );
+}
+
+#[test]
+fn each_zone_that_a_hint_names_is_there() {
+    zone::named_in_hints().for_each(|name| drop(Zone::parse(name).expect(name)));
 }
 
 #[test]
@@ -337,8 +429,8 @@ fn near_a_change() -> impl Strategy<Value = (&'static str, DateTime<Utc>)> {
     let years = at("1973-01-01T00:00:00Z").timestamp()..at("2040-01-01T00:00:00Z").timestamp();
     let zones: Vec<&'static str> = Zone::names().collect();
     (prop::sample::select(zones), years, -1800..1800i64).prop_map(|(zone, t, minutes)| {
-        let line = schedule("* * * * *", zone);
-        let near = line.0.changes(t, t + 730 * DAY_S).next().unwrap_or(t);
+        let line = CronLine::parse("* * * * *", Zone::parse(zone).unwrap()).unwrap();
+        let near = line.changes(t, t + 730 * DAY_S).next().unwrap_or(t);
         (zone, instant(near.div_euclid(60) * 60 + minutes * 60))
     })
 }
@@ -391,6 +483,21 @@ proptest! {
         oracle in oracle(), (zone, t) in near_a_change(), before in 0..2_000_000i64, length in 0..4_000_000i64,
     ) {
         let schedule = schedule(&oracle.line(), zone);
+        let after = t - TimeDelta::seconds(before);
+        let until = after + TimeDelta::seconds(length);
+        let fires = iterate(&schedule, after, until);
+        prop_assert_eq!(schedule.count_between(after, until), fires.len() as u64, "{:?} {} {}", schedule, after, until);
+        prop_assert_eq!(schedule.latest_in(after, until), fires.last().copied());
+    }
+
+    #[test]
+    fn counting_several_lines_agrees_with_iterating(
+        oracles in prop::collection::vec(oracle(), 0..4), every in prop::collection::vec(20..5000u32, 0..3),
+        (zone, t) in near_a_change(), before in 0..400_000i64, length in 0..600_000i64,
+    ) {
+        let mut texts: Vec<String> = oracles.iter().map(Oracle::line).collect();
+        texts.extend(every.iter().map(|seconds| format!("@every {seconds}s")));
+        let schedule = Schedule::parse_lines(&texts, Zone::parse(zone).unwrap()).unwrap();
         let after = t - TimeDelta::seconds(before);
         let until = after + TimeDelta::seconds(length);
         let fires = iterate(&schedule, after, until);
