@@ -46,6 +46,7 @@ pub fn registry(
     let mut registry = JobRegistry::new();
     let surroundings = Surroundings {
         vault: config.vault.root.clone(),
+        state_dir: config.state_dir.clone(),
         environment: env.dotenv(),
         supervisor: supervisor::SELF.into(),
     };

@@ -32,6 +32,7 @@ fn vault_sync_with(parameters: &str) -> Result<VaultSync, BuildError> {
     let clock = Arc::new(SystemClock);
     let surroundings = Arc::new(Surroundings {
         vault: vault.root.clone(),
+        state_dir: state_dir.clone(),
         environment: BTreeMap::new(),
         supervisor: "/bin/false".into(),
     });

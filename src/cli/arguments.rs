@@ -214,6 +214,9 @@ pub(super) struct History {
     /// How many
     #[arg(short, value_name = "N", default_value_t = 20)]
     pub(super) number: usize,
+    /// Instead: what is kept of the output of this run
+    #[arg(long, value_name = "JOB_ID", conflicts_with_all = ["job", "number", "json"])]
+    pub(super) output: Option<String>,
     #[command(flatten)]
     pub(super) format: Format,
 }

@@ -1,21 +1,24 @@
 //! `history`: past runs, and occurrences that made none, from the state file.
 
-use serde_json::{Map, Value, json};
+use serde_json::Value;
 
 use super::arguments;
 use super::exit::{Exit, Failure};
 use super::out::{Cell, Out, Tone, written};
 use super::setup::{Setup, find_job};
-use crate::config::JobName;
-use crate::history::History;
+use crate::config::{Config, JobName};
+use crate::history::{History, Output, to_json};
 use crate::job::{RunRecord, RunState, Trigger};
-use crate::text::{duration, instant};
+use crate::text::{duration, instant, visible_bytes};
 
 /// A run decided later than this after its instant is worth a remark.
 const LATE_S: f64 = 2.0;
 
 pub(super) fn history(setup: &Setup<'_>, arguments: &arguments::History) -> Result<Exit, Failure> {
     let config = setup.config()?;
+    if let Some(run) = &arguments.output {
+        return output(&config, run);
+    }
     let job = arguments.job.as_deref().map(JobName::new);
     let records = match History::open(&config.state_dir)? {
         Some(history) => history.recent(job.as_ref(), arguments.number)?,
@@ -36,6 +39,31 @@ pub(super) fn history(setup: &Setup<'_>, arguments: &arguments::History) -> Resu
         rows.extend(records.iter().map(row));
         out.table(&rows)
     };
+    written(result.and_then(|()| out.flush()), Exit::Done)
+}
+
+/// What is kept of a run's output, its lines as they came.
+fn output(config: &Config, run: &str) -> Result<Exit, Failure> {
+    let kept = match History::open(&config.state_dir)? {
+        Some(history) => history.output(run)?,
+        None => Output::NoSuchRun,
+    };
+    let said = match kept {
+        Output::Kept(said) => said,
+        Output::NotKept => {
+            return Err(Failure::unavailable(format!(
+                "no output of {run} is kept: set keep_output: always to keep that of runs which succeed"
+            )));
+        }
+        Output::NoSuchRun => {
+            return Err(Failure::usage(format!(
+                "no run has the id {run:?}: history --json shows them as job_id"
+            )));
+        }
+    };
+    let mut out = Out::stdout();
+    let mut lines = said.strip_suffix(b"\n").unwrap_or(&said).split(|byte| *byte == b'\n');
+    let result = lines.try_for_each(|line| writeln!(out, "{}", visible_bytes(line)));
     written(result.and_then(|()| out.flush()), Exit::Done)
 }
 
@@ -99,37 +127,4 @@ fn remarks(record: &RunRecord) -> String {
     }
     remarks.extend(record.error.clone());
     remarks.join(", ")
-}
-
-/// A record as JSON, with the names that the log uses. What does not apply is null.
-pub(super) fn to_json(record: &RunRecord) -> Map<String, Value> {
-    let ended = match record.state {
-        RunState::Succeeded => Some(true),
-        RunState::Failed | RunState::Interrupted => Some(false),
-        RunState::Queued | RunState::Running | RunState::Skipped => None,
-    };
-    let Value::Object(shown) = json!({
-        "job_name": record.job.as_str(),
-        "job_id": record.run_id.as_str(),
-        "trigger": record.trigger.as_str(),
-        "state": record.state.as_str(),
-        "reason": record.reason.map(|reason| reason.as_str()),
-        "success": ended,
-        "scheduled_for": instant(record.scheduled_for),
-        "last_scheduled_for": instant(record.last_scheduled_for),
-        "count": record.count,
-        "coalesced": record.coalesced,
-        "decided_at": instant(record.decided_at),
-        "started_at": record.started_at.map(instant),
-        "finished_at": record.finished_at.map(instant),
-        "lateness": record.lateness_s,
-        "queue_wait": record.queue_wait_s,
-        "duration": record.duration_s,
-        "attempt": record.attempt,
-        "error": record.error,
-        "stats": record.stats,
-    }) else {
-        unreachable!("the macro was given an object");
-    };
-    shown
 }

@@ -5,13 +5,13 @@ use serde_json::{Value, json};
 
 use super::arguments::Format;
 use super::exit::{Exit, Failure};
-use super::history::{head, state, to_json};
+use super::history::{head, state};
 use super::next::fire_times;
 use super::out::{Cell, Out, Tone, written};
 use super::setup::Setup;
 use crate::clock::{Clock, SystemClock};
 use crate::config::JobSpec;
-use crate::history::History;
+use crate::history::{History, to_json};
 use crate::job::{BuildError, RunRecord};
 use crate::schedule::Zone;
 use crate::text::{instant, relative};

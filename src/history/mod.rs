@@ -7,7 +7,10 @@
 //! [`History`] reads; [`Recorder`] writes, and belongs to a process that runs jobs. Neither decides anything: which
 //! occurrence runs is the planner's business, and what an operator is told is the business of whoever asks.
 
+mod output;
 mod record;
+mod shown;
+mod standing;
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -20,7 +23,10 @@ use serde_json::{Map, Value};
 use crate::config::JobName;
 use crate::job::{RunId, RunRecord, RunState, SkipReason, Trigger};
 use crate::state::{Holder, Owner, State, StateError};
+pub use output::{Output, keep_output};
 pub use record::{CutOff, Recorder, Remembered, RowId, Skipped, Writer};
+pub use shown::to_json;
+pub use standing::{Standing, went_wrong};
 
 /// The past, to look at. Never creates or changes anything.
 #[derive(Debug)]

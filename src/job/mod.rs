@@ -125,13 +125,18 @@ impl RunReport {
 
     /// True when the run is done but a person should look: it counted `errors`, or says `needs_attention`.
     pub fn needs_attention(&self) -> bool {
-        self.stats.get(stat::ERRORS).and_then(Value::as_u64).is_some_and(|errors| errors > 0)
-            || self.stats.get(stat::NEEDS_ATTENTION).is_some_and(|value| match value {
-                Value::Bool(flag) => *flag,
-                Value::Number(number) => number.as_u64() != Some(0),
-                _ => true,
-            })
+        ask_for_a_person(&self.stats)
     }
+}
+
+/// Whether these statistics count `errors`, or say `needs_attention`.
+fn ask_for_a_person(stats: &Map<String, Value>) -> bool {
+    stats.get(stat::ERRORS).and_then(Value::as_u64).is_some_and(|errors| errors > 0)
+        || stats.get(stat::NEEDS_ATTENTION).is_some_and(|value| match value {
+            Value::Bool(flag) => *flag,
+            Value::Number(number) => number.as_u64() != Some(0),
+            _ => true,
+        })
 }
 
 /// What a caller can do about a run that failed.

@@ -185,6 +185,13 @@ pub struct RunRecord {
     pub stats: Map<String, Value>,
 }
 
+impl RunRecord {
+    /// True when the run is done but a person should look: it counted `errors`, or says `needs_attention`.
+    pub fn needs_attention(&self) -> bool {
+        super::ask_for_a_person(&self.stats)
+    }
+}
+
 /// The names under which log, history and `run --json` tell what the scheduler knows of a run.
 const FIELDS: [&str; 27] = [
     "attempt",

@@ -28,8 +28,10 @@ use super::attend::{Listener, attend};
 use super::flood::{self, Flood};
 use super::output::Line;
 use super::supervisor::{self, Ended, Order, Outcome};
+use super::tail::Tail;
 use super::verdict::{self, Verdict};
-use crate::config::{CommandSpec, JobSpec};
+use crate::config::{CommandSpec, JobSpec, KeepOutput};
+use crate::history::keep_output;
 use crate::job::{BadParameter, BuildError, Job, JobError, JobErrorKind, RunContext, RunReport};
 
 /// What systemd told the daemon and no job may use in its name.
@@ -46,6 +48,8 @@ const NOT_INHERITED: [&str; 6] = [
 pub struct CommandJob {
     command: CommandSpec,
     params: String,
+    keep_output: KeepOutput,
+    keep_output_bytes: usize,
     surroundings: Arc<Surroundings>,
 }
 
@@ -53,6 +57,8 @@ pub struct CommandJob {
 pub struct Surroundings {
     /// The vault, told to the program as `VAULT_PATH`.
     pub vault: PathBuf,
+    /// Where the end of a run's output is kept.
+    pub state_dir: PathBuf,
     /// Variables beside those this process was given.
     pub environment: BTreeMap<String, String>,
     /// An executable that calls [`supervisor::dispatch`](super::supervisor::dispatch) first, normally
@@ -66,6 +72,7 @@ impl fmt::Debug for Surroundings {
         let names: Vec<&String> = self.environment.keys().collect();
         f.debug_struct("Surroundings")
             .field("vault", &self.vault)
+            .field("state_dir", &self.state_dir)
             .field("environment", &names)
             .field("supervisor", &self.supervisor)
             .finish()
@@ -95,7 +102,13 @@ impl CommandJob {
         }
         let params = serde_json::to_string(&spec.params)
             .map_err(|error| bad("", &format!("parameters cannot be written as JSON: {error}")))?;
-        Ok(CommandJob { command, params, surroundings })
+        Ok(CommandJob {
+            command,
+            params,
+            keep_output: spec.policy.keep_output,
+            keep_output_bytes: spec.policy.keep_output_bytes.try_into().unwrap_or(usize::MAX),
+            surroundings,
+        })
     }
 
     fn order(&self, ctx: &RunContext<'_>) -> Order {
@@ -120,6 +133,31 @@ impl CommandJob {
     }
 }
 
+impl CommandJob {
+    /// Keeps the end of the output as the configuration says. That it cannot be kept is no failure of the run.
+    fn keep(&self, ctx: &RunContext<'_>, result: &Result<RunReport, JobError>, tail: Tail) {
+        let went_wrong = result.as_ref().map_or(true, RunReport::needs_attention);
+        let kept = match self.keep_output {
+            KeepOutput::Always => Some(tail.finish()),
+            KeepOutput::Failed if went_wrong => Some(tail.finish()),
+            // Of an earlier try that failed.
+            KeepOutput::Failed if ctx.attempt > 1 => None,
+            KeepOutput::Failed | KeepOutput::Never => return,
+        };
+        let kept = kept.filter(|said| !said.is_empty());
+        if kept.is_none() && ctx.attempt == 1 {
+            return;
+        }
+        if let Err(error) = keep_output(&self.surroundings.state_dir, ctx.run_id, kept.as_deref()) {
+            let (job_id, job_name) = (ctx.run_id.as_str(), ctx.job.as_str());
+            log::warn!(
+                target: "command.keep", job_id, job_name, error = error.to_string().as_str();
+                "output of the run cannot be kept"
+            );
+        }
+    }
+}
+
 impl Job for CommandJob {
     fn run(&self, ctx: &RunContext<'_>) -> Result<RunReport, JobError> {
         ctx.checkpoint()?;
@@ -136,11 +174,15 @@ impl Job for CommandJob {
                         "cannot start a supervisor for the command: {error}"
                     ))
                 })?;
-        let mut output = Output::of(ctx);
+        let keeps = self.keep_output != KeepOutput::Never;
+        let tail = Tail::new(if keeps { self.keep_output_bytes } else { 0 });
+        let mut output = Output::of(ctx, tail);
         // The program has begun and may have done its work: whatever is wrong on this side, it is not run again.
         let outcome = attend(supervised, &mut output)
             .map_err(|error| JobError::permanent(format!("lost sight of the command: {error}")))?;
-        output.judge(outcome)
+        let (result, tail) = output.judge(outcome);
+        self.keep(ctx, &result, tail);
+        result
     }
 }
 
@@ -151,6 +193,7 @@ struct Output<'a> {
     verdict: Option<(Vec<u8>, u64)>,
     last_error_line: Option<String>,
     flood: Flood,
+    tail: Tail,
     told_to_stop: Option<JobError>,
 }
 
@@ -182,17 +225,19 @@ impl Listener for Output<'_> {
 }
 
 impl<'a> Output<'a> {
-    fn of(ctx: &'a RunContext<'a>) -> Output<'a> {
+    fn of(ctx: &'a RunContext<'a>, tail: Tail) -> Output<'a> {
         Output {
             ctx,
             verdict: None,
             last_error_line: None,
             flood: Flood::beginning(ctx.clock.monotonic()),
+            tail,
             told_to_stop: None,
         }
     }
 
     fn log(&mut self, stream: &str, line: Line<'_>) {
+        self.tail.push(line.kept);
         if self.flood.admits(line.shown_length()) {
             let (job_id, job_name) = (self.ctx.run_id.as_str(), self.ctx.job.as_str());
             log::info!(target: "command.run", job_id, job_name, stream; "{}", line.show());
@@ -226,10 +271,16 @@ impl<'a> Output<'a> {
         }
     }
 
-    fn judge(mut self, outcome: Option<Outcome>) -> Result<RunReport, JobError> {
+    /// The result, and the end of what the program said.
+    fn judge(mut self, outcome: Option<Outcome>) -> (Result<RunReport, JobError>, Tail) {
         if let Some(count) = self.flood.take_left_out() {
             self.log_left_out(count);
         }
+        let tail = std::mem::replace(&mut self.tail, Tail::new(0));
+        (self.result(outcome), tail)
+    }
+
+    fn result(mut self, outcome: Option<Outcome>) -> Result<RunReport, JobError> {
         let (verdict, unreadable) = match self.verdict.take() {
             None => (Verdict::default(), None),
             Some((line, length)) => match verdict::read(&line, length) {

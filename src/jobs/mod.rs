@@ -8,6 +8,7 @@ mod flood;
 pub mod init;
 mod output;
 pub mod supervisor;
+mod tail;
 pub mod vault_sync;
 mod verdict;
 

@@ -108,6 +108,11 @@ const MIGRATIONS: &[&str] = &[
          first_missing_at INTEGER NOT NULL,
          scans INTEGER NOT NULL
      ) STRICT, WITHOUT ROWID;",
+    // 3: the end of what runs said (read and written by `history`), which goes when the run's row goes.
+    "CREATE TABLE outputs (run_id TEXT PRIMARY KEY, said BLOB NOT NULL) STRICT;
+     CREATE TRIGGER output_goes_with_its_run AFTER DELETE ON runs WHEN old.state <> 'skipped' BEGIN
+         DELETE FROM outputs WHERE run_id = old.run_id;
+     END;",
 ];
 
 /// `aCLs`: another program's database that happens to be named `state.db` is never taken for ours.

@@ -17,7 +17,7 @@ use aclarai_scheduler::jobs::command::{CommandJob, Surroundings};
 use aclarai_scheduler::schedule::{Schedule, Zone};
 use rustix::process::Signal;
 
-use crate::sandbox::PROGRAM;
+use crate::sandbox::{PROGRAM, Sandbox};
 use crate::wait::{children_of, processes_with, signal, wait_for, wait_until};
 use aclarai_scheduler::stop::Stop;
 
@@ -28,6 +28,7 @@ struct Run {
     stop: Stop,
     timeout: Option<Duration>,
     options: RunOptions,
+    state: tempfile::TempDir,
 }
 
 fn sh(script: &str) -> Run {
@@ -64,6 +65,7 @@ fn run(argv: &[&str]) -> Run {
         stop: Stop::new(),
         timeout: None,
         options: RunOptions::default(),
+        state: tempfile::tempdir().unwrap(),
     }
 }
 
@@ -75,6 +77,7 @@ impl Run {
     fn go(&self) -> Result<RunReport, JobError> {
         let surroundings = Surroundings {
             vault: "/some/vault".into(),
+            state_dir: self.state.path().to_owned(),
             environment: [("OF_DOTENV".to_owned(), "yes".to_owned())].into(),
             supervisor: PROGRAM.into(),
         };
@@ -528,4 +531,46 @@ fn a_job_that_detaches_thousands_of_children_leaves_no_dead_ones() {
 fn parent_of(pid: i32) -> i32 {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
     stat.rsplit_once(") ").unwrap().1.split(' ').nth(1).unwrap().parse().unwrap()
+}
+
+#[test]
+fn the_end_of_what_a_run_said_is_kept_with_it() {
+    let sandbox = Sandbox::new(
+        r#"
+scheduler:
+  job_defaults: {keep_output_bytes: 20}
+  jobs:
+    fails: {command: [sh, -c, "seq 100; echo 'no \x1b[31mluck' >&2; exit 1"]}
+    recovers: {retries: {max_attempts: 2, max_wait_time: 0}, command: [sh, -c, "echo tried; mv new old"]}
+    works: {command: [echo, done]}
+    talks: {keep_output: always, command: [echo, done]}
+    hides: {keep_output: never, command: [sh, -c, "echo done; exit 1"]}
+"#,
+    );
+    let output_of = |job: &str, code: i32| {
+        let run = sandbox.run(&["run", job, "--json"]).json(code);
+        let id = run["job_id"].as_str().unwrap().to_owned();
+        let shown = sandbox.run(&["history", "--output", &id]);
+        (shown.code, shown.stdout, shown.stderr.replace(&id, "ID"))
+    };
+    let kept = |text: &str| (Some(0), text.to_owned(), String::new());
+    let none = "error: no output of ID is kept: set keep_output: always to keep that of runs which succeed\n";
+    let none = (Some(4), String::new(), none.to_owned());
+    assert_eq!(output_of("fails", 1), kept("100\nno \\u{1b}[31mluck\n"));
+    assert_eq!(output_of("works", 0), none);
+    assert_eq!(output_of("talks", 0), kept("done\n"));
+    assert_eq!(output_of("hides", 1), none);
+    // The second try went well, so that of the first is gone.
+    sandbox.write("new", "");
+    let yaml = sandbox.path("settings/aclarai.config.yaml");
+    let text = fs::read_to_string(&yaml).unwrap();
+    fs::write(&yaml, text.replace("mv new old", "echo; mv old older || { mv new old; exit 1; }"))
+        .unwrap();
+    assert_eq!(output_of("recovers", 0), none);
+    let unknown = sandbox.run(&["history", "--output", "nobody_1"]);
+    unknown.is(
+        2,
+        "",
+        "error: no run has the id \"nobody_1\": history --json shows them as job_id\n",
+    );
 }

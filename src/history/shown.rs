@@ -1,0 +1,39 @@
+//! A run as JSON, as `history --json` and the commands of `on_failure` and its like get it.
+
+use serde_json::{Map, Value, json};
+
+use crate::job::{RunRecord, RunState};
+use crate::text::instant;
+
+/// A record as JSON, with the names that the log uses. What does not apply is null.
+pub fn to_json(record: &RunRecord) -> Map<String, Value> {
+    let ended = match record.state {
+        RunState::Succeeded => Some(true),
+        RunState::Failed | RunState::Interrupted => Some(false),
+        RunState::Queued | RunState::Running | RunState::Skipped => None,
+    };
+    let Value::Object(shown) = json!({
+        "job_name": record.job.as_str(),
+        "job_id": record.run_id.as_str(),
+        "trigger": record.trigger.as_str(),
+        "state": record.state.as_str(),
+        "reason": record.reason.map(|reason| reason.as_str()),
+        "success": ended,
+        "scheduled_for": instant(record.scheduled_for),
+        "last_scheduled_for": instant(record.last_scheduled_for),
+        "count": record.count,
+        "coalesced": record.coalesced,
+        "decided_at": instant(record.decided_at),
+        "started_at": record.started_at.map(instant),
+        "finished_at": record.finished_at.map(instant),
+        "lateness": record.lateness_s,
+        "queue_wait": record.queue_wait_s,
+        "duration": record.duration_s,
+        "attempt": record.attempt,
+        "error": record.error,
+        "stats": record.stats,
+    }) else {
+        unreachable!("the macro was given an object");
+    };
+    shown
+}
