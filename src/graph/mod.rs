@@ -43,7 +43,7 @@ pub fn open(
             let store = patience.insist(|| SqliteStore::open(path, patience.stop()))?;
             Ok(Box::new(Retrying::new(store, patience)))
         }
-        GraphConfig::Neo4j(config) => open_neo4j(config, true, patience),
+        GraphConfig::Neo4j(config) => open_neo4j(config, patience),
     }
 }
 
@@ -67,25 +67,21 @@ pub fn open_dry(
             Ok(Box::new(DryRun::new(Retrying::new(store, patience))))
         }
         GraphConfig::Neo4j(config) => {
-            let store = open_neo4j(config, false, Patience::new(retries, stop, clock))?;
+            let store = open_neo4j(config, Patience::new(retries, stop, clock))?;
             Ok(Box::new(DryRun::new(store)))
         }
     }
 }
 
 #[cfg(feature = "neo4j")]
-fn open_neo4j(
-    config: &Neo4jConfig,
-    may_create: bool,
-    patience: Patience,
-) -> Result<Box<dyn GraphStore>, GraphError> {
-    let open = || Neo4jStore::open(config, may_create, patience.stop(), patience.clock());
+fn open_neo4j(config: &Neo4jConfig, patience: Patience) -> Result<Box<dyn GraphStore>, GraphError> {
+    let open = || Neo4jStore::open(config, patience.stop(), patience.clock());
     let store = patience.insist(open)?;
     Ok(Box::new(Retrying::new(store, patience)))
 }
 
 #[cfg(not(feature = "neo4j"))]
-fn open_neo4j(_: &Neo4jConfig, _: bool, _: Patience) -> Result<Box<dyn GraphStore>, GraphError> {
+fn open_neo4j(_: &Neo4jConfig, _: Patience) -> Result<Box<dyn GraphStore>, GraphError> {
     Err(GraphError::Unavailable(
         "databases.graph: this program was built without Neo4j: build it with the feature neo4j, or set \
          databases.graph to embedded"

@@ -227,6 +227,13 @@ pub struct BatchSize {
 
 /// The graph as a keeper of blocks.
 pub trait GraphStore: Send + Sync {
+    /// Makes the graph ready to be written: an index that is missing, a look whether it takes writes at all. Called
+    /// before the first [`lookup`](GraphStore::lookup) of a run that will write, which the index makes fast; the first
+    /// [`apply`](GraphStore::apply) sees to it in any case. Reading alone never makes anything.
+    fn prepare(&self) -> Result<(), GraphError> {
+        Ok(())
+    }
+
     /// What the graph holds for these ids; absent ids are absent from the map.
     fn lookup(&self, ids: &[BlockId]) -> Result<HashMap<BlockId, StoredBlock>, GraphError>;
 
@@ -263,6 +270,10 @@ pub trait GraphStore: Send + Sync {
 }
 
 impl<S: GraphStore + ?Sized> GraphStore for Box<S> {
+    fn prepare(&self) -> Result<(), GraphError> {
+        (**self).prepare()
+    }
+
     fn lookup(&self, ids: &[BlockId]) -> Result<HashMap<BlockId, StoredBlock>, GraphError> {
         (**self).lookup(ids)
     }

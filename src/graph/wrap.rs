@@ -116,6 +116,10 @@ impl<S: GraphStore> Retrying<S> {
 }
 
 impl<S: GraphStore> GraphStore for Retrying<S> {
+    fn prepare(&self) -> Result<(), GraphError> {
+        self.patience.insist(|| self.store.prepare())
+    }
+
     fn lookup(&self, ids: &[BlockId]) -> Result<HashMap<BlockId, StoredBlock>, GraphError> {
         self.patience.insist(|| self.store.lookup(ids))
     }
@@ -202,6 +206,11 @@ impl<S: GraphStore> DryRun<S> {
 }
 
 impl<S: GraphStore> GraphStore for DryRun<S> {
+    /// Nothing is made.
+    fn prepare(&self) -> Result<(), GraphError> {
+        Ok(())
+    }
+
     fn lookup(&self, ids: &[BlockId]) -> Result<HashMap<BlockId, StoredBlock>, GraphError> {
         self.0.lookup(ids)
     }

@@ -256,6 +256,7 @@ fn look_up(survey: &Survey<'_>, batch: &Batch) -> Result<HashMap<BlockId, Stored
     ids.sort_unstable();
     ids.dedup();
     let ids: Vec<BlockId> = ids.into_iter().map(BlockId::new).collect();
+    survey.store.prepare().map_err(graph_error)?;
     survey.store.lookup(&ids).map_err(graph_error)
 }
 

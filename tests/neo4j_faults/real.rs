@@ -211,6 +211,30 @@ fn ids_that_are_not_unique_are_listed_and_can_be_mended() {
     );
 }
 
+/// Without the constraint every id used to cost a look at every node; the time limit of a statement would end that.
+#[test]
+fn a_dry_run_on_a_graph_without_the_constraint_reads_each_node_once() {
+    let Some((server, _turn)) = server() else { return };
+    server.run("DROP CONSTRAINT block_id_unique IF EXISTS");
+    server.run("UNWIND range(1, 30000) AS n CREATE (:Block {id: 'blk_' + n, version: 1})");
+    let config = GraphConfig::Neo4j(server.config.clone());
+    let store =
+        graph::open_dry(&config, RetryPolicy::default(), Stop::new(), Arc::new(SystemClock))
+            .unwrap();
+    store.prepare().unwrap();
+    let ids: Vec<BlockId> = (1..=5000).map(|n| BlockId::new(format!("blk_{n}"))).collect();
+    assert_eq!(store.lookup(&ids).unwrap().len(), 5000);
+    let constraints =
+        "SHOW CONSTRAINTS YIELD name WHERE name = 'block_id_unique' RETURN count(*) AS n";
+    assert_eq!(server.number(constraints), 0, "a dry run makes nothing");
+    drop(store);
+
+    let store = open(&server.config, 1).unwrap();
+    store.prepare().unwrap();
+    assert_eq!(server.number(constraints), 1);
+    assert_eq!(store.lookup(&ids).unwrap().len(), 5000);
+}
+
 #[test]
 fn an_index_in_the_way_of_the_constraint_is_explained() {
     let Some((server, _turn)) = server() else { return };

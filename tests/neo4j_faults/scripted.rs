@@ -430,3 +430,49 @@ fn a_batch_does_not_wait_for_another_one() {
         assert!(matches!(first.join().unwrap(), Err(GraphError::Cancelled)));
     });
 }
+
+#[test]
+fn reading_makes_nothing_and_sweeps_where_no_index_finds_a_block() {
+    for (indexes, seeks, sweeps) in [(0, 0, 2), (1, 2, 0)] {
+        let server = FakeServer::start(move |statement| {
+            if statement.text.contains("SHOW INDEXES") {
+                Reply::Rows(vec![Value::Number(indexes)])
+            } else {
+                none()
+            }
+        });
+        let store = open(&bolt(&server), 1).unwrap();
+        for _ in 0..2 {
+            assert!(store.lookup(&[BlockId::new("a")]).unwrap().is_empty());
+        }
+        assert_eq!(server.count("CREATE") + server.count("MERGE"), 0, "a lookup makes nothing");
+        assert_eq!(server.count("SHOW INDEXES"), 1, "asked once");
+        let swept = server.count("MATCH (b:Block) WHERE toStringOrNull");
+        assert_eq!((server.count("UNWIND $ids"), swept), (seeks, sweeps));
+
+        store.prepare().unwrap();
+        store.prepare().unwrap();
+        assert_eq!(server.count("CREATE CONSTRAINT"), 1);
+        store.lookup(&[BlockId::new("a")]).unwrap();
+        assert_eq!(server.count("UNWIND $ids"), seeks + 1, "the constraint is an index");
+    }
+}
+
+#[test]
+fn an_id_that_is_cypher_itself_does_not_get_into_the_statement_that_is_offered() {
+    let id = "x\"}) DETACH DELETE b //";
+    let server = FakeServer::start(move |statement| {
+        if statement.text.starts_with("CREATE CONSTRAINT") {
+            Reply::Refuse("Neo.DatabaseError.Schema.ConstraintCreationFailed")
+        } else if statement.text.contains("AS n WHERE n > 1") {
+            Reply::Rows(vec![Value::List(vec![Value::Text(id.to_owned()), Value::Number(2)])])
+        } else {
+            none()
+        }
+    });
+    let store = open(&bolt(&server), 1).unwrap();
+    let message = unavailable(store.apply(&[create("a")], noon()).unwrap_err());
+    let (told, offered) = message.split_once("look at them with ").unwrap();
+    assert!(told.contains(id), "{message}");
+    assert!(!offered.contains("DETACH") && offered.contains("collect(b)"), "{message}");
+}

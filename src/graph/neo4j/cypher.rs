@@ -22,6 +22,15 @@ pub(super) const FIND_CONSTRAINT: &str = "SHOW CONSTRAINTS YIELD type, entityTyp
      WHERE entityType = 'NODE' AND labelsOrTypes = ['Block'] AND properties = ['id'] \
      AND (type CONTAINS 'UNIQUE' OR type = 'NODE_KEY') RETURN count(*) AS r";
 
+/// Tells whether a block is found by its id without looking at all of them.
+pub(super) const FIND_INDEX: &str = "SHOW INDEXES YIELD type, entityType, labelsOrTypes, properties, state \
+     WHERE entityType = 'NODE' AND labelsOrTypes = ['Block'] AND properties = ['id'] \
+     AND type IN ['RANGE', 'BTREE'] AND state = 'ONLINE' RETURN count(*) AS r";
+
+/// For a person, to look at all nodes that share an id: no id of somebody else's making stands in it.
+pub(super) const SHOW_DUPLICATES: &str =
+    "MATCH (b:Block) WITH b.id AS id, collect(b) AS nodes WHERE size(nodes) > 1 RETURN id, nodes";
+
 /// Blocks that stand in the way of the constraint, a few of them.
 pub(super) const DUPLICATES: &str = "MATCH (b:Block) WHERE toStringOrNull(b.id) = b.id WITH b.id AS id, count(*) AS n WHERE n > 1 \
      RETURN [id, n] AS r ORDER BY r LIMIT 10";

@@ -205,6 +205,16 @@ fn of_io(error: &std::io::Error) -> Fault {
                     "the server's certificate is for another name",
                     "write that name in databases.neo4j.uri",
                 )
+            } else if message.contains("certificate expired") {
+                (
+                    "the server's certificate has expired",
+                    "renew it on the server, and see that the clock of this machine is right",
+                )
+            } else if message.contains("certificate not valid yet") {
+                (
+                    "the server's certificate is not valid yet",
+                    "see that the clocks of the server and of this machine are right",
+                )
             } else if message.contains("certificate") {
                 (
                     "the server's certificate is not trusted",
@@ -216,5 +226,39 @@ fn of_io(error: &std::io::Error) -> Fault {
             Fault::new(Verdict::Person, format!("{what}: {message}: {remedy}"))
         }
         _ => Fault::new(Verdict::Reconnect, format!("{message}: {CHECK_ADDRESS}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_dislike_of_a_certificate_has_its_own_remedy() {
+        // The words of the TLS library; `neo4j_faults` meets some of them from a real server.
+        for (words, remedy) in [
+            (
+                "invalid peer certificate: certificate expired: verification time 2 (UNIX), but certificate is not \
+                 valid after 1 (1 seconds ago)",
+                "renew it on the server",
+            ),
+            (
+                "invalid peer certificate: certificate not valid yet: verification time 1 (UNIX), but certificate is \
+                 not valid before 2 (1 seconds in future)",
+                "the clocks of the server and of this machine",
+            ),
+            ("invalid peer certificate: UnknownIssuer", "databases.neo4j.tls_ca"),
+            (
+                "invalid peer certificate: certificate not valid for name \"a\"; certificate is only valid for b",
+                "write that name in databases.neo4j.uri",
+            ),
+        ] {
+            let fault = of_io(&std::io::Error::new(std::io::ErrorKind::InvalidData, words));
+            assert!(fault.message.contains(remedy), "{}", fault.message);
+            assert_eq!(fault.verdict, Verdict::Person);
+            let others = ["tls_ca", "renew it", "clocks of", "write that name"];
+            let named = others.iter().filter(|other| fault.message.contains(**other)).count();
+            assert_eq!(named, 1, "{}", fault.message);
+        }
     }
 }

@@ -85,8 +85,6 @@ pub struct Neo4jStore {
     address: String,
     stop: Stop,
     clock: Arc<dyn Clock>,
-    /// Whether what is missing, the constraint, may be created.
-    may_create: bool,
     /// `None` only while it is being dropped.
     runtime: Option<Runtime>,
     connected: Mutex<Connected>,
@@ -103,6 +101,8 @@ struct Connected {
     tokens: Option<BTreeMap<String, String>>,
     /// Whether this server is known to take writes, and ids to be unique.
     prepared: bool,
+    /// Whether a block is found by its id through an index; `None` before anybody asked.
+    indexed: Option<bool>,
 }
 
 /// Why a call has no answer.
@@ -112,11 +112,9 @@ enum Stopped {
 }
 
 impl Neo4jStore {
-    /// Connects to the server, or says why that is not possible. `may_create` is false for a run that must change
-    /// nothing.
+    /// Connects to the server, or says why that is not possible.
     pub fn open(
         config: &Neo4jConfig,
-        may_create: bool,
         stop: Stop,
         clock: Arc<dyn Clock>,
     ) -> Result<Neo4jStore, GraphError> {
@@ -136,7 +134,6 @@ impl Neo4jStore {
             address,
             stop,
             clock,
-            may_create,
             runtime: Some(runtime),
             connected: Mutex::default(),
             preparing: Mutex::default(),
@@ -273,11 +270,24 @@ impl Neo4jStore {
         }
     }
 
-    /// Sees to it, before anything is read in order to be written, that this server takes writes and that ids are
-    /// unique, without which two writers could make one block twice.
-    fn prepare(&self) -> Result<(), GraphError> {
+    /// Whether an index finds blocks by their ids. Without one, each id costs a look at all blocks.
+    fn is_indexed(&self) -> Result<bool, GraphError> {
+        if let Some(indexed) = self.connected().indexed {
+            return Ok(indexed);
+        }
+        let indexed = match self.ask_number("cannot read the schema", cypher::FIND_INDEX) {
+            Ok(found) => found > 0,
+            // Not for this user to know; where blocks were written before, there is one.
+            Err(GraphError::Unavailable(_)) => true,
+            Err(error) => return Err(error),
+        };
+        self.connected().indexed = Some(indexed);
+        Ok(indexed)
+    }
+
+    fn prepare_once(&self) -> Result<(), GraphError> {
         let _turn = self.preparing.lock().unwrap_or_else(PoisonError::into_inner);
-        if !self.may_create || self.connected().prepared {
+        if self.connected().prepared {
             return Ok(());
         }
         self.try_to_write()?;
@@ -290,7 +300,8 @@ impl Neo4jStore {
         if !found {
             self.create_constraint()?;
         }
-        self.connected().prepared = true;
+        let mut connected = self.connected();
+        (connected.prepared, connected.indexed) = (true, Some(true));
         Ok(())
     }
 
@@ -337,11 +348,11 @@ impl Neo4jStore {
         let ids: Vec<String> =
             duplicates.iter().map(|(id, n)| format!("{id} ({n} nodes)")).collect();
         format!(
-            "neo4j {}: several nodes have the same block id, so ids cannot be made unique: {}: look at each with \
-             MATCH (b:Block {{id: \"{}\"}}) RETURN b, and delete all but one",
+            "neo4j {}: several nodes have the same block id, so ids cannot be made unique: {}: look at them with \
+             {}, and delete all but one of each",
             self.address,
             ids.join(", "),
-            duplicates.first().map_or("", |(id, _)| id)
+            cypher::SHOW_DUPLICATES
         )
     }
 }
@@ -357,15 +368,20 @@ impl Drop for Neo4jStore {
 }
 
 impl GraphStore for Neo4jStore {
+    /// Sees to it that this server takes writes and that ids are unique, without which two writers could make one block
+    /// twice.
+    fn prepare(&self) -> Result<(), GraphError> {
+        self.prepare_once()
+    }
+
     fn lookup(&self, ids: &[BlockId]) -> Result<HashMap<BlockId, StoredBlock>, GraphError> {
         if ids.is_empty() {
             return Ok(HashMap::new());
         }
-        self.prepare()?;
         let doing = "cannot read blocks";
-        // Measured: 72,000 rows a second one by one, 330,000 in one sweep.
-        let sweep =
-            ids.len() >= 500 && ids.len() as i64 > self.ask_number(doing, cypher::COUNT)? / 3;
+        // Measured: 72,000 rows a second one by one through the index, 330,000 in one sweep.
+        let sweep = !self.is_indexed()?
+            || ids.len() >= 500 && ids.len() as i64 > self.ask_number(doing, cypher::COUNT)? / 3;
         if sweep {
             let wanted: HashSet<&BlockId> = ids.iter().collect();
             let mut found = HashMap::new();

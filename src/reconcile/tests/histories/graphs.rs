@@ -54,7 +54,7 @@ mod served {
             password: std::env::var("NEO4J_PASSWORD").ok(),
         };
         let clock = Arc::new(SystemClock);
-        Some(Arc::new(Neo4jStore::open(&config, true, crate::stop::Stop::new(), clock).unwrap()))
+        Some(Arc::new(Neo4jStore::open(&config, crate::stop::Stop::new(), clock).unwrap()))
     }
 
     /// A store on the server, meddled with as the one in memory is.
