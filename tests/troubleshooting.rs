@@ -128,7 +128,7 @@ const NO_TROUBLE: [&str; 4] = [
 fn each_warning_and_error_is_on_the_page() {
     // How each begins; its last literal but a closing one is the message.
     let begins =
-        ["log::warn!(", "log::error!(", "#[error(", "self.warn(format!(", "self.error(format!("];
+        ["log::warn!(", "log::error!(", "#[error(", "tally.warn(", "tally.error("];
     let quoted = quoted();
     let mut missing = Vec::new();
     let mut found = 0;
@@ -137,8 +137,8 @@ fn each_warning_and_error_is_on_the_page() {
             for (at, _) in source.match_indices(begin) {
                 let (_, literals) = bracketed(&source[at + begin.len()..]);
                 let message = match begin {
-                    "log::warn!(" | "log::error!(" => literals.last(),
-                    _ => literals.first(),
+                    "#[error(" => literals.first(),
+                    _ => literals.last(),
                 };
                 let parts = fixed_parts(message.copied().unwrap_or_default());
                 let is_trouble =

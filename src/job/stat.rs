@@ -57,6 +57,8 @@ names! {
     WRITTEN_BACK = "written_back";
     /// Conflict copies of synchronising tools, which are not scanned.
     CONFLICT_COPIES = "conflict_copies";
+    /// Notes that are likely copies of another note and share an id with it.
+    LIKELY_COPIES = "likely_copies";
     /// Things that are probably not meant.
     WARNINGS = "warnings";
     /// Whether a person should look.

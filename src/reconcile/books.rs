@@ -1,7 +1,7 @@
 //! What a run learns and will remember: which file holds which ids, what is left open, the graph's token. Kept in the
 //! local state only after the graph has acknowledged.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -10,7 +10,7 @@ use crate::graph::GraphError;
 use crate::job::JobError;
 use crate::vault::{Digest, FileStat, Reading};
 
-use super::claim::{Claims, FileState, Loser};
+use super::claim::{Claims, FileState, Holding, Loser};
 use super::fault::{graph_error, state_error};
 use super::memory::{Changes, FileRecord, MissingBlock, StatCache, UNFINISHED};
 use super::seen::FileIndex;
@@ -25,8 +25,15 @@ pub(super) struct Books<'a> {
     pub(super) claims: Claims,
     /// Occurrences that belong to another place and are still to be told.
     pub(super) losers: Vec<Loser>,
-    /// Files with blocks whose claim could not be answered in path order.
+    /// What the files with undecided claims were when they were worked off.
     pub(super) undecided: BTreeMap<FileIndex, Undecided>,
+    /// The files that the graph names for ids with open claims.
+    pub(super) called_in: HashMap<IdDigest, FileIndex>,
+    /// The owner of each id that several files claimed until everything had been read; `None` where it cannot be known
+    /// in this run.
+    pub(super) contests: HashMap<IdDigest, Option<Holding>>,
+    /// Likely copies that share an id with the note whose name they carry.
+    pub(super) likely_copies: BTreeMap<FileIndex, FileIndex>,
     /// What the first look saw of files that had been changed a moment before it.
     pub(super) second_look: BTreeMap<FileIndex, (FileStat, Digest)>,
     /// Remembered files that are gone.
@@ -39,11 +46,13 @@ pub(super) struct Books<'a> {
     token: String,
 }
 
-/// Blocks of a file whose claim could not be answered in path order.
+/// A file with claims that could not be answered when it was worked off.
+#[derive(Clone, Copy)]
 pub(super) struct Undecided {
-    /// What the file was when it was worked off.
+    /// What the file was then.
     pub(super) seen: (FileStat, Digest),
-    pub(super) ids: HashSet<IdDigest>,
+    /// Whether nothing else about it was left open.
+    pub(super) settled_otherwise: bool,
 }
 
 impl<'a> Books<'a> {
@@ -64,9 +73,12 @@ impl<'a> Books<'a> {
         Books {
             cache,
             changes: Changes::default(),
-            claims: Claims::new(states.collect()),
+            claims: Claims::new(states.collect(), survey.positions()),
             losers: Vec::new(),
             undecided: BTreeMap::new(),
+            called_in: HashMap::new(),
+            contests: HashMap::new(),
+            likely_copies: BTreeMap::new(),
             second_look: BTreeMap::new(),
             gone,
             newly_missing: BTreeMap::new(),

@@ -1,4 +1,4 @@
-//! One look at files: they are read in path order, and each is worked off or put aside for a later look.
+//! One look at files: they are read by folder and name, and each is worked off or put aside for a later look.
 
 use std::ops::ControlFlow;
 use std::thread;
@@ -21,7 +21,7 @@ use super::under_way::UnderWay;
 /// A file that had blocks and is empty now is left alone for this many runs: it may be in the middle of being written.
 const BLANK_RUNS_MAX: u32 = 2;
 
-/// Reads the files that are due for this look, in path order, and works each off.
+/// Reads the files that are due for this look and works each off.
 pub(super) fn look_at(
     survey: &Survey<'_>,
     books: &mut Books<'_>,
@@ -75,9 +75,9 @@ pub(super) fn look_at(
     })
 }
 
-/// The files to read on this look, in path order.
+/// The files to read on this look, by folder and name.
 fn due(survey: &Survey<'_>, books: &Books<'_>, look: Look) -> Vec<FileIndex> {
-    match look {
+    let mut due: Vec<FileIndex> = match look {
         Look::First => (0..)
             .zip(survey.verdicts.iter().zip(&survey.listing.files))
             .filter(|(_, (verdict, file))| {
@@ -87,7 +87,9 @@ fn due(survey: &Survey<'_>, books: &Books<'_>, look: Look) -> Vec<FileIndex> {
             .collect(),
         Look::Second => books.second_look.keys().copied().collect(),
         Look::Last => books.undecided.keys().copied().collect(),
-    }
+    };
+    due.sort_by_key(|index| books.claims.position(*index));
+    due
 }
 
 fn to_read<'a>(survey: &Survey<'a>, books: &Books<'_>, index: FileIndex, look: Look) -> ToRead<'a> {

@@ -14,6 +14,7 @@
 mod batch;
 mod books;
 mod claim;
+mod copies;
 pub mod diff;
 mod duplicates;
 mod fault;

@@ -11,9 +11,10 @@ use crate::vault::{self, BlockRef, ParsedFile, Reading, VersionEdit, WriteBack};
 
 use super::batch::{Fate, Winner, Writing};
 use super::books::{Books, Undecided};
-use super::claim::{Claim, Home, Loser};
+use super::claim::{Claim, Held, Home, Loser, Standing};
+use super::copies;
 use super::diff::Outcome;
-use super::duplicates;
+use super::duplicates::{self, held, holding};
 use super::fault::{graph_error, state_error};
 use super::memory::FileRecord;
 use super::missing;
@@ -73,11 +74,20 @@ pub(super) struct BatchFile {
 pub(super) struct DecidedBatch {
     look: Look,
     files: Vec<BatchFile>,
-    /// For each file: what the graph calls it, and whether nothing about it is left open.
+    /// For each file: what the graph calls it, and what is left open about it.
     places: Vec<String>,
-    settled: Vec<bool>,
+    fates: Vec<FileFate>,
     winners: Vec<WinnerAt>,
     writing: Writing,
+}
+
+/// What is left open about a file.
+#[derive(Clone, Copy)]
+struct FileFate {
+    /// Nothing, as far as it was decided.
+    settled: bool,
+    /// It has claims that could not be answered.
+    open: bool,
 }
 
 /// Where in its batch a block is that may write.
@@ -149,58 +159,110 @@ fn decide_batch(
     };
     let Batch { files, .. } = batch;
     let places: Vec<String> = files.iter().map(|file| survey.place(file.index)).collect();
-    let mut settled: Vec<bool> = files.iter().map(|file| file.parsed.faults.is_empty()).collect();
+    let mut fates: Vec<FileFate> = files
+        .iter()
+        .map(|file| FileFate { settled: file.parsed.faults.is_empty(), open: false })
+        .collect();
     let (mut winners, mut stored) = (Vec::new(), Vec::new());
     for (position, file) in files.iter().enumerate() {
-        let mut met = HashSet::with_capacity(file.parsed.len());
-        let only = books.undecided.remove(&file.index).map(|undecided| undecided.ids);
+        let note = Note::of(survey, books, file)?;
         for (number, block) in file.parsed.blocks().enumerate() {
             let digest = IdDigest::of(block.id());
-            let repeated = !met.insert(digest);
             // On the last look all other blocks of the file have been worked off before.
-            if look == Look::Last
-                && only.as_ref().is_some_and(|only| repeated || !only.contains(&digest))
-            {
+            if look == Look::Last && !books.claims.is_open(digest, file.index) {
                 continue;
             }
             let id = BlockId::new(block.id());
-            let claim = match nodes.get(&id) {
-                _ if repeated => Claim::LosesTo(file.index),
-                node => claim(survey, books, digest, file.index, &places[position], node)?,
+            let node = nodes.get(&id);
+            let best = note.best(file, digest, number, node);
+            let claim = match look {
+                Look::Last => last_claim(survey, books, digest, file.index, node),
+                _ => {
+                    let standing = note.standing(file.parsed.block(best), node);
+                    claim(survey, books, digest, file.index, &places[position], node, standing)?
+                }
             };
-            match claim {
-                Claim::Wins => {
+            let owner = match claim {
+                Claim::Undecided => {
+                    fates[position].open = true;
+                    if look != Look::Last {
+                        books.claims.leave_open(digest, file.index);
+                    }
+                    continue;
+                }
+                Claim::Wins if number == best => {
                     let folder = survey.listing.files[file.index as usize].tier;
                     let tier = Tier::of_id(&id).or(folder).unwrap_or(Tier::One);
                     winners.push(WinnerAt { file: position, block: number, tier });
-                    stored.push(nodes.remove(&id));
+                    let repeats = note.repeats(digest);
+                    stored.push(if repeats { node.cloned() } else { nodes.remove(&id) });
+                    continue;
                 }
-                Claim::LosesTo(winner) => {
-                    settled[position] = false;
-                    books.losers.push(Loser {
-                        id,
-                        file: file.index,
-                        line: block.line(),
-                        hashes: (block.hash(), block.body_hash()),
-                        winner,
-                    });
-                }
-                Claim::Undecided => {
-                    settled[position] = false;
-                    if look != Look::Last {
-                        let seen = (file.reading.stat, file.reading.digest);
-                        let ids = HashSet::new();
-                        let undecided =
-                            books.undecided.entry(file.index).or_insert(Undecided { seen, ids });
-                        undecided.ids.insert(digest);
-                    }
-                }
+                Claim::Wins => file.index,
+                Claim::LosesTo(owner) => owner,
+            };
+            fates[position].settled = false;
+            // Of a contest all have been told.
+            if !books.contests.contains_key(&digest) {
+                let known =
+                    (owner == file.index).then(|| holding(file.index, file.parsed.block(best)));
+                let at = holding(file.index, block);
+                books.losers.push(Loser { id, at, winner: owner, known });
             }
         }
     }
     let (writing, changes) =
         Writing::begin(stored, &|number| winners[number].winner(&files, &places));
-    Ok((DecidedBatch { look, files, places, settled, winners, writing }, changes))
+    Ok((DecidedBatch { look, files, places, fates, winners, writing }, changes))
+}
+
+/// What is known of a note as a whole when its blocks claim their ids.
+struct Note {
+    /// Ids that it holds more than once, with the numbers of their blocks.
+    repeated: HashMap<IdDigest, Vec<usize>>,
+    /// It is a likely copy of a note that it shares an id with.
+    likely_copy: bool,
+}
+
+impl Note {
+    fn of(survey: &Survey<'_>, books: &mut Books<'_>, file: &BatchFile) -> Result<Note, JobError> {
+        let mut ids: Vec<(IdDigest, usize)> = (0..)
+            .zip(file.parsed.blocks())
+            .map(|(n, block)| (IdDigest::of(block.id()), n))
+            .collect();
+        ids.sort_unstable();
+        let mut repeated: HashMap<IdDigest, Vec<usize>> = HashMap::new();
+        for same in ids.chunk_by(|(a, _), (b, _)| a == b).filter(|same| same.len() > 1) {
+            repeated.insert(same[0].0, same.iter().map(|(_, number)| *number).collect());
+        }
+        let likely_copy = copies::find_original(survey, books, file.index, &ids)?;
+        Ok(Note { repeated, likely_copy })
+    }
+
+    fn repeats(&self, id: IdDigest) -> bool {
+        self.repeated.contains_key(&id)
+    }
+
+    /// The block of the file that has the best claim to an id, which the block `number` holds.
+    fn best(
+        &self,
+        file: &BatchFile,
+        id: IdDigest,
+        number: usize,
+        node: Option<&StoredBlock>,
+    ) -> usize {
+        let Some(numbers) = self.repeated.get(&id) else { return number };
+        let against = |number: &usize| {
+            let Standing { in_code, held, .. } = self.standing(file.parsed.block(*number), node);
+            (in_code, held == Held::OtherText, *number)
+        };
+        numbers.iter().copied().min_by_key(against).unwrap_or(number)
+    }
+
+    fn standing(&self, block: BlockRef<'_>, node: Option<&StoredBlock>) -> Standing {
+        let held = held(node, (block.hash(), block.body_hash()));
+        Standing { in_code: copies::is_in_code(block), likely_copy: self.likely_copy, held }
+    }
 }
 
 /// Works off what came of a batch, and remembers its files.
@@ -211,7 +273,7 @@ fn settle_batch(
     batch: DecidedBatch,
     mut applied: Applied,
 ) -> Result<(), JobError> {
-    let DecidedBatch { look, files, places, mut settled, winners, mut writing } = batch;
+    let DecidedBatch { look, files, places, mut fates, winners, mut writing } = batch;
     let winner = |number: usize| winners[number].winner(&files, &places);
     loop {
         let changes = writing.take(applied, survey.store, &winner).map_err(graph_error)?;
@@ -229,17 +291,15 @@ fn settle_batch(
         {
             edits.entry(position).or_default().push(VersionEdit { digits, version: *version });
         }
-        settled[position] &= count(survey, tally, fate, block, files[position].index);
+        fates[position].settled &= count(survey, tally, fate, block, files[position].index);
     }
     if survey.settings.write_back {
         for (position, edits) in edits {
-            settled[position] &= write_back(survey, tally, &files[position], &edits);
+            fates[position].settled &= write_back(survey, tally, &files[position], &edits);
         }
     }
-    if look != Look::Last {
-        for (file, settled) in files.iter().zip(settled) {
-            remember(survey, books, file, settled)?;
-        }
+    for (file, fate) in files.iter().zip(fates) {
+        remember(survey, books, look, file, fate)?;
     }
     if books.changes.records.len() >= RECORDS_PER_COMMIT {
         books.commit(survey)?;
@@ -267,16 +327,40 @@ fn claim(
     file: FileIndex,
     place: &str,
     node: Option<&StoredBlock>,
+    standing: Standing,
 ) -> Result<Claim, JobError> {
     let home = match node.and_then(|node| node.source_file.as_deref()) {
         Some(source_file) if source_file == place => Home::File(file),
         source_file => survey.home(source_file),
     };
-    let cache = &mut *books.cache;
-    books
-        .claims
-        .claim(id, file, home, &mut |vouched, id| cache.holds(survey.path(vouched), id))
-        .map_err(state_error)
+    let Books { cache, claims, called_in, .. } = books;
+    let mut vouched_holds = |vouched, id| cache.holds(survey.path(vouched), id);
+    let claim = claims.claim(id, file, home, standing, &mut vouched_holds).map_err(state_error)?;
+    if let (Claim::Undecided, Home::File(home)) = (claim, home)
+        && home != file
+    {
+        called_in.insert(id, home);
+    }
+    Ok(claim)
+}
+
+/// The answer to a claim that was left open, now that everything has been read.
+fn last_claim(
+    survey: &Survey<'_>,
+    books: &Books<'_>,
+    id: IdDigest,
+    file: FileIndex,
+    node: Option<&StoredBlock>,
+) -> Claim {
+    match books.contests.get(&id) {
+        Some(None) => Claim::Undecided,
+        Some(Some(owner)) if owner.file == file => Claim::Wins,
+        Some(Some(owner)) => Claim::LosesTo(owner.file),
+        None => {
+            let home = survey.home(node.and_then(|node| node.source_file.as_deref()));
+            books.claims.claim_alone(file, home)
+        }
+    }
 }
 
 /// Counts and explains what came of a block; true if nothing about it is left open.
@@ -364,10 +448,26 @@ fn write_back(
 fn remember(
     survey: &Survey<'_>,
     books: &mut Books<'_>,
+    look: Look,
     file: &BatchFile,
-    settled: bool,
+    fate: FileFate,
 ) -> Result<(), JobError> {
     let record = Books::record(survey, file.index, &file.reading);
+    let blocks = file.parsed.len() as u32;
+    let settled = fate.settled && !fate.open;
+    if look == Look::Last {
+        // It has been remembered as open; now that its claims are answered, nothing is left of that.
+        let undecided = books.undecided.get(&file.index);
+        if settled && undecided.is_some_and(|undecided| undecided.settled_otherwise) {
+            books.changes.records.push(FileRecord { blocks, settled, ..record });
+        }
+        return Ok(());
+    }
+    if fate.open {
+        let seen = (file.reading.stat, file.reading.digest);
+        let undecided = Undecided { seen, settled_otherwise: fate.settled };
+        books.undecided.insert(file.index, undecided);
+    }
     if survey.remembered(file.index).is_some_and(|remembered| remembered.blocks > 0) {
         let left: HashSet<&str> = file.parsed.blocks().map(|block| block.id()).collect();
         let before = books.cache.ids(&record.path).map_err(state_error)?;
@@ -375,11 +475,6 @@ fn remember(
         missing::note(survey, books, gone.collect(), &record.path);
     }
     let ids: Vec<String> = file.parsed.blocks().map(|block| block.id().to_owned()).collect();
-    books.changes.records.push(FileRecord {
-        blocks: ids.len() as u32,
-        ids: Some(ids),
-        settled,
-        ..record
-    });
+    books.changes.records.push(FileRecord { blocks, ids: Some(ids), settled, ..record });
     Ok(())
 }

@@ -135,6 +135,22 @@ impl<'a> Survey<'a> {
         Ok((survey, Findings { gone, remarks }))
     }
 
+    /// The position of each listed file by folder, then name without extension: where nothing else decides, the first
+    /// place of an id owns it. Not the order of the listing, in which `plan 2.md` comes before `plan.md`.
+    pub(super) fn positions(&self) -> Vec<u32> {
+        let mut positions = vec![0; self.listing.files.len()];
+        // Nothing is claimed where nothing is read.
+        if self.verdicts.iter().all(|verdict| matches!(verdict, Verdict::Unchanged(_))) {
+            return positions;
+        }
+        let mut order: Vec<FileIndex> = (0..self.listing.files.len() as FileIndex).collect();
+        order.sort_by(|a, b| by_name(self.path(*a)).cmp(&by_name(self.path(*b))));
+        for (position, index) in (0..).zip(order) {
+            positions[index as usize] = position;
+        }
+        positions
+    }
+
     /// The path of a listed file.
     pub(super) fn path(&self, index: FileIndex) -> &'a VaultPath {
         &self.listing.files[index as usize].path
@@ -192,9 +208,20 @@ impl<'a> Survey<'a> {
 
     /// Whether a file at `path` would be part of what is scanned.
     pub(super) fn is_scanned(&self, path: &VaultPath) -> bool {
-        let tiers = &self.settings.vault.tiers;
-        tiers.iter().all(Option::is_none) || tiers.iter().flatten().any(|tier| is_below(path, tier))
+        let vault = &self.settings.vault;
+        vault.whole || vault.tiers.iter().flatten().any(|tier| is_below(path, tier))
     }
+}
+
+/// Folder, name without extension, and all of the path.
+fn by_name(path: &VaultPath) -> (&[u8], &[u8], &[u8]) {
+    let whole = path.as_bytes();
+    let (folder, name) = match memchr::memrchr(b'/', whole) {
+        Some(slash) => (&whole[..slash], &whole[slash + 1..]),
+        None => (&whole[..0], whole),
+    };
+    let stem = memchr::memrchr(b'.', name).map_or(name, |dot| &name[..dot]);
+    (folder, stem, whole)
 }
 
 /// The path of a file as the graph stores it; a name that is not UTF-8 is stored escaped.

@@ -44,10 +44,12 @@ fn carry_out(
     books: &mut Books<'_>,
     tally: &mut Tally,
 ) -> Result<(), JobError> {
-    for look in [Look::First, Look::Second, Look::Last] {
-        look_at(survey, books, tally, look)?;
-    }
+    look_at(survey, books, tally, Look::First)?;
+    look_at(survey, books, tally, Look::Second)?;
+    duplicates::contest(survey, books)?;
+    look_at(survey, books, tally, Look::Last)?;
     duplicates::tell(survey, books, tally)?;
+    duplicates::tell_copies(survey, books, tally);
     // Files that seem gone are not gone when the vault itself is.
     survey.listing.root.check_in_place().map_err(|error| vault_error(error, survey.ctx))?;
     if survey.scope == Scope::All {

@@ -98,6 +98,8 @@ pub(super) struct SyncStats {
     pub(super) written_back: u64,
     /// Conflict copies of synchronising tools, which are not scanned.
     pub(super) conflict_copies: u64,
+    /// Notes that are likely copies of another note and share an id with it.
+    pub(super) likely_copies: u64,
     /// Near-miss markers, duplicates with the same text, and other things that are probably not meant.
     pub(super) warnings: u64,
     /// Files and blocks that could not be read or written, and duplicates with different texts.
@@ -158,6 +160,7 @@ impl SyncStats {
             (stat::VERSION_BEHIND, self.version_behind),
             (stat::WRITTEN_BACK, self.written_back),
             (stat::CONFLICT_COPIES, self.conflict_copies),
+            (stat::LIKELY_COPIES, self.likely_copies),
             (stat::WARNINGS, self.warnings),
         ] {
             report.set(name, value);

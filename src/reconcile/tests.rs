@@ -1,6 +1,7 @@
 //! Whole syncs on real files, with a store in memory and a clock that is moved by hand.
 
 mod accidents;
+mod copies;
 mod histories;
 mod rig;
 
@@ -278,7 +279,7 @@ fn what_cannot_be_read_is_unknown_and_never_missing() {
 #[test]
 fn a_missing_tier_that_had_blocks_archives_nothing() {
     let mut rig = Rig::new();
-    rig.settings.vault.tiers = [Some("t1".into()), Some("t2".into()), None];
+    rig.tiers([Some("t1".into()), Some("t2".into()), None]);
     rig.file("t1/a.md", note(&[line("One.", "blk_a", 1)]));
     rig.file("t2/b.md", note(&[line("Two.", "blk_b", 1)]));
     rig.sync();
@@ -461,7 +462,7 @@ fn write_back_waits_until_a_file_is_quiet() {
 #[test]
 fn a_vault_without_its_tiers_is_told_of() {
     let mut rig = Rig::new();
-    rig.settings.vault.tiers = [Some("one".into()), Some("two".into()), None];
+    rig.tiers([Some("one".into()), Some("two".into()), None]);
     let report = rig.sync();
     assert_eq!(
         report.said(),

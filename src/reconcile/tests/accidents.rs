@@ -100,7 +100,7 @@ fn the_guard_counts_each_live_block_once() {
 /// no longer has, while the second tier is away.
 fn an_older_graph_while_a_tier_is_away() -> Rig {
     let mut rig = Rig::new();
-    rig.settings.vault.tiers = [Some("t1".into()), Some("t2".into()), None];
+    rig.tiers([Some("t1".into()), Some("t2".into()), None]);
     rig.file("t1/a.md", note(&[line("One.", "blk_a", 1)]));
     rig.file("t2/b.md", note(&[line("Two.", "clm_b", 1), line("Old.", "clm_old", 1)]));
     rig.sync();
@@ -144,7 +144,7 @@ fn a_block_that_may_have_been_out_of_sight_is_looked_for_again() {
 #[test]
 fn a_scan_without_one_of_the_tiers_counts_no_block_as_missing() {
     let mut rig = Rig::new();
-    rig.settings.vault.tiers = [Some("t1".into()), Some("t2".into()), None];
+    rig.tiers([Some("t1".into()), Some("t2".into()), None]);
     rig.file("t1/a.md", note(&[line("One.", "blk_a", 1), line("Two.", "blk_b", 1)]));
     rig.file("t2/b.md", note(&[line("Three.", "clm_c", 1)]));
     rig.sync();
@@ -164,7 +164,7 @@ fn a_scan_without_one_of_the_tiers_counts_no_block_as_missing() {
 #[test]
 fn a_tier_without_blocks_may_go() {
     let mut rig = Rig::new();
-    rig.settings.vault.tiers = [Some("t1".into()), Some("t2".into()), None];
+    rig.tiers([Some("t1".into()), Some("t2".into()), None]);
     rig.file("t1/a.md", note(&[line("One.", "blk_a", 1)]));
     rig.file("t2/plain.md", "No block.\n");
     rig.sync();

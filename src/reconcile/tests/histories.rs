@@ -498,7 +498,7 @@ impl Scene {
                     // Where the graph no longer names a place, a file that was read speaks before one that was not.
                     if has_drifted && !oracle::is_at_home(&world, id, was) {
                         let after = |(path, text)| oracle::after(was, &world, &text, path, now);
-                        may_be.extend(world.places(id).into_iter().map(after).map(Some));
+                        may_be.extend(world.occurrences(id).into_iter().map(after).map(Some));
                     }
                 }
                 Winner::Unknown => may_be.push(was.cloned()),

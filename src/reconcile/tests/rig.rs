@@ -57,6 +57,12 @@ impl Rig {
         Rig { dir, clock, store, settings, writes }
     }
 
+    /// Only these tier folders are scanned.
+    pub(crate) fn tiers(&mut self, tiers: [Option<PathBuf>; 3]) {
+        self.settings.vault.tiers = tiers;
+        self.settings.vault.whole = false;
+    }
+
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.settings.vault.root.join(name)
     }

@@ -16,18 +16,46 @@ pub(super) enum Winner {
     Unknown,
 }
 
-/// The place that may write: the one the graph names if it holds the id, else the smallest.
+/// The place that may write: in the file that the graph names, then with the text that the graph holds, then not in a
+/// likely copy, then the first by folder and name.
 pub(super) fn winner(world: &World, id: usize, node: Option<&Node>) -> Winner {
-    let places = world.places(id);
     let home = node.and_then(|node| node.source_file.as_deref());
     if home.is_some_and(|home| is_out_of_sight(world, home)) {
         return Winner::Unknown;
     }
-    let at_home = places.iter().find(|(path, _)| Some(world.place(path).as_str()) == home);
-    match at_home.or(places.first()) {
+    let mut left = world.occurrences(id);
+    keep(&mut left, |path, _| Some(world.place(path).as_str()) == home);
+    keep(&mut left, |_, text| node.is_some_and(|node| is_held(node, text)));
+    keep(&mut left, |path, _| !is_likely_copy(world, path));
+    match left.first() {
         Some((path, text)) => Winner::At(path, *text),
         None => Winner::Nowhere,
     }
+}
+
+/// Leaves those that are right, if there are any.
+fn keep(left: &mut Vec<(&'static str, Text)>, is_right: impl Fn(&str, &Text) -> bool) {
+    if left.iter().any(|(path, text)| is_right(path, text)) {
+        left.retain(|(path, text)| is_right(path, text));
+    }
+}
+
+fn is_held(node: &Node, text: &Text) -> bool {
+    node.hash.as_ref().is_some_and(|hash| *hash == sha(&text.v1()))
+        && node.body_hash.as_ref().is_none_or(|hash| *hash == sha(&text.v2()))
+}
+
+/// `a 2.md` beside an `a.md` that shares an id with it.
+fn is_likely_copy(world: &World, path: &str) -> bool {
+    let Some(original) = path.strip_suffix(" 2.md").map(|stem| format!("{stem}.md")) else {
+        return false;
+    };
+    let ids = |wanted: &str| -> Vec<usize> {
+        let of = world.readable().filter(|(path, _)| *path == wanted);
+        of.flat_map(|(_, file)| file.blocks.iter().map(|text| text.id)).collect()
+    };
+    let originals = ids(&original);
+    ids(path).iter().any(|id| originals.contains(id))
 }
 
 /// Whether the place that the graph names holds the id.

@@ -12,8 +12,9 @@ use crate::clock::{Clock, ManualClock};
 /// The ids that a history plays with. The last two have no tier of their own: the folder decides.
 pub(super) const IDS: [&str; 6] = ["blk_a", "blk_b", "clm_c", "clm_d", "note_e", "note_f"];
 
-pub(super) const PATHS: [&str; 6] =
-    ["t1/a.md", "t1/b.md", "t1/s/c.md", "t2/a.md", "t2/b.md", "t2/s/c.md"];
+/// `a 2.md` is what some sync programs call a losing edit of `a.md`.
+pub(super) const PATHS: [&str; 7] =
+    ["t1/a.md", "t1/a 2.md", "t1/b.md", "t1/s/c.md", "t2/a.md", "t2/b.md", "t2/s/c.md"];
 
 /// One marker and the paragraph before it. Numbers are written with four digits, so that most edits keep the size.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -126,6 +127,20 @@ impl World {
     pub(super) fn places(&self, id: usize) -> Vec<(&'static str, Text)> {
         let first = |file: &File| file.blocks.iter().find(|text| text.id == id).copied();
         self.readable().filter_map(|(path, file)| Some((path, first(file)?))).collect()
+    }
+
+    /// Everything that holds an id, by folder, name and offset.
+    pub(super) fn occurrences(&self, id: usize) -> Vec<(&'static str, Text)> {
+        let mut all: Vec<(&'static str, Text)> = self
+            .readable()
+            .flat_map(|(path, file)| file.blocks.iter().map(move |text| (path, *text)))
+            .filter(|(_, text)| text.id == id)
+            .collect();
+        all.sort_by_key(|(path, _)| {
+            let (folder, name) = path.rsplit_once('/').unwrap();
+            (folder, name.strip_suffix(".md").unwrap())
+        });
+        all
     }
 
     pub(super) fn place(&self, path: &str) -> String {
