@@ -25,8 +25,10 @@ use crate::history::History;
 use crate::job::{BadParameter, BuildError, DuplicateKind, JobRegistry};
 use crate::jobs::command::Surroundings;
 use crate::jobs::{self, Deps, supervisor};
-use crate::logging::{Logging, log_run};
+use crate::logging;
+use crate::logging::Logging;
 use crate::metrics::{Counters, MetricsFile};
+use crate::observe::log_run;
 use crate::pause::PauseSwitch;
 use crate::schedule::Zone;
 use crate::scheduler::{
@@ -166,10 +168,10 @@ pub fn serve(start: &Serve<'_>, config: Config) -> Result<bool, ServeError> {
     .map_err(ServeError::Signals)?;
     let notifier = Notifier::of_process();
     for warning in &config.warnings {
-        log::warn!(target: "daemon.serve", "{warning}");
+        logging::warn!("{warning}");
     }
     for note in &config.notes {
-        log::info!(target: "daemon.serve", "{note}");
+        logging::info!("{note}");
     }
     let (jobs, scheduled) = count(&settings);
     let metrics = match &start.metrics_file {
@@ -196,9 +198,7 @@ pub fn serve(start: &Serve<'_>, config: Config) -> Result<bool, ServeError> {
         introduce_jobs(metrics, &config);
     }
     let state_dir = config.state_dir.clone();
-    log::info!(
-        target: "daemon.serve",
-        version = env!("CARGO_PKG_VERSION"),
+    logging::info!(version = env!("CARGO_PKG_VERSION"),
         zone_data = Zone::data_version(),
         config = config.source.as_deref().map(path_text).unwrap_or_default().as_str(),
         vault = path_text(&config.vault.root).as_str(),
@@ -229,7 +229,7 @@ pub fn serve(start: &Serve<'_>, config: Config) -> Result<bool, ServeError> {
                 Ok(what) => {
                     // It may be a while until the last run has ended, and the manager shall wait.
                     notifier.tell("STOPPING=1");
-                    log::info!(target: "daemon.serve", at_once = what == Asked::StopNow; "stopping");
+                    logging::info!(at_once = what == Asked::StopNow; "stopping");
                     (stopping, hurried) = (true, what == Asked::StopNow);
                     scheduler.request_stop();
                 }
@@ -242,7 +242,7 @@ pub fn serve(start: &Serve<'_>, config: Config) -> Result<bool, ServeError> {
     if let Some(metrics) = metrics {
         metrics.stop();
     }
-    log::info!(target: "daemon.serve", interrupted, taken_back; "stopped");
+    logging::info!(interrupted, taken_back; "stopped");
     if crashed { Err(ServeError::Crashed) } else { Ok(hurried) }
 }
 
@@ -259,10 +259,11 @@ fn settings(
         match build(&registry, config, spec) {
             Ok(job) => jobs.push(job),
             Err(Unbuildable::Faults(found)) => faults.extend(found),
-            Err(Unbuildable::NotRunnable(remedy)) => log::warn!(
-                target: "daemon.settings", job_name = spec.name.as_str(), remedy = remedy.as_str();
-                "job is not runnable"
-            ),
+            Err(Unbuildable::NotRunnable(remedy)) => {
+                logging::warn!(job_name = spec.name.as_str(), remedy = remedy.as_str();
+                    "job is not runnable"
+                )
+            }
         }
     }
     ConfigErrors::check(faults)?;
@@ -305,27 +306,24 @@ fn reload(
         Err(error) => {
             // One line, however many faults: `check` shows them one by one.
             let error = error.to_string().replace('\n', "; ");
-            log::error!(
-                target: "daemon.reload", error = error.as_str();
+            logging::error!(error = error.as_str();
                 "configuration not reloaded, the old one stays in force"
             );
             return None;
         }
     };
     for warning in &config.warnings {
-        log::warn!(target: "daemon.reload", "{warning}");
+        logging::warn!("{warning}");
     }
     if moved {
-        log::warn!(
-            target: "daemon.reload",
-            state_dir = path_text(state_dir).as_str();
+        logging::warn!(state_dir = path_text(state_dir).as_str();
             "the state folder changes at the next start, not by a reload"
         );
     }
     start.logging.set_level(config.log_level);
     let (jobs, scheduled) = count(&settings);
     scheduler.reload(settings);
-    log::info!(target: "daemon.reload", jobs, scheduled; "configuration reloaded");
+    logging::info!(jobs, scheduled; "configuration reloaded");
     Some(config)
 }
 

@@ -24,6 +24,7 @@ pub mod job;
 pub mod jobs;
 pub mod logging;
 pub mod metrics;
+pub mod observe;
 pub mod pause;
 pub mod reconcile;
 pub mod schedule;

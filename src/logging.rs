@@ -1,16 +1,14 @@
 //! The log: one event, one line on standard error, as JSON for machines or as text for a person.
 //!
-//! Any room writes with the macros of the `log` crate: a fixed message, and the variables as key-values. Where the
-//! line comes from is named by the target, file and function with a dot between, which becomes the field
-//! `filename.function_name`. Other crates' lines show their module there; a test holds ours to it.
+//! Any room writes with the macros of this one: a fixed message, and the variables as key-values. Where the line comes
+//! from, `walk.read_folder`, the compiler says: the file and the function that the macro stands in become the field
+//! `filename.function_name`. Lines of other crates show their module there.
 //!
-//! ```
-//! # let (path, error) = ("a.md", "gone");
-//! log::warn!(target: "walk.read_folder", path, error; "folder left out");
+//! ```ignore
+//! logging::warn!(path, error; "folder left out");
 //! ```
 //!
-//! This room formats and writes; it does not know what is worth a line. Its one exception is [`log_run`], for the
-//! lines that dashboards read: their fields are fixed.
+//! This file formats and writes; it does not know what is worth a line.
 
 use std::io::{self, IsTerminal, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -26,8 +24,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use serde_json::{Map, Value};
 
 use crate::clock::Clock;
-use crate::job::{RunRecord, RunState};
-use crate::text::{self, acts_unseen, instant, instant_ms, to_millis, visible};
+use crate::text::{self, acts_unseen, instant_ms, visible};
 
 /// The `service` of every line.
 const SERVICE: &str = "aclarai-scheduler";
@@ -47,6 +44,54 @@ impl LogFormat {
         if io::stderr().is_terminal() { LogFormat::Text } else { LogFormat::Json }
     }
 }
+
+/// The name of the file and of the function that a line stands in, with a dot between. `inside` is the path of something
+/// that was declared in that function, as the compiler spells it.
+pub(crate) fn place(module: &str, inside: &str) -> String {
+    let file = module.rsplit("::").next().unwrap_or(module);
+    let mut function = inside.rsplit("::").skip(1).skip_while(|name| *name == "{{closure}}");
+    format!("{file}.{}", function.next().unwrap_or("?"))
+}
+
+/// A line of the given level: `at!(level, key = value; "message")`.
+macro_rules! at {
+    ($level:expr, $($line:tt)+) => {
+        ::log::log!(
+            target: &{
+                // A function of its own: its path begins with that of the function around it.
+                fn here() {}
+                $crate::logging::place(module_path!(), std::any::type_name_of_val(&here))
+            },
+            $level,
+            $($line)+
+        )
+    };
+}
+pub(crate) use at;
+
+/// A line of level `ERROR`: `error!(key = value; "message")`.
+macro_rules! error_line {
+    ($($line:tt)+) => { $crate::logging::at!(::log::Level::Error, $($line)+) };
+}
+pub(crate) use error_line as error;
+
+/// A line of level `WARNING`.
+macro_rules! warn_line {
+    ($($line:tt)+) => { $crate::logging::at!(::log::Level::Warn, $($line)+) };
+}
+pub(crate) use warn_line as warn;
+
+/// A line of level `INFO`.
+macro_rules! info_line {
+    ($($line:tt)+) => { $crate::logging::at!(::log::Level::Info, $($line)+) };
+}
+pub(crate) use info_line as info;
+
+/// A line of level `DEBUG`.
+macro_rules! debug_line {
+    ($($line:tt)+) => { $crate::logging::at!(::log::Level::Debug, $($line)+) };
+}
+pub(crate) use debug_line as debug;
 
 /// The log of this process, set up by [`init`].
 #[derive(Debug)]
@@ -218,34 +263,8 @@ fn wants_colours() -> bool {
         && set("TERM").is_none_or(|term| term != "dumb")
 }
 
-/// Logs what has become of an occurrence: a run that starts or ends, or a stretch that was skipped, with the fields
-/// dashboards know: `job_id`, `job_name`, and `duration` (seconds), `success` and each statistic for a run that has
-/// ended, or `reason` for a skip.
-pub fn log_run(record: &RunRecord) {
-    use RunState::*;
-    let (level, message) = match record.state {
-        Queued => (Level::Debug, "run queued"),
-        Running => (Level::Info, "run started"),
-        Succeeded => (Level::Info, "run finished"),
-        Failed => (Level::Error, "run failed"),
-        Interrupted => (Level::Warn, "run interrupted"),
-        Skipped => (Level::Warn, "skipped"),
-    };
-    if level > log::max_level() {
-        return;
-    }
-    log::logger().log(
-        &Record::builder()
-            .level(level)
-            .target("scheduler.run_job")
-            .args(format_args!("{message}"))
-            .key_values(&Facts(facts_of(record)))
-            .build(),
-    );
-}
-
 /// The fields of one line, in order.
-struct Facts(Map<String, Value>);
+pub(crate) struct Facts(pub(crate) Map<String, Value>);
 
 impl kv::Source for Facts {
     fn visit<'kvs>(&'kvs self, visitor: &mut dyn VisitSource<'kvs>) -> Result<(), kv::Error> {
@@ -269,55 +288,9 @@ impl kv::Source for Facts {
     }
 }
 
-fn facts_of(record: &RunRecord) -> Map<String, Value> {
-    let mut facts = Map::new();
-    let mut fact = |name: &str, value: Value| facts.insert(name.to_owned(), value);
-    if let Some(reason) = record.reason {
-        fact("reason", reason.as_str().into());
-    }
-    fact("job_id", record.run_id.as_str().into());
-    fact("job_name", record.job.as_str().into());
-    match record.state {
-        RunState::Skipped => {
-            fact("count", record.count.into());
-            fact("first", instant(record.scheduled_for).into());
-            fact("last", instant(record.last_scheduled_for).into());
-        }
-        RunState::Queued | RunState::Running => {
-            fact("trigger", record.trigger.as_str().into());
-            fact("scheduled_for", instant(record.scheduled_for).into());
-            fact("lateness", to_millis(record.lateness_s).into());
-            if let Some(queue_wait_s) = record.queue_wait_s {
-                fact("queue_wait", to_millis(queue_wait_s).into());
-            }
-            if record.coalesced > 0 {
-                fact("coalesced", record.coalesced.into());
-            }
-        }
-        RunState::Succeeded | RunState::Failed | RunState::Interrupted => {
-            if let Some(duration_s) = record.duration_s {
-                fact("duration", to_millis(duration_s).into());
-            }
-            fact("success", (record.state == RunState::Succeeded).into());
-            if record.attempt > 1 {
-                fact("attempt", record.attempt.into());
-            }
-            if let Some(error) = &record.error {
-                fact("error", error.as_str().into());
-            }
-        }
-    }
-    for (name, value) in &record.stats {
-        // A statistic does not pass itself off as a fact of the scheduler.
-        let taken = RESERVED.contains(&name.as_str()) || facts.contains_key(name);
-        let name = if taken { format!("stats.{name}") } else { name.clone() };
-        facts.insert(name, value.clone());
-    }
-    facts
-}
-
 /// The fields every line begins with.
-const RESERVED: [&str; 5] = ["timestamp", "level", "service", "filename.function_name", "message"];
+pub(crate) const RESERVED: [&str; 5] =
+    ["timestamp", "level", "service", "filename.function_name", "message"];
 
 fn write_line(
     out: &mut impl Write,
@@ -396,8 +369,8 @@ fn place_of(record: &Record<'_>) -> String {
 }
 
 fn for_each_fact(record: &Record<'_>, each: impl FnMut(String, Value)) {
-    struct Facts<F>(F);
-    impl<'kvs, F: FnMut(String, Value)> VisitSource<'kvs> for Facts<F> {
+    struct Each<F>(F);
+    impl<'kvs, F: FnMut(String, Value)> VisitSource<'kvs> for Each<F> {
         fn visit_pair(
             &mut self,
             key: kv::Key<'kvs>,
@@ -410,7 +383,7 @@ fn for_each_fact(record: &Record<'_>, each: impl FnMut(String, Value)) {
         }
     }
     // The visitor has no error of its own, and a line with some of its facts is better than none.
-    let _ = record.key_values().visit(&mut Facts(each));
+    let _ = record.key_values().visit(&mut Each(each));
 }
 
 /// Takes a value as what it is, so that a number stays a number.

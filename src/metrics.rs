@@ -24,6 +24,7 @@ use serde_json::Value;
 
 use crate::config::JobName;
 use crate::job::{RunRecord, RunState};
+use crate::logging;
 use crate::schedule::Zone;
 use crate::scheduler::{Event, Status};
 
@@ -481,14 +482,13 @@ impl Writer {
         match write_file(&self.path, &text) {
             Ok(()) => {
                 if self.failed.take().is_some() {
-                    log::info!(target: "metrics.write", path = path.as_str(); "metrics file can be written again");
+                    logging::info!(path = path.as_str(); "metrics file can be written again");
                 }
             }
             Err(error) => {
                 let error = error.to_string();
                 if self.failed.as_ref() != Some(&error) {
-                    log::warn!(
-                        target: "metrics.write", path = path.as_str(), error = error.as_str();
+                    logging::warn!(path = path.as_str(), error = error.as_str();
                         "metrics file cannot be written: let this user write in its folder"
                     );
                 }

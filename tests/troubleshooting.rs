@@ -127,7 +127,7 @@ const NO_TROUBLE: [&str; 4] = [
 #[test]
 fn each_warning_and_error_is_on_the_page() {
     // How each begins; its last literal but a closing one is the message.
-    let begins = ["log::warn!(", "log::error!(", "#[error(", "tally.warn(", "tally.error("];
+    let begins = ["logging::warn!(", "logging::error!(", "#[error(", "tally.warn(", "tally.error("];
     let quoted = quoted();
     let mut missing = Vec::new();
     let mut found = 0;

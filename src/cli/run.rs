@@ -17,8 +17,10 @@ use crate::daemon::{self, Unbuildable};
 use crate::job::{
     JobError, JobErrorKind, NoProgress, Progress, RunOptions, RunReport, Trigger, stat,
 };
-use crate::logging::{LogFormat, log_run};
+use crate::logging;
+use crate::logging::LogFormat;
 use crate::metrics::{Counters, write_once};
+use crate::observe::log_run;
 use crate::scheduler::manual::{ManualError, ManualOutcome, ManualRun, run_now};
 use crate::scheduler::{ConfiguredJob, log_faults};
 use crate::stop::Stop;
@@ -38,7 +40,7 @@ pub(super) fn run(setup: &Setup<'_>, arguments: &Run) -> Result<Exit, Failure> {
     })?;
     let log = setup.log(&config);
     for warning in &config.warnings {
-        log::warn!(target: "run.run", "{warning}");
+        logging::warn!("{warning}");
     }
     say_what_is_overridden(setup, &config, spec)?;
 
@@ -105,8 +107,7 @@ fn say_what_is_overridden(
     overridden.extend(setup.pause(config)?.is_paused().map(|why| format!("paused by {why}")));
     if !overridden.is_empty() {
         let (job_name, overridden) = (spec.name.as_str(), overridden.join(", "));
-        log::warn!(
-            target: "run.run", job_name, overridden = overridden.as_str();
+        logging::warn!(job_name, overridden = overridden.as_str();
             "run by hand, although its schedule would not start it"
         );
     }
@@ -150,10 +151,7 @@ fn say_faults(outcome: &ManualOutcome) {
 fn show_json(outcome: &ManualOutcome) -> io::Result<()> {
     let record = &outcome.record;
     let mut shown = Map::new();
-    let mut set = |name: &str, value: Value| {
-        // What the scheduler says of a run outranks what the run says of itself.
-        shown.entry(name).or_insert(value);
-    };
+    let mut set = |name: &str, value: Value| shown.insert(name.to_owned(), value);
     set("job_name", record.job.as_str().into());
     set("job_id", record.run_id.as_str().into());
     set("trigger", record.trigger.as_str().into());
@@ -166,10 +164,13 @@ fn show_json(outcome: &ManualOutcome) -> io::Result<()> {
     }
     if let Some(report) = report(outcome) {
         for (name, value) in &report.stats {
-            set(name, value.clone());
+            // What the scheduler says of a run, a run does not say of itself.
+            let taken = shown.contains_key(name) || ["error", "explained"].contains(&&name[..]);
+            let name = if taken { format!("stats.{name}") } else { name.clone() };
+            shown.insert(name, value.clone());
         }
         if !report.explained.is_empty() {
-            set("explained", report.explained.clone().into());
+            shown.insert("explained".to_owned(), report.explained.clone().into());
         }
     }
     let mut out = Out::stdout();

@@ -8,6 +8,7 @@ use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::sync::Arc;
 
 use crate::clock::Clock;
+use crate::logging;
 
 /// A line to the service manager. Clones speak to the same one.
 #[derive(Clone, Debug)]
@@ -21,8 +22,7 @@ impl Notifier {
             Err(error) => {
                 let socket = socket.to_string_lossy();
                 let error = error.to_string();
-                log::warn!(
-                    target: "notify.connect", socket = &*socket, error = error.as_str();
+                logging::warn!(socket = &*socket, error = error.as_str();
                     "the service manager cannot be reached: remove NOTIFY_SOCKET or Type=notify"
                 );
                 None

@@ -10,6 +10,7 @@ use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2};
 use signal_hook::iterator::Signals;
 
 use crate::clock::{Clock, SystemClock};
+use crate::logging;
 
 /// Two signals within this time are one: service managers and wrappers send a second one of their own accord, and a
 /// hurried end cuts runs off.
@@ -41,8 +42,7 @@ pub fn listen(heard: impl Fn(Asked) + Send + Sync + 'static) -> io::Result<()> {
         SIGHUP => heard(Asked::Reload),
         SIGUSR1 | SIGUSR2 => {
             let signal = if signal == SIGUSR1 { "SIGUSR1" } else { "SIGUSR2" };
-            log::warn!(
-                target: "signals.listen", signal;
+            logging::warn!(signal;
                 "signal ignored: it has no meaning here (SIGHUP reloads, SIGTERM stops)"
             );
         }

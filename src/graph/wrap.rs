@@ -17,6 +17,7 @@ use super::store::{
 use crate::block::BlockId;
 use crate::clock::Clock;
 use crate::config::RetryPolicy;
+use crate::logging;
 use crate::stop::Stop;
 
 /// How often, and how long apart, something that failed for now is tried again; and who may end the waiting.
@@ -56,8 +57,7 @@ impl Patience {
             match attempt() {
                 Err(GraphError::Transient(fault)) if attempts < self.policy.max_attempts => {
                     let wait = self.wait_after(attempts);
-                    log::warn!(
-                        target: "wrap.insist", attempt = attempts, wait_ms = wait.as_millis() as u64;
+                    logging::warn!(attempt = attempts, wait_ms = wait.as_millis() as u64;
                         "graph: {fault}: trying again"
                     );
                     if self.stop.wait(&*self.clock, wait) {

@@ -33,6 +33,7 @@ use super::verdict::{self, Verdict};
 use crate::config::{CommandSpec, JobSpec, KeepOutput};
 use crate::history::keep_output;
 use crate::job::{BadParameter, BuildError, Job, JobError, JobErrorKind, RunContext, RunReport};
+use crate::logging;
 
 /// What systemd told the daemon and no job may use in its name.
 const NOT_INHERITED: [&str; 6] = [
@@ -150,8 +151,7 @@ impl CommandJob {
         }
         if let Err(error) = keep_output(&self.surroundings.state_dir, ctx.run_id, kept.as_deref()) {
             let (job_id, job_name) = (ctx.run_id.as_str(), ctx.job.as_str());
-            log::warn!(
-                target: "command.keep", job_id, job_name, error = error.to_string().as_str();
+            logging::warn!(job_id, job_name, error = error.to_string().as_str();
                 "output of the run cannot be kept"
             );
         }
@@ -240,14 +240,13 @@ impl<'a> Output<'a> {
         self.tail.push(line.kept);
         if self.flood.admits(line.shown_length()) {
             let (job_id, job_name) = (self.ctx.run_id.as_str(), self.ctx.job.as_str());
-            log::info!(target: "command.run", job_id, job_name, stream; "{}", line.show());
+            logging::info!(job_id, job_name, stream; "{}", line.show());
         }
     }
 
     fn log_left_out(&self, count: u64) {
         let (job_id, job_name) = (self.ctx.run_id.as_str(), self.ctx.job.as_str());
-        log::warn!(
-            target: "command.run", job_id, job_name;
+        logging::warn!(job_id, job_name;
             "{} lines left out: the log takes {} lines or {} MB of one run in a minute",
             thousands(count), thousands(flood::LINES_MAX), flood::BYTES_MAX / 1_000_000
         );
@@ -258,14 +257,12 @@ impl<'a> Output<'a> {
         if outcome.left_behind > 0 {
             report.set("left_behind", outcome.left_behind);
             let (count, names) = (outcome.left_behind, outcome.left_names.join(", "));
-            log::warn!(
-                target: "command.run", job_id, job_name, count, names = names.as_str();
+            logging::warn!(job_id, job_name, count, names = names.as_str();
                 "the command ended and left processes running, which were killed"
             );
         }
         if outcome.unkillable {
-            log::error!(
-                target: "command.run", job_id, job_name;
+            logging::error!(job_id, job_name;
                 "some processes of the command could not be killed: they belong to another user, or the kernel holds them"
             );
         }

@@ -3,8 +3,7 @@ use std::process::{Child, Command, Stdio};
 
 use super::*;
 use crate::clock::ManualClock;
-use crate::config::JobName;
-use crate::job::{RunId, SkipReason, Trigger};
+use crate::logging;
 
 fn at(text: &str) -> DateTime<Utc> {
     text.parse().unwrap()
@@ -111,63 +110,6 @@ fn a_line_names_file_and_function_or_else_its_module() {
     }
 }
 
-fn record(state: RunState) -> RunRecord {
-    let job = JobName::new("vault_sync");
-    let scheduled_for = at("2024-12-15T10:40:00Z");
-    RunRecord {
-        run_id: RunId::new(&job, scheduled_for),
-        job,
-        trigger: Trigger::Schedule,
-        state,
-        reason: None,
-        scheduled_for,
-        last_scheduled_for: scheduled_for,
-        count: 1,
-        coalesced: 0,
-        decided_at: scheduled_for,
-        started_at: None,
-        finished_at: None,
-        lateness_s: 0.0123,
-        queue_wait_s: Some(0.0004),
-        duration_s: Some(2.1000004),
-        attempt: 1,
-        error: None,
-        stats: Map::new(),
-    }
-}
-
-#[test]
-fn what_dashboards_read_of_a_run() {
-    let show = |record: &RunRecord| Value::Object(facts_of(record)).to_string();
-    let mut finished = record(RunState::Succeeded);
-    finished.stats = facts(r#"{"blocks_updated":3,"duration":7,"level":"x"}"#).0;
-    assert_eq!(
-        show(&finished),
-        r#"{"job_id":"vault_sync_1734259200","job_name":"vault_sync","duration":2.1,"success":true,"blocks_updated":3,"stats.duration":7,"stats.level":"x"}"#
-    );
-    let failed =
-        RunRecord { attempt: 3, error: Some("graph: gone".to_owned()), ..record(RunState::Failed) };
-    assert_eq!(
-        show(&failed),
-        r#"{"job_id":"vault_sync_1734259200","job_name":"vault_sync","duration":2.1,"success":false,"attempt":3,"error":"graph: gone"}"#
-    );
-    let started = RunRecord { coalesced: 4, ..record(RunState::Running) };
-    assert_eq!(
-        show(&started),
-        r#"{"job_id":"vault_sync_1734259200","job_name":"vault_sync","trigger":"schedule","scheduled_for":"2024-12-15T10:40:00Z","lateness":0.012,"queue_wait":0.0,"coalesced":4}"#
-    );
-    let skipped = RunRecord {
-        reason: Some(SkipReason::Misfire),
-        count: 2,
-        last_scheduled_for: at("2024-12-15T11:10:00Z"),
-        ..record(RunState::Skipped)
-    };
-    assert_eq!(
-        show(&skipped),
-        r#"{"reason":"misfire","job_id":"vault_sync_1734259200","job_name":"vault_sync","count":2,"first":"2024-12-15T10:40:00Z","last":"2024-12-15T11:10:00Z"}"#
-    );
-}
-
 #[test]
 fn facts_come_out_of_the_log_crate_as_they_went_in() {
     let facts = facts(r#"{"a":18446744073709551615,"b":-5,"c":0.5,"d":"x","e":false,"f":null}"#);
@@ -196,49 +138,36 @@ fn a_bar_makes_room_for_each_line_and_only_while_it_is_there() {
     assert_eq!(*suspended.lock().unwrap(), 1);
 }
 
-/// A line whose target is forgotten, or stale after a function was renamed, is found here and not by an operator.
 #[test]
-fn every_line_of_this_crate_names_its_file_and_function() {
-    let mut folders = vec![std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src")];
-    let mut wrong = Vec::new();
-    while let Some(folder) = folders.pop() {
-        for path in std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
-            if path.is_dir() {
-                folders.push(path);
-            } else if !path.ends_with("tests.rs") {
-                let text = std::fs::read_to_string(&path).unwrap();
-                let code = text.split("#[cfg(test)]\nmod ").next().unwrap();
-                let folder = path.parent().unwrap().file_name().unwrap().to_str().unwrap();
-                let file = path.file_stem().unwrap().to_str().unwrap();
-                let file = if file == "mod" { folder } else { file };
-                let lines = untargeted(file, code).into_iter();
-                wrong.extend(lines.map(|line| format!("{}: {line}", path.display())));
-            }
+fn the_compiler_says_where_a_line_stands() {
+    for (module, inside, expected) in [
+        (
+            "aclarai_scheduler::scheduler::tick",
+            "aclarai_scheduler::scheduler::tick::Tick::record::here",
+            "tick.record",
+        ),
+        (
+            "aclarai_scheduler::scheduler::tick::stop",
+            "aclarai_scheduler::scheduler::tick::stop::<impl aclarai_scheduler::scheduler::tick::Tick>::press_stop::here",
+            "stop.press_stop",
+        ),
+        (
+            "aclarai_scheduler::jobs::command",
+            "<aclarai_scheduler::jobs::command::CommandJob as aclarai_scheduler::job::Job>::run::{{closure}}::{{closure}}::here",
+            "command.run",
+        ),
+    ] {
+        assert_eq!(place(module, inside), expected);
+    }
+    struct Deep<T>(T);
+    impl<T> Deep<T> {
+        fn told(&self) -> String {
+            fn here() {}
+            let closure = || place(module_path!(), std::any::type_name_of_val(&here));
+            closure()
         }
     }
-    let rule = "write log::info!(target: \"FILE.FUNCTION\", ...) with the function it stands in";
-    assert!(wrong.is_empty(), "{rule}:\n{}", wrong.join("\n"));
-}
-
-/// The log lines in `code` whose target is not `file` and one of its functions.
-fn untargeted<'a>(file: &str, code: &'a str) -> Vec<&'a str> {
-    let mut wrong = Vec::new();
-    for level in ["error", "warn", "info", "debug", "trace", "log"] {
-        for (at, call) in code.match_indices(&format!("log::{level}!(")) {
-            let begin = code[..at].rfind('\n').map_or(0, |newline| newline + 1);
-            let line = code[begin..].lines().next().unwrap().trim();
-            let target = code[at + call.len()..].trim_start().strip_prefix("target: \"");
-            let place = target.and_then(|target| target.split('"').next()?.split_once('.'));
-            let right = place.is_some_and(|(named, function)| {
-                let known = ['(', '<'].iter().any(|c| code.contains(&format!("fn {function}{c}")));
-                named == file && known
-            });
-            if !right && !line.starts_with("//") {
-                wrong.push(line);
-            }
-        }
-    }
-    wrong
+    assert_eq!(Deep(1).told(), "tests.told");
 }
 
 const CHILD: &str = "ACLARAI_TEST_LOGGING_CHILD";
@@ -263,14 +192,14 @@ fn is_child() -> bool {
 fn a_process_goes_on_whatever_becomes_of_its_log() {
     if is_child() {
         let clock = Arc::new(ManualClock::at(noon()));
-        let logging = init(LogFormat::Json, LevelFilter::Info, clock.clone());
+        let log = init(LogFormat::Json, LevelFilter::Info, clock.clone());
         let second = init(LogFormat::Text, LevelFilter::Trace, clock);
         second.set_level(LevelFilter::Trace);
-        log::debug!(target: "tests.child", "too fine");
-        log_run(&record(RunState::Succeeded));
-        logging.set_level(LevelFilter::Debug);
-        log::debug!(target: "tests.child", count = 1; "fine enough");
-        log::debug!(target: "neo4rs::pool", "a password");
+        logging::debug!("too fine");
+        logging::info!(count = 0; "coarse enough");
+        log.set_level(LevelFilter::Debug);
+        logging::debug!(count = 1; "fine enough");
+        ::log::debug!(target: "neo4rs::pool", "a password");
         println!("went on");
         return;
     }
@@ -286,10 +215,10 @@ fn a_process_goes_on_whatever_becomes_of_its_log() {
         String::from_utf8(read.stderr).unwrap(),
         line(
             "INFO",
-            r#""filename.function_name":"scheduler.run_job","message":"run finished","job_id":"vault_sync_1734259200","job_name":"vault_sync","duration":2.1,"success":true"#
+            r#""filename.function_name":"tests.a_process_goes_on_whatever_becomes_of_its_log","message":"coarse enough","count":0"#
         ) + &line(
             "DEBUG",
-            r#""filename.function_name":"tests.child","message":"fine enough","count":1"#
+            r#""filename.function_name":"tests.a_process_goes_on_whatever_becomes_of_its_log","message":"fine enough","count":1"#
         )
     );
     let mut closed = run(Stdio::piped());
@@ -307,14 +236,14 @@ fn a_reader_that_stops_reading_costs_lines_which_are_counted() {
     const LINES: u64 = 3_000;
     if is_child() {
         let clock = Arc::new(ManualClock::at(noon()));
-        let logging = init(LogFormat::Json, LevelFilter::Info, clock);
-        logging.never_block();
+        let log = init(LogFormat::Json, LevelFilter::Info, clock);
+        log.never_block();
         for n in 0..LINES {
-            log::info!(target: "tests.child", n; "{}", "long ".repeat(1_000));
+            logging::info!(n; "{}", "long ".repeat(1_000));
         }
         println!("went on");
         io::stdin().read_line(&mut String::new()).unwrap();
-        log::info!(target: "tests.child", "read again");
+        logging::info!("read again");
         return;
     }
     let mut child =

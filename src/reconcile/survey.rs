@@ -10,6 +10,7 @@ use chrono::{DateTime, Utc};
 use crate::block::VaultPath;
 use crate::graph::GraphStore;
 use crate::job::{JobError, RunContext};
+use crate::logging;
 use crate::vault::{Listing, PARSER_VERSION};
 
 use super::claim::Home;
@@ -75,17 +76,15 @@ impl<'a> Survey<'a> {
         let same_graph =
             in_graph == remembered && in_graph.as_deref().is_some_and(|token| token != UNFINISHED);
         match remembered.as_deref() {
-            Some(UNFINISHED) => log::info!(
-                target: "survey.make",
-                at = "vault_sync.run", job_id = ctx.run_id.as_str();
+            Some(UNFINISHED) => logging::info!(at = "vault_sync.run", job_id = ctx.run_id.as_str();
                 "the last run was cut short while it wrote: everything is compared"
             ),
-            Some(_) if !same_graph => log::warn!(
-                target: "survey.make",
-                at = "vault_sync.run", job_id = ctx.run_id.as_str();
-                "the graph is not the one this vault was last synced with (another database, or a restored backup): \
-                 everything is compared"
-            ),
+            Some(_) if !same_graph => {
+                logging::warn!(at = "vault_sync.run", job_id = ctx.run_id.as_str();
+                    "the graph is not the one this vault was last synced with (another database, or a restored backup): \
+                     everything is compared"
+                )
+            }
             _ => {}
         }
         let graph_was_empty = !same_graph && store.is_empty().map_err(graph_error)?;

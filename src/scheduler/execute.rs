@@ -14,6 +14,7 @@ use crate::job::{
     self, FaultLevel, JobError, JobErrorKind, Progress, RunContext, RunId, RunOptions, RunRecord,
     RunReport, RunState, Trigger,
 };
+use crate::logging;
 use crate::stop::{Stop, Why};
 
 /// A run to carry out.
@@ -69,9 +70,7 @@ pub(super) fn carry_out(run: &Assignment<'_>) -> Outcome {
                     && attempt < policy.retries.max_attempts =>
             {
                 let wait = policy.retries.wait_after(attempt);
-                log::warn!(
-                    target: "execute.carry_out",
-                    job_id = run.run_id.as_str(), job_name = run.job.spec.name.as_str(), attempt,
+                logging::warn!(job_id = run.run_id.as_str(), job_name = run.job.spec.name.as_str(), attempt,
                     error = error.message.as_str(), wait_s = wait.as_secs_f64();
                     "run failed, trying again"
                 );
@@ -135,11 +134,11 @@ pub fn log_faults(
             FaultLevel::Warning => (log::Level::Warn, fault.line()),
             FaultLevel::Error => (log::Level::Error, fault.line()),
         };
-        log::log!(target: "execute.log_faults", level, job_id, job_name; "{line}");
+        logging::at!(level, job_id, job_name; "{line}");
     }
     if let Some(count @ 1..) = faults.len().checked_sub(at_most) {
         let remedy = "run the job by hand to see all";
-        log::warn!(target: "execute.log_faults", job_id, job_name, count, remedy; "more faults than are shown");
+        logging::warn!(job_id, job_name, count, remedy; "more faults than are shown");
     }
 }
 

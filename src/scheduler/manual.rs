@@ -12,6 +12,7 @@ use crate::clock::Clock;
 use crate::config::JobName;
 use crate::history::{OpenRun, Recorder};
 use crate::job::{JobError, Progress, RunId, RunOptions, RunRecord, RunReport, RunState, Trigger};
+use crate::logging;
 use crate::state::{Durability, StateError};
 use crate::stop::Stop;
 
@@ -123,9 +124,7 @@ pub fn run_now(run: ManualRun<'_>) -> Result<ManualOutcome, ManualError> {
         let recorded = recorder.write(Durability::Process, |writer| writer.finish(row, &record));
         if let Err(error) = recorded {
             // The work is done: that it is missing from the history is not a failure of the run.
-            log::error!(
-                target: "manual.run_now",
-                job_id = record.run_id.as_str(), error = error.to_string().as_str();
+            logging::error!(job_id = record.run_id.as_str(), error = error.to_string().as_str();
                 "run not recorded"
             );
         }

@@ -24,6 +24,7 @@ use crate::clock::{Clock, LONGEST_WAIT, Moment};
 use crate::config::JobName;
 use crate::history::{Recorder, Skipped};
 use crate::job::{RunId, RunRecord, RunState, SkipReason};
+use crate::logging;
 use crate::state::{DaemonLock, Durability, StateError};
 
 /// How long after a fault of the state file it is tried again.
@@ -225,7 +226,7 @@ impl Tick {
         match recorded {
             Ok(()) => {
                 if self.fault.take().is_some() {
-                    log::info!(target: "tick.record", "state file can be written again");
+                    logging::info!("state file can be written again");
                 }
             }
             Err(error) => self.fail(&error.to_string(), moment),
@@ -235,7 +236,7 @@ impl Tick {
     fn fail(&mut self, error: &str, moment: Moment) {
         let retry = moment.boottime + RETRY.to_std().unwrap_or_default();
         if self.fault.as_ref().is_none_or(|(known, _)| known != error) {
-            log::error!(target: "tick.fail", error; "state file cannot be written: nothing is started until it can");
+            logging::error!(error; "state file cannot be written: nothing is started until it can");
         }
         self.fault = Some((error.to_owned(), retry));
     }
@@ -250,8 +251,7 @@ impl Tick {
             let is_another = self.recorder.reopen()?;
             if is_another && !self.has_lost_file {
                 self.has_lost_file = true;
-                log::error!(
-                    target: "tick.reopen_if_needed",
+                logging::error!(
                     "state file was removed or replaced: beginning a new one; history is lost"
                 );
             }
@@ -336,9 +336,7 @@ impl Tick {
                     self.hand_over();
                 }
                 (_, Row::Run(_)) => {
-                    log::error!(
-                        target: "tick.hand_out",
-                        job_name = decision.job.as_str(), scheduled_for = decision.first.to_rfc3339().as_str();
+                    logging::error!(job_name = decision.job.as_str(), scheduled_for = decision.first.to_rfc3339().as_str();
                         "occurrence had made a run before: not run again"
                     );
                     twice.push(decision.job.clone());
@@ -451,9 +449,7 @@ impl Tick {
                 overdue.has_spare = true;
                 self.spares += 1;
             }
-            log::warn!(
-                target: "tick.watch_overdue",
-                job_id = run.record().run_id.as_str(), job_name = run.job.as_str(),
+            logging::warn!(job_id = run.record().run_id.as_str(), job_name = run.job.as_str(),
                 running_s = now.saturating_sub(begun.monotonic).as_secs(), timeout_s = timeout.as_secs(),
                 spare_worker = overdue.has_spare;
                 "run does not end although its time is up"
@@ -492,7 +488,7 @@ impl Tick {
         }
         for _ in self.settings.workers..settings.workers {
             if let Err(error) = pool.hire() {
-                log::error!(target: "tick.reload", error = error.to_string().as_str(); "cannot start another worker");
+                logging::error!(error = error.to_string().as_str(); "cannot start another worker");
             }
         }
         self.jobs = by_name(std::mem::take(&mut settings.jobs));
@@ -515,24 +511,22 @@ impl Tick {
 fn tell_notice(notice: &Notice) {
     match notice {
         Notice::Suspended(slept) => {
-            log::info!(target: "tick.tell_notice", suspended_s = slept.as_secs(); "machine was suspended: treated as a downtime");
+            logging::info!(suspended_s = slept.as_secs(); "machine was suspended: treated as a downtime");
         }
         Notice::Stepped(by) => {
-            log::warn!(target: "tick.tell_notice", step_s = by.as_seconds_f64(); "wall clock was set");
+            logging::warn!(step_s = by.as_seconds_f64(); "wall clock was set");
         }
         Notice::New(job) => {
-            log::info!(target: "tick.tell_notice", job_name = job.as_str(); "job is scheduled from now on")
+            logging::info!(job_name = job.as_str(); "job is scheduled from now on")
         }
         Notice::Changed(job) => {
-            log::info!(target: "tick.tell_notice", job_name = job.as_str(); "job has another line or zone: it starts from now");
+            logging::info!(job_name = job.as_str(); "job has another line or zone: it starts from now");
         }
         Notice::Gone(job) => {
-            log::info!(target: "tick.tell_notice", job_name = job.as_str(); "job is not scheduled any more")
+            logging::info!(job_name = job.as_str(); "job is not scheduled any more")
         }
         Notice::Ahead(job, by) => {
-            log::warn!(
-                target: "tick.tell_notice",
-                job_name = job.as_str(), ahead_s = by.as_seconds_f64();
+            logging::warn!(job_name = job.as_str(), ahead_s = by.as_seconds_f64();
                 "job was decided further than the clock shows: the clock was set back"
             );
         }

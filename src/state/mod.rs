@@ -19,6 +19,7 @@ use rusqlite::Connection;
 use rusqlite::backup::Backup;
 
 use crate::clock::{Clock, SystemClock};
+use crate::logging;
 use crate::sqlite::{self, Denied, Folder, Format, Found, Trouble};
 pub use lock::{DaemonLock, Holder, Owner};
 
@@ -259,8 +260,7 @@ impl State {
             Err(error) => return Err(error),
         }
         let aside = move_aside(&path)?;
-        log::error!(
-            target: "state.begin_again", path = path.display().to_string(), moved_to = aside.display().to_string(), error = cause;
+        logging::error!(path = path.display().to_string(), moved_to = aside.display().to_string(), error = cause;
             "state file is damaged: moved aside, beginning a new one; history and last fire times are lost"
         );
         create_file(&path)?;

@@ -17,6 +17,7 @@ use rusqlite::{Connection, OptionalExtension};
 
 use super::trust::{Churn, CompareOptions, Rules, Verdict};
 use crate::block::{IdDigest, VaultPath};
+use crate::logging;
 use crate::state::{State, StateError};
 use crate::vault::Listing;
 pub use changes::{Changes, FileRecord, MissingBlock};
@@ -119,7 +120,7 @@ impl StatCache {
             let started =
                 thread::Builder::new().name("stat-cache".to_owned()).spawn_scoped(scope, read);
             if let Err(error) = started {
-                log::debug!(target: "stat_cache.read_ahead", "thread stat-cache was refused: {error}");
+                logging::debug!("thread stat-cache was refused: {error}");
             }
             work()
         })

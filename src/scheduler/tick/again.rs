@@ -9,6 +9,7 @@ use super::entry::Run;
 use crate::clock::Moment;
 use crate::history::CutOff;
 use crate::job::{RunRecord, RunState};
+use crate::logging;
 use crate::scheduler::ConfiguredJob;
 use crate::state::{Durability, StateError};
 
@@ -83,21 +84,18 @@ impl Tick {
             let (job_id, job_name) = (record.run_id.as_str(), record.job.as_str());
             match fate {
                 Ok(run) => {
-                    log::info!(target: "again.begin_again", job_id, job_name; "run that was cut off begins again");
+                    logging::info!(job_id, job_name; "run that was cut off begins again");
                     self.planner.begun(&run.job);
                     self.order(run, moment.monotonic);
                 }
                 Err(NotAgain::Unwanted) => {}
-                Err(NotAgain::TooOften) => log::error!(
-                    target: "again.begin_again", job_id, job_name, reruns = RERUNS_MAX;
+                Err(NotAgain::TooOften) => logging::error!(job_id, job_name, reruns = RERUNS_MAX;
                     "run was cut off again and again: not run again"
                 ),
-                Err(NotAgain::Paused) => log::warn!(
-                    target: "again.begin_again", job_id, job_name;
+                Err(NotAgain::Paused) => logging::warn!(job_id, job_name;
                     "run that was cut off is not run again: automation is paused"
                 ),
-                Err(NotAgain::Busy) => log::warn!(
-                    target: "again.begin_again", job_id, job_name;
+                Err(NotAgain::Busy) => logging::warn!(job_id, job_name;
                     "run that was cut off is not run again: max_instances runs are there already"
                 ),
             }

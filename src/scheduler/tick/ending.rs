@@ -8,6 +8,7 @@ use super::Tick;
 use super::entry::{Begun, Entry};
 use crate::clock::Moment;
 use crate::job::RunState;
+use crate::logging;
 use crate::scheduler::Ending;
 use crate::scheduler::pool::Pool;
 
@@ -43,9 +44,7 @@ impl Tick {
         }
         let grace = self.settings.shutdown_grace_time;
         if !self.runs.is_empty() || self.ending.taken_back > 0 {
-            log::info!(
-                target: "stop.begin_stop",
-                running = self.runs.len(), taken_back = self.ending.taken_back, grace_s = grace.as_secs_f64();
+            logging::info!(running = self.runs.len(), taken_back = self.ending.taken_back, grace_s = grace.as_secs_f64();
                 "running jobs have a while to end, waiting ones come back at the next start"
             );
         }
@@ -54,7 +53,7 @@ impl Tick {
 
     /// Asked a second time.
     pub(super) fn stop_at_once(&mut self) {
-        log::warn!(target: "stop.stop_at_once", running = self.runs.len(); "stopping at once");
+        logging::warn!(running = self.runs.len(); "stopping at once");
         self.cancel_all();
         self.stopping = Some(Stopping { until: Duration::ZERO, told: true });
     }
@@ -63,7 +62,7 @@ impl Tick {
     pub(super) fn press_stop(&mut self, now: Duration) {
         let Some(stop) = &self.stopping else { return };
         if !stop.told && now >= stop.until && !self.runs.is_empty() {
-            log::warn!(target: "stop.press_stop", running = self.runs.len(); "runs did not end in time: told to stop");
+            logging::warn!(running = self.runs.len(); "runs did not end in time: told to stop");
             self.cancel_all();
             self.stopping = Some(Stopping { until: now + CANCEL_WAIT, told: true });
         }
@@ -101,9 +100,7 @@ impl Tick {
         if !self.outbox.is_empty()
             && let Err(error) = self.reopen_if_needed().and_then(|()| self.commit(moment, false))
         {
-            log::error!(
-                target: "stop.end",
-                error = error.to_string().as_str(), entries = self.outbox.len();
+            logging::error!(error = error.to_string().as_str(), entries = self.outbox.len();
                 "state file cannot be written: what is not in it is found as interrupted at the next start"
             );
         }

@@ -1,0 +1,100 @@
+//! The lines of runs, which dashboards read: their fields are fixed.
+
+use log::{Level, Record};
+use serde_json::{Map, Value};
+
+use crate::job::{RunRecord, RunState};
+use crate::logging::{Facts, RESERVED};
+use crate::text::{instant, to_millis};
+
+/// Logs what has become of an occurrence: a run that starts or ends, or a stretch that was skipped, with the fields
+/// dashboards know: `job_id`, `job_name`, and `duration` (seconds), `success` and each statistic for a run that has
+/// ended, or `reason` for a skip.
+pub fn log_run(record: &RunRecord) {
+    use RunState::*;
+    let (level, message) = match record.state {
+        Queued => (Level::Debug, "run queued"),
+        Running => (Level::Info, "run started"),
+        Succeeded => (Level::Info, "run finished"),
+        Failed => (Level::Error, "run failed"),
+        Interrupted => (Level::Warn, "run interrupted"),
+        Skipped => (Level::Warn, "skipped"),
+    };
+    if level > ::log::max_level() {
+        return;
+    }
+    ::log::logger().log(
+        &Record::builder()
+            .level(level)
+            .target("scheduler.run_job")
+            .args(format_args!("{message}"))
+            .key_values(&Facts(facts_of(record)))
+            .build(),
+    );
+}
+
+/// What only the scheduler says of a run.
+const OURS: [&str; 12] = [
+    "job_id",
+    "job_name",
+    "trigger",
+    "scheduled_for",
+    "lateness",
+    "queue_wait",
+    "coalesced",
+    "duration",
+    "success",
+    "attempt",
+    "error",
+    "reason",
+];
+
+fn facts_of(record: &RunRecord) -> Map<String, Value> {
+    let mut facts = Map::new();
+    let mut fact = |name: &str, value: Value| facts.insert(name.to_owned(), value);
+    if let Some(reason) = record.reason {
+        fact("reason", reason.as_str().into());
+    }
+    fact("job_id", record.run_id.as_str().into());
+    fact("job_name", record.job.as_str().into());
+    match record.state {
+        RunState::Skipped => {
+            fact("count", record.count.into());
+            fact("first", instant(record.scheduled_for).into());
+            fact("last", instant(record.last_scheduled_for).into());
+        }
+        RunState::Queued | RunState::Running => {
+            fact("trigger", record.trigger.as_str().into());
+            fact("scheduled_for", instant(record.scheduled_for).into());
+            fact("lateness", to_millis(record.lateness_s).into());
+            if let Some(queue_wait_s) = record.queue_wait_s {
+                fact("queue_wait", to_millis(queue_wait_s).into());
+            }
+            if record.coalesced > 0 {
+                fact("coalesced", record.coalesced.into());
+            }
+        }
+        RunState::Succeeded | RunState::Failed | RunState::Interrupted => {
+            if let Some(duration_s) = record.duration_s {
+                fact("duration", to_millis(duration_s).into());
+            }
+            fact("success", (record.state == RunState::Succeeded).into());
+            if record.attempt > 1 {
+                fact("attempt", record.attempt.into());
+            }
+            if let Some(error) = &record.error {
+                fact("error", error.as_str().into());
+            }
+        }
+    }
+    for (name, value) in &record.stats {
+        // A statistic does not pass itself off as a fact of the scheduler, also not where that has none to tell.
+        let taken = RESERVED.contains(&name.as_str()) || OURS.contains(&name.as_str());
+        let name = if taken { format!("stats.{name}") } else { name.clone() };
+        facts.insert(name, value.clone());
+    }
+    facts
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,7 @@
+//! Who is told of what happened: the log, and whatever else watches the scheduler.
+//!
+//! This room hears what the scheduler has decided and what came of it; it decides nothing.
+
+mod log;
+
+pub use self::log::log_run;
