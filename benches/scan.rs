@@ -97,6 +97,7 @@ fn scan(listing: &Listing, threads: usize, visit: &mut dyn FnMut(&ToRead<'_>, Re
     let files: Vec<ToRead<'_>> =
         listing.files.iter().map(|file| ToRead { file, known: None, expected: None }).collect();
     let options = ReadOptions {
+        max_note_size: aclarai_scheduler::vault::NOTE_BYTES_MAX,
         parse: ParseOptions::default(),
         threads,
         clock: &SystemClock,

@@ -57,7 +57,13 @@ fn scan(folder: &str, threads: usize) -> Result<(), VaultError> {
     let files: Vec<ToRead<'_>> =
         listing.files.iter().map(|file| ToRead { file, known: None, expected: None }).collect();
     let (parse, clock) = (ParseOptions::default(), &SystemClock);
-    let options = ReadOptions { parse, threads, clock, stop: &Stop::new() };
+    let options = ReadOptions {
+        max_note_size: aclarai_scheduler::vault::NOTE_BYTES_MAX,
+        parse,
+        threads,
+        clock,
+        stop: &Stop::new(),
+    };
     let (mut bytes, mut blocks) = (0, 0);
     read_in_order(&listing.root, &files, &options, &mut |_, outcome| {
         if let ReadOutcome::Parsed(reading, parsed) = outcome {

@@ -186,6 +186,7 @@ fn sync(
 ) -> Result<RunReport, JobError> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let settings = SyncSettings {
+        max_note_size: crate::vault::NOTE_BYTES_MAX,
         vault: vault.clone(),
         parse: ParseOptions::default(),
         follow_links: false,

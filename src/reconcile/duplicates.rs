@@ -213,7 +213,8 @@ fn read_again(
     };
     let files: Vec<ToRead<'_>> = indices.iter().map(file).collect();
     let (parse, threads) = (survey.settings.parse, survey.settings.threads);
-    let options = ReadOptions { parse, threads, clock: ctx.clock, stop: &ctx.stop };
+    let max_note_size = survey.settings.max_note_size;
+    let options = ReadOptions { parse, max_note_size, threads, clock: ctx.clock, stop: &ctx.stop };
     let mut position = 0;
     vault::read_in_order(&listing.root, &files, &options, &mut |_, outcome| {
         match outcome {

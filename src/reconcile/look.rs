@@ -43,6 +43,7 @@ pub(super) fn look_at(
         }
     }
     let options = ReadOptions {
+        max_note_size: survey.settings.max_note_size,
         parse: survey.settings.parse,
         threads: survey.settings.threads,
         clock: ctx.clock,

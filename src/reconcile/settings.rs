@@ -16,6 +16,8 @@ pub struct SyncSettings {
     pub parse: ParseOptions,
     /// Follow symbolic links that stay in the vault.
     pub follow_links: bool,
+    /// A note with more bytes is not read; its blocks are unknown.
+    pub max_note_size: u64,
     /// How many threads list and read.
     pub threads: usize,
     /// How long a file may go unread; `None`: seven days, a day on a network file system.

@@ -437,6 +437,10 @@ fn write_back(
             );
             false
         }
+        Ok(WriteBack::Kept(why)) => {
+            tally.error(listed.path.to_string(), why);
+            false
+        }
         Err(fault) => {
             tally.error(fault.path.to_string(), fault.kind.to_string());
             false

@@ -32,6 +32,7 @@ pub fn sync_vault(
     let (survey, findings) = Survey::make(settings, scope, store, cache, ctx, &listing)?;
     let mut tally = Tally::new(ctx.options.explain);
     tell_listing(&survey, &findings, &mut tally);
+    look_after_left_overs(&survey, &mut tally);
     let mut books = Books::open(&survey, cache, findings.gone);
     match carry_out(&survey, &mut books, &mut tally) {
         Ok(()) => Ok(tally.into_report()),
@@ -57,6 +58,23 @@ fn carry_out(
         missing::find(survey, books, tally)?;
     }
     books.close(survey)
+}
+
+/// A write-back that was cut short may have left the only copy of a person's work under a hidden name.
+fn look_after_left_overs(survey: &Survey<'_>, tally: &mut Tally) {
+    if survey.ctx.options.dry_run {
+        return;
+    }
+    for left_over in &survey.listing.left_overs {
+        match vault::recover(&survey.listing.root, left_over, survey.settings.parse) {
+            Ok(None) => {}
+            Ok(Some(kept)) => tally.error(
+                kept.to_string(),
+                "kept from a write-back that was cut short: compare it with the note and remove one of the two",
+            ),
+            Err(fault) => tally.error(fault.path.to_string(), fault.kind.to_string()),
+        }
+    }
 }
 
 /// Counts and tells what the listing and what is remembered say by themselves.

@@ -4,6 +4,8 @@
 //! finds the blocks in them (`parse`, `body`, `hash`). It knows nothing of graphs, versions or what should be written.
 
 mod body;
+mod fault;
+mod file;
 mod hash;
 mod marker;
 mod names;
@@ -17,6 +19,8 @@ mod walk;
 mod white;
 mod write_back;
 
+pub use fault::{FaultKind, ScanFault, VaultError};
+pub use file::{FileStat, ListedFile};
 pub use marker::ParseOptions;
 pub use names::{NamedCopy, copy_by_name, likely_copy_of, placeholder_of};
 pub use near_miss::NearMiss;
@@ -25,9 +29,9 @@ pub use parse::{
     parse_bytes,
 };
 pub use read::{
-    Deferral, Digest, FILE_BYTES_MAX, ReadOptions, ReadOutcome, Reading, ToRead, read_in_order,
+    Deferral, Digest, NOTE_BYTES_MAX, ReadOptions, ReadOutcome, Reading, ToRead, read_in_order,
 };
-pub use root::{FaultKind, FileStat, Root, ScanFault, VaultError};
+pub use root::Root;
 pub use sample::{Sample, SampleTotals};
-pub use walk::{ListedFile, Listing, WalkOptions, list};
-pub use write_back::{VersionEdit, WriteBack, write_back};
+pub use walk::{Listing, WalkOptions, list};
+pub use write_back::{VersionEdit, WriteBack, recover, write_back};

@@ -172,6 +172,11 @@ impl ParsedFile {
     pub fn source(&self) -> &str {
         &self.source
     }
+
+    /// The text that was parsed, by value.
+    pub fn into_source(self) -> String {
+        self.source
+    }
 }
 
 /// One block of a [`ParsedFile`]. Its texts are made when asked for.

@@ -21,15 +21,16 @@ use rustix::fs::{AtFlags, Mode, OFlags, Stat};
 use rustix::io::Errno;
 use xxhash_rust::xxh3::xxh3_128;
 
+use super::fault::{FaultKind, ScanFault, VaultError, is_absence, is_link_refused};
+use super::file::{FileStat, ListedFile, other_kind};
 use super::marker::ParseOptions;
 use super::parse::{NotUtf8, ParsedFile, parse_bytes};
-use super::root::{FaultKind, FileStat, Neighbours, Root, ScanFault, VaultError, other_kind};
-use super::walk::{ListedFile, is_absence};
+use super::root::{Neighbours, Root};
 use crate::clock::Clock;
 use crate::stop::Stop;
 
-/// A larger file is not read: it is no note, and it would have to lie in memory as a whole. Ten million lines fit.
-pub const FILE_BYTES_MAX: u64 = 256 << 20;
+/// A larger file is not read where nothing is configured: it has to lie in memory as a whole.
+pub const NOTE_BYTES_MAX: u64 = 64 << 20;
 
 /// How long to wait before each further try at a file that changes while it is read.
 const WAITS: [Duration; 3] =
@@ -75,6 +76,8 @@ pub struct ToRead<'a> {
 pub struct ReadOptions<'a> {
     /// The grammar of markers.
     pub parse: ParseOptions,
+    /// A note with more bytes is not read.
+    pub max_note_size: u64,
     /// How many threads read.
     pub threads: usize,
     /// Tells when a file was read, and waits.
@@ -147,7 +150,8 @@ pub fn read_in_order<'a>(
     visit: &mut dyn FnMut(&ToRead<'a>, ReadOutcome) -> ControlFlow<()>,
 ) -> Result<(), VaultError> {
     // A handful of files is read faster than threads are started.
-    let is_one_portion = Portions { files, next: 0 }.nth(1).is_none();
+    let is_one_portion =
+        Portions { files, next: 0, max_note_size: options.max_note_size }.nth(1).is_none();
     if is_one_portion {
         let mut reader = Reader::new(root, options);
         for file in files {
@@ -160,7 +164,7 @@ pub fn read_in_order<'a>(
         }
         return Ok(());
     }
-    let mut portions = Portions { files, next: 0 }.peekable();
+    let mut portions = Portions { files, next: 0, max_note_size: options.max_note_size }.peekable();
     thread::scope(|scope| {
         let (jobs, job_queue) = bounded::<Portion>(PORTIONS_MAX);
         let (result_sender, results) = bounded::<Answer>(PORTIONS_MAX);
@@ -259,6 +263,7 @@ type Answer = (Portion, thread::Result<Vec<ReadOutcome>>);
 struct Portions<'a> {
     files: &'a [ToRead<'a>],
     next: usize,
+    max_note_size: u64,
 }
 
 impl Iterator for Portions<'_> {
@@ -267,14 +272,15 @@ impl Iterator for Portions<'_> {
     fn next(&mut self) -> Option<Portion> {
         let start = self.next;
         let first = self.files.get(start)?;
-        let mut portion = Portion { files: start..start + 1, bytes: weight(first) };
+        let mut portion =
+            Portion { files: start..start + 1, bytes: weight(first, self.max_note_size) };
         for file in &self.files[start + 1..] {
-            if portion.files.len() == PORTION_FILES || portion.bytes + weight(file) > PORTION_BYTES
-            {
+            let weight = weight(file, self.max_note_size);
+            if portion.files.len() == PORTION_FILES || portion.bytes + weight > PORTION_BYTES {
                 break;
             }
             portion.files.end += 1;
-            portion.bytes += weight(file);
+            portion.bytes += weight;
         }
         self.next = portion.files.end;
         Some(portion)
@@ -282,8 +288,8 @@ impl Iterator for Portions<'_> {
 }
 
 /// What a file under way weighs in memory; one that will be refused weighs nothing.
-fn weight(file: &ToRead<'_>) -> u64 {
-    if file.file.stat.size > FILE_BYTES_MAX { 0 } else { file.file.stat.size }
+fn weight(file: &ToRead<'_>, max_note_size: u64) -> u64 {
+    if file.file.stat.size > max_note_size { 0 } else { file.file.stat.size }
 }
 
 /// What one thread needs to read files.
@@ -357,8 +363,9 @@ impl<'a> Reader<'a> {
         let read_at_ns = self.options.clock.now().timestamp_nanos_opt().unwrap_or(i64::MIN);
         let handle = self.open(file).map_err(|error| refuse("open", &error))?;
         let before = regular(stat_of(&handle), "read")?;
-        if before.size > FILE_BYTES_MAX {
-            return Err(Failed::Fault(FaultKind::TooLarge { bytes: before.size }));
+        let most = self.options.max_note_size;
+        if before.size > most {
+            return Err(Failed::Fault(FaultKind::TooLarge { bytes: before.size, most }));
         }
         let bytes =
             read_all(&handle, before.size).map_err(|error| refuse("read", &error.into()))?;
@@ -400,7 +407,7 @@ fn is_whole(before: FileStat, after: FileStat, named: FileStat, len: usize) -> b
 
 /// Reads up to the end, but no more than one byte beyond the size the file had: it is growing then.
 fn read_all(file: &OwnedFd, size: u64) -> rustix::io::Result<Vec<u8>> {
-    let size = usize::try_from(size).expect("checked against FILE_BYTES_MAX");
+    let size = usize::try_from(size).expect("checked against max_note_size");
     let mut bytes = Vec::with_capacity(size + 1);
     while bytes.len() <= size {
         match rustix::io::read(file, rustix::buffer::spare_capacity(&mut bytes)) {
@@ -428,7 +435,7 @@ fn regular(stat: io::Result<Stat>, verb: &'static str) -> Result<FileStat, Faile
 
 fn refuse(verb: &'static str, error: &io::Error) -> Failed {
     // With links not followed, the kernel says LOOP for a link in the file's place, or in that of its folder.
-    if is_absence(error) || error.raw_os_error() == Some(Errno::LOOP.raw_os_error()) {
+    if is_absence(error) || is_link_refused(error) {
         Failed::Gone
     } else {
         Failed::Fault(FaultKind::io(verb, error))

@@ -4,64 +4,18 @@
 //! folder that is replaced by a link while the vault is scanned cannot lead out of it.
 
 use std::ffi::OsStr;
-use std::fmt;
 use std::fs;
 use std::io;
 use std::os::fd::OwnedFd;
-use std::os::unix::ffi::OsStrExt;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
-use rustix::fs::{AtFlags, FileType, Mode, OFlags, ResolveFlags, Stat};
+use rustix::fs::{Mode, OFlags, ResolveFlags, Stat};
 use rustix::io::Errno;
 
+use super::fault::VaultError;
+use super::file::split;
 use crate::block::VaultPath;
-
-/// What a file looked like from outside, as far as it tells whether the content may have changed. No device number:
-/// it changes when the same file system is mounted again.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct FileStat {
-    /// Length in bytes.
-    pub size: u64,
-    /// When the content was last changed, as programs may set it: nanoseconds since 1970.
-    pub mtime_ns: i64,
-    /// When content or attributes were last changed, as only the kernel sets it.
-    pub ctime_ns: i64,
-    /// The file's number in its file system.
-    pub inode: u64,
-}
-
-impl FileStat {
-    /// The later of the two times.
-    pub fn changed_ns(&self) -> i64 {
-        self.mtime_ns.max(self.ctime_ns)
-    }
-
-    pub(super) fn new(stat: &Stat) -> FileStat {
-        // A time beyond the year 2262 is not one that can be trusted; it need only stay in the future.
-        let nanoseconds =
-            |seconds: i64, rest: i64| seconds.saturating_mul(1_000_000_000).saturating_add(rest);
-        FileStat {
-            size: u64::try_from(stat.st_size).unwrap_or(0),
-            mtime_ns: nanoseconds(stat.st_mtime, stat.st_mtime_nsec as i64),
-            ctime_ns: nanoseconds(stat.st_ctime, stat.st_ctime_nsec as i64),
-            inode: stat.st_ino,
-        }
-    }
-}
-
-/// What kind of thing a stat is about, when that is not a file.
-pub(super) fn other_kind(stat: &Stat) -> Option<&'static str> {
-    match FileType::from_raw_mode(stat.st_mode) {
-        FileType::RegularFile => None,
-        FileType::Directory => Some("a folder"),
-        FileType::Symlink => Some("a symbolic link"),
-        FileType::Fifo => Some("a FIFO"),
-        FileType::Socket => Some("a socket"),
-        FileType::CharacterDevice | FileType::BlockDevice => Some("a device"),
-        _ => Some("something else"),
-    }
-}
 
 /// The open root folder of a vault. A clone is the same open folder.
 #[derive(Clone, Debug)]
@@ -71,45 +25,8 @@ pub struct Root {
     real: PathBuf,
     folder: Arc<OwnedFd>,
     identity: (u64, u64),
-}
-
-/// Why there is no vault to scan.
-#[derive(Debug, thiserror::Error)]
-pub enum VaultError {
-    /// Nothing is there.
-    #[error(
-        "{}: no such folder: create it, mount it, or set paths.vault (VAULT_PATH, --vault)",
-        .0.display()
-    )]
-    Missing(PathBuf),
-    /// Something else is there.
-    #[error("{}: not a folder: set paths.vault (VAULT_PATH, --vault) to the folder of the notes", .0.display())]
-    NotAFolder(PathBuf),
-    /// This user may not read it.
-    #[error("{}: permission denied: give this user the right to read and enter it", .0.display())]
-    Denied(PathBuf),
-    /// The folder at the root's path is not the one the scan began with: it was moved, unmounted or mounted over.
-    #[error(
-        "{}: the vault was moved or unmounted while it was read: run again when it is back",
-        .0.display()
-    )]
-    Replaced(PathBuf),
-    /// A tier folder that is not below the vault.
-    #[error("{}: a tier folder lies below the vault: give it as a path relative to paths.vault", .0.display())]
-    TierOutside(PathBuf),
-    /// The system refuses for another reason.
-    #[error("{}: {what}: {error}", path.display())]
-    Io {
-        /// The folder.
-        path: PathBuf,
-        /// What was tried.
-        what: &'static str,
-        /// What the system said.
-        error: io::Error,
-    },
-    /// The scan was told to stop.
-    #[error("told to stop")]
-    Interrupted,
+    /// Do without `openat2`.
+    is_kernel_old: bool,
 }
 
 impl Root {
@@ -132,7 +49,14 @@ impl Root {
             error,
         })?;
         let identity = (stat.st_dev, stat.st_ino);
-        Ok(Root { path: path.to_owned(), real, folder: Arc::new(folder), identity })
+        let folder = Arc::new(folder);
+        Ok(Root { path: path.to_owned(), real, folder, identity, is_kernel_old: false })
+    }
+
+    /// The same as it is on a kernel that has no `openat2`.
+    #[cfg(test)]
+    pub(super) fn on_an_old_kernel(self) -> Root {
+        Root { is_kernel_old: true, ..self }
     }
 
     /// The path it was opened by.
@@ -176,19 +100,11 @@ impl Root {
         rustix::fs::fstatfs(&self.folder).is_ok_and(|stat| NETWORK.contains(&(stat.f_type as u32)))
     }
 
-    /// Opens a folder below the root to look up names in it. The empty path is the root itself.
+    /// Opens a folder below the root to look up names in it. The empty path is the root itself. Symbolic links on the
+    /// way are refused.
     pub(super) fn open_folder(&self, path: &Path) -> io::Result<OwnedFd> {
-        let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
-        let opened = match self.open_beneath(path, flags, resolve) {
-            // A kernel before 5.6, or a sandbox that does not know the call.
-            Err(Errno::NOSYS | Errno::PERM) => {
-                rustix::fs::openat(&self.folder, path, flags, Mode::empty())
-            }
-            opened => opened,
-        };
-        Ok(opened?)
+        Ok(self.open_without_links(path, flags)?)
     }
 
     /// Opens a file that is reached by symbolic links, all of which stay in the vault.
@@ -198,22 +114,52 @@ impl Root {
         flags: OFlags,
     ) -> io::Result<OwnedFd> {
         match self.open_beneath(path.as_path(), flags, ResolveFlags::BENEATH) {
-            // An absolute link counts as leaving, even if it leads back; or the call is not to be had.
+            // An absolute link counts as leaving, even if it leads back; or the call is not to be had. What the path
+            // leads to now is opened by its own path, so a link that is put there meanwhile is refused.
             Err(Errno::XDEV | Errno::NOSYS | Errno::PERM) => {
                 let real = fs::canonicalize(path.below(&self.path))?;
                 let Ok(relative) = real.strip_prefix(&self.real) else {
                     return Err(Errno::XDEV.into());
                 };
-                let flags = flags | OFlags::NOFOLLOW;
-                Ok(rustix::fs::openat(&self.folder, relative, flags, Mode::empty())?)
+                Ok(self.open_without_links(relative, flags | OFlags::NOFOLLOW)?)
             }
             opened => Ok(opened?),
         }
     }
 
-    /// The stat of what the path leads to, links followed.
+    /// The stat of what the path leads to, links followed as far as they stay in the vault.
     pub(super) fn stat_through_links(&self, path: &VaultPath) -> io::Result<Stat> {
-        Ok(rustix::fs::statat(&self.folder, path.as_path(), AtFlags::empty())?)
+        let file = self.open_through_links(path, OFlags::PATH | OFlags::CLOEXEC)?;
+        Ok(rustix::fs::fstat(file)?)
+    }
+
+    /// Opens what is below the root, refusing symbolic links on the way.
+    fn open_without_links(&self, path: &Path, flags: OFlags) -> rustix::io::Result<OwnedFd> {
+        let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
+        let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
+        match self.open_beneath(path, flags, resolve) {
+            // A kernel before 5.6, or a sandbox that does not know the call.
+            Err(Errno::NOSYS | Errno::PERM) => self.open_name_by_name(path, flags),
+            opened => opened,
+        }
+    }
+
+    /// The same where the kernel cannot refuse links on the whole way: each folder is opened from the one before it.
+    fn open_name_by_name(&self, path: &Path, flags: OFlags) -> rustix::io::Result<OwnedFd> {
+        let way = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let mut names = path.components().peekable();
+        let mut folder: Option<OwnedFd> = None;
+        while let Some(name) = names.next() {
+            let name = match name {
+                Component::Normal(name) => name,
+                Component::CurDir => OsStr::new("."),
+                _ => return Err(Errno::XDEV),
+            };
+            let flags = if names.peek().is_some() { way } else { flags | OFlags::NOFOLLOW };
+            let from = folder.as_ref().unwrap_or(&self.folder);
+            folder = Some(rustix::fs::openat(from, name, flags, Mode::empty())?);
+        }
+        folder.ok_or(Errno::NOENT)
     }
 
     fn open_beneath(
@@ -222,6 +168,9 @@ impl Root {
         flags: OFlags,
         resolve: ResolveFlags,
     ) -> rustix::io::Result<OwnedFd> {
+        if self.is_kernel_old {
+            return Err(Errno::NOSYS);
+        }
         let resolve = resolve | ResolveFlags::NO_MAGICLINKS;
         let mut tries = 0;
         loop {
@@ -232,18 +181,6 @@ impl Root {
             }
         }
     }
-}
-
-/// A file's folder and its name there.
-pub(super) fn split(path: &VaultPath) -> (&Path, &OsStr) {
-    // The paths of files are plain, so there is no need for what `Path` knows of slashes and dots: this and the
-    // comparison below took as much time as finding the file in the kernel.
-    let path = path.as_bytes();
-    let (folder, name) = match memchr::memrchr(b'/', path) {
-        Some(slash) => (&path[..slash], &path[slash + 1..]),
-        None => (&path[..0], path),
-    };
-    (Path::new(OsStr::from_bytes(folder)), OsStr::from_bytes(name))
 }
 
 /// The open folder of the last file that was asked for. Files come in path order, so the next one mostly lies in the
@@ -269,79 +206,5 @@ impl<'a> Neighbours<'a> {
             self.last = Some((folder.to_owned(), self.root.open_folder(folder)?));
         }
         Ok((&self.last.as_ref().expect("set above").1, name))
-    }
-}
-
-/// Something below the root that could not be scanned: the blocks it may hold are unknown, not gone.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ScanFault {
-    /// The file or folder.
-    pub path: VaultPath,
-    /// Whether it is a folder: everything below it is unknown.
-    pub is_folder: bool,
-    /// What is wrong with it, and what to do about it.
-    pub kind: FaultKind,
-}
-
-/// What is wrong with a file or folder.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum FaultKind {
-    /// The content is not text.
-    #[error("not UTF-8 at byte {offset}: save it as UTF-8")]
-    NotUtf8 {
-        /// Offset of the first byte that cannot be read.
-        offset: u64,
-    },
-    /// The file is larger than [`FILE_BYTES_MAX`](super::FILE_BYTES_MAX).
-    #[error("{bytes} bytes are more than the {} MiB a note may have: split it", super::FILE_BYTES_MAX >> 20)]
-    TooLarge {
-        /// Its size.
-        bytes: u64,
-    },
-    /// A FIFO, socket, device or folder with a name that ends in `.md`, or in the place of a tier folder.
-    #[error("{0}, not {1}: move it out of the vault")]
-    WrongKind(&'static str, &'static str),
-    /// A tier folder that is, or is reached by, a symbolic link.
-    #[error(
-        "reached by a symbolic link, which is not followed: set follow_links, or name the folder it leads to"
-    )]
-    Link,
-    /// The system refuses.
-    #[error("cannot {verb}: {cause}{}", if *.denied { ": give this user the right to read it" } else { "" })]
-    Io {
-        /// What was tried: open, read, list.
-        verb: &'static str,
-        /// What the system said.
-        cause: String,
-        /// Whether it is a matter of permissions.
-        denied: bool,
-    },
-}
-
-impl FaultKind {
-    pub(super) fn io(verb: &'static str, error: &io::Error) -> FaultKind {
-        let denied = error.kind() == io::ErrorKind::PermissionDenied;
-        FaultKind::Io { verb, cause: error.to_string(), denied }
-    }
-}
-
-impl ScanFault {
-    /// Whether the fault hides what is, or was, at `path`.
-    pub fn hides(&self, path: &VaultPath) -> bool {
-        let (hidden, path) = (self.path.as_bytes(), path.as_bytes());
-        match path.strip_prefix(hidden) {
-            Some([]) => true,
-            Some(rest) => self.is_folder && (hidden.is_empty() || rest[0] == b'/'),
-            None => false,
-        }
-    }
-}
-
-impl fmt::Display for ScanFault {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.path.as_bytes() {
-            b"" => write!(f, "the vault folder: {}", self.kind),
-            _ => write!(f, "{}: {}", self.path, self.kind),
-        }
     }
 }

@@ -19,9 +19,12 @@ use crossbeam_channel::{RecvTimeoutError, bounded};
 use jwalk::{Parallelism, WalkDirGeneric};
 use rustix::fs::{AtFlags, Stat};
 
+use super::fault::{FaultKind, ScanFault, VaultError, is_absence};
+use super::file::{FileStat, ListedFile, other_kind};
 use super::names::{copy_by_name, is_hidden, is_markdown};
-use super::root::{FaultKind, FileStat, Neighbours, Root, ScanFault, VaultError, other_kind};
+use super::root::{Neighbours, Root};
 use super::threads::on_threads;
+use super::write_back::is_left_over;
 use crate::block::{Tier, VaultPath};
 use crate::config::VaultConfig;
 use crate::stop::Stop;
@@ -31,20 +34,6 @@ const FOLDER_FILES_MAX: usize = 1_024;
 
 /// How often the stop is asked while `jwalk` works.
 const ASK_EVERY: Duration = Duration::from_millis(20);
-
-/// A file that is part of the vault.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ListedFile {
-    /// Its path relative to the root.
-    pub path: VaultPath,
-    /// What it looked like.
-    pub stat: FileStat,
-    /// The tier whose folder holds it, the innermost where tier folders lie in one another; `None` in a vault without
-    /// tiers.
-    pub tier: Option<Tier>,
-    /// Whether a symbolic link is part of its path.
-    pub(crate) through_link: bool,
-}
 
 /// Everything that the folders of the vault hold.
 #[derive(Debug)]
@@ -62,6 +51,8 @@ pub struct Listing {
     /// Symbolic links that were not followed: all of them, or with `follow_links` those that leave the vault, lead
     /// nowhere or lead to what is listed anyway.
     pub links_skipped: Vec<VaultPath>,
+    /// Hidden files that a write-back which was cut short has left.
+    pub left_overs: Vec<VaultPath>,
 }
 
 /// How the vault is listed.
@@ -110,7 +101,8 @@ pub fn list(
     walk.follow()?;
 
     let Walk { met, mut links_skipped, .. } = walk;
-    let Met { files: mut folders, mut unseen, mut faults, mut conflict_copies, .. } = met;
+    let Met { files: mut folders, mut unseen, mut faults, mut conflict_copies, left_overs, .. } =
+        met;
     unseen.sort_unstable_by(|a, b| a.path.cmp(&b.path));
     folders.push(look(&root, unseen, options, stop, &mut faults)?);
     // Each folder's files are in order. With the folders in order too, sorting has next to nothing to do.
@@ -124,7 +116,7 @@ pub fn list(
     conflict_copies.sort();
     links_skipped.sort();
     root.check_in_place()?;
-    Ok(Listing { root, files, faults, conflict_copies, missing_tiers, links_skipped })
+    Ok(Listing { root, files, faults, conflict_copies, missing_tiers, links_skipped, left_overs })
 }
 
 /// The configured tier folders, as plain relative paths.
@@ -231,6 +223,7 @@ struct Met {
     faults: Vec<ScanFault>,
     conflict_copies: Vec<VaultPath>,
     links: Vec<VaultPath>,
+    left_overs: Vec<VaultPath>,
 }
 
 impl Met {
@@ -240,6 +233,7 @@ impl Met {
         self.faults.append(&mut other.faults);
         self.conflict_copies.append(&mut other.conflict_copies);
         self.links.append(&mut other.links);
+        self.left_overs.append(&mut other.left_overs);
     }
 }
 
@@ -430,6 +424,9 @@ impl Sorter {
             };
             let name = &entry.file_name;
             if is_hidden(name.as_bytes()) {
+                if is_left_over(name.as_bytes()) {
+                    met.left_overs.push(path_of(name));
+                }
                 return false;
             }
             if entry.file_type.is_dir() {
@@ -477,11 +474,6 @@ impl Sorter {
 /// Whether a file is a copy of a note by its name.
 fn is_copy(path: &VaultPath) -> bool {
     path.as_path().file_name().is_some_and(|name| copy_by_name(name.as_bytes()).is_some())
-}
-
-/// Whether an error says that nothing is there.
-pub(super) fn is_absence(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
 }
 
 /// Looks at each file on a few threads, leaving out those that are gone and naming those that cannot be looked at.

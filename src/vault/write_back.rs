@@ -1,30 +1,25 @@
-//! Writes version numbers into the markers of a note, and nothing else: the only file that changes the vault.
+//! Writes version numbers into the markers of a note, and nothing else: the only room that changes the vault.
 //!
 //! The new content is a splice of the old bytes, so line ends, a byte order mark and a missing final line break stay
-//! as they are. It is written beside the note under a hidden name, with the note's mode, owner and extended
-//! attributes, brought to the disk, and exchanged with the note in one step. What was exchanged out is then compared
-//! with what was expected: if someone saved the note in the last moment, their version goes back in its place.
+//! as they are. This file decides whether a note may be written to and what the new bytes are; [`exchange`] puts them
+//! in the note's place without losing what someone else saves in the same moment.
 
-use std::ffi::{OsStr, OsString};
-use std::fs::File;
-use std::io::{self, Read, Write};
+mod exchange;
+
 use std::ops::Range;
-use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::ffi::OsStrExt;
 
-use rustix::fs::{AtFlags, Gid, Mode, OFlags, RenameFlags, Stat, Uid, XattrFlags};
 use rustix::io::Errno;
-use xxhash_rust::xxh3::xxh3_128;
 
+use self::exchange::{Place, Put, note_of_left_over};
+use super::fault::{FaultKind, ScanFault};
+use super::file::{FileStat, ListedFile, split};
 use super::marker::ParseOptions;
 use super::parse::{ParsedFile, parse_bytes};
-use super::read::{Digest, Reading};
-use super::root::{FaultKind, FileStat, Root, ScanFault, split};
-use super::walk::ListedFile;
+use super::read::Reading;
+use super::root::Root;
+use crate::block::VaultPath;
 
-/// The end of the hidden name under which the new content is prepared. A file left behind by a power cut is never
-/// scanned and is replaced by the next write to the same note.
-const PREPARED: &str = ".aclarai-write-back";
+pub(super) use self::exchange::is_left_over;
 
 /// One number to write.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,6 +37,9 @@ pub enum WriteBack {
     Done,
     /// The note is not what was parsed, or not a file that may be exchanged: left as it is, for this reason.
     Left(&'static str),
+    /// Several programs wrote to the note at once: nothing is lost, but a person has to merge. The text says what
+    /// happened and under which name a version of the note is kept.
+    Kept(String),
 }
 
 /// Writes `edits` (in file order) into the note, if it is still exactly what was read.
@@ -52,42 +50,106 @@ pub fn write_back(
     edits: &[VersionEdit],
     options: ParseOptions,
 ) -> Result<WriteBack, ScanFault> {
+    const CHANGED: WriteBack = WriteBack::Left("it changed since it was read");
     if file.through_link {
         return Ok(WriteBack::Left("it is reached by a symbolic link"));
     }
     let (folder, name) = split(&file.path);
     let fault = |verb| {
-        move |error: io::Error| ScanFault {
+        move |error: std::io::Error| ScanFault {
             path: file.path.clone(),
             is_folder: false,
             kind: FaultKind::io(verb, &error),
         }
     };
     let folder = root.open_folder(folder).map_err(fault("open the folder of"))?;
-    let note = Note { folder: &folder, name };
-    let (old, bytes) = match note.read().map_err(fault("read"))? {
-        Some((old, stat, bytes))
-            if FileStat::new(&stat) == reading.stat && digest(&bytes) == reading.digest =>
-        {
-            if stat.st_nlink > 1 {
-                return Ok(WriteBack::Left("it has several hard links"));
-            }
-            ((old, stat), bytes)
-        }
-        _ => return Ok(WriteBack::Left("it changed since it was read")),
+    let Some(place) = Place::take(&folder, name).map_err(fault("lock the folder of"))? else {
+        return Ok(WriteBack::Left("another run writes in its folder"));
     };
-    let spliced = splice(&bytes, edits);
-    if !is_same_but_for_versions(&bytes, &spliced, options) {
+    let (old, bytes) = match place.open_note(reading.stat.size) {
+        Ok(Some((old, bytes))) => (old, bytes),
+        Ok(None) => return Ok(CHANGED),
+        // A link, a socket, or nothing at all.
+        Err(Errno::NOENT | Errno::LOOP | Errno::NXIO | Errno::ISDIR) => return Ok(CHANGED),
+        Err(error) => return Err(fault("read")(error.into())),
+    };
+    if FileStat::new(old.stat()) != reading.stat || old.digest() != reading.digest {
+        return Ok(CHANGED);
+    }
+    if old.stat().st_nlink > 1 {
+        return Ok(WriteBack::Left("it has several hard links"));
+    }
+    let Some(spliced) = checked_splice(bytes, edits, options) else {
         return Ok(WriteBack::Left("the new numbers would change more than numbers"));
+    };
+    match place.put(old, &spliced).map_err(fault("write"))? {
+        Put::Done => Ok(WriteBack::Done),
+        Put::Left(why) => Ok(WriteBack::Left(why)),
+        Put::Kept(why) => Ok(WriteBack::Kept(why)),
     }
-    let mut prepared = OsString::from(".");
-    prepared.push(name);
-    prepared.push(PREPARED);
-    let done = note.exchange(&prepared, &old.0, &old.1, &spliced, reading);
-    if done.is_err() {
-        let _ = rustix::fs::unlinkat(&folder, &*prepared, AtFlags::empty());
+}
+
+/// Looks after a file that a write cut short (by a power cut, say) has left at `left_over`, a hidden name. It is removed
+/// if it holds nothing that the note does not hold. Otherwise it gets a visible name, which is returned.
+pub fn recover(
+    root: &Root,
+    left_over: &VaultPath,
+    options: ParseOptions,
+) -> Result<Option<VaultPath>, ScanFault> {
+    let (folder_path, hidden) = split(left_over);
+    let fault = |error: std::io::Error| ScanFault {
+        path: left_over.clone(),
+        is_folder: false,
+        kind: FaultKind::io("look after", &error),
+    };
+    let folder = root.open_folder(folder_path).map_err(fault)?;
+    let note = note_of_left_over(&folder, hidden).map_err(fault)?;
+    // A run that is writing there looks after its own files.
+    let Some(place) = Place::take(&folder, &note).map_err(fault)? else { return Ok(None) };
+    let same = |note: Vec<u8>, other: Vec<u8>| match (
+        parse_bytes(note, options),
+        parse_bytes(other, options),
+    ) {
+        (Ok(note), Ok(other)) => is_same_but_for_versions(&note, &other),
+        _ => false,
+    };
+    let kept = place.recover(&same).map_err(fault)?;
+    Ok(kept.map(|name| VaultPath::new(folder_path.join(name))))
+}
+
+/// `bytes` with the numbers written into it, if nothing but numbers of markers changes.
+fn checked_splice(bytes: Vec<u8>, edits: &[VersionEdit], options: ParseOptions) -> Option<Vec<u8>> {
+    let old = parse_bytes(bytes, options).ok()?;
+    let is_version = |edit: &VersionEdit| {
+        old.blocks().any(|block| block.version_digits().as_ref() == Some(&edit.digits))
+    };
+    if !edits.iter().all(is_version) {
+        return None;
     }
-    done.map_err(fault("write"))
+    let spliced = splice(old.source().as_bytes(), edits);
+    let new = parse_bytes(spliced, options).ok()?;
+    is_same_but_for_versions(&old, &new).then(|| new.into_source().into_bytes())
+}
+
+/// Whether two notes have the same blocks with the same bodies, and differ in the digits of markers only. The v1 text of
+/// a block is no help: that of a file-level block holds the markers before it.
+fn is_same_but_for_versions(old: &ParsedFile, new: &ParsedFile) -> bool {
+    let bodies = |parsed: &ParsedFile| -> Vec<_> {
+        parsed.blocks().map(|block| (block.id().to_owned(), block.body_hash())).collect()
+    };
+    between_versions(old) == between_versions(new) && bodies(old) == bodies(new)
+}
+
+/// The text before, between and behind the digits of versions.
+fn between_versions(parsed: &ParsedFile) -> Vec<&str> {
+    let mut from = 0;
+    let mut between = Vec::with_capacity(parsed.len() + 1);
+    for digits in parsed.blocks().filter_map(|block| block.version_digits()) {
+        between.push(&parsed.source()[from..digits.start]);
+        from = digits.end;
+    }
+    between.push(&parsed.source()[from..]);
+    between
 }
 
 /// `bytes` with the digits replaced.
@@ -101,184 +163,6 @@ fn splice(bytes: &[u8], edits: &[VersionEdit]) -> Vec<u8> {
     }
     spliced.extend_from_slice(&bytes[copied..]);
     spliced
-}
-
-/// The last guard before a note is touched: the same blocks with the same content must be found in both.
-fn is_same_but_for_versions(old: &[u8], new: &[u8], options: ParseOptions) -> bool {
-    let parse = |bytes: &[u8]| parse_bytes(bytes.to_vec(), options).ok();
-    let facts = |parsed: &ParsedFile| -> Vec<_> {
-        parsed
-            .blocks()
-            .map(|block| (block.id().to_owned(), block.hash(), block.body_hash()))
-            .collect()
-    };
-    match (parse(old), parse(new)) {
-        (Some(old), Some(new)) => facts(&old) == facts(&new),
-        _ => false,
-    }
-}
-
-fn digest(bytes: &[u8]) -> Digest {
-    Digest(xxh3_128(bytes))
-}
-
-/// A note by its open folder and its name there.
-struct Note<'a> {
-    folder: &'a OwnedFd,
-    name: &'a OsStr,
-}
-
-impl Note<'_> {
-    fn read(&self) -> io::Result<Option<(File, Stat, Vec<u8>)>> {
-        self.read_named(self.name)
-    }
-
-    fn read_named(&self, name: &OsStr) -> io::Result<Option<(File, Stat, Vec<u8>)>> {
-        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-        let mut file = match rustix::fs::openat(self.folder, name, flags, Mode::empty()) {
-            Ok(file) => File::from(file),
-            Err(Errno::NOENT | Errno::LOOP) => return Ok(None),
-            Err(error) => return Err(error.into()),
-        };
-        let stat = rustix::fs::fstat(&file)?;
-        let mut bytes = Vec::new();
-        file.read_to_end(&mut bytes)?;
-        Ok(Some((file, stat, bytes)))
-    }
-
-    /// Prepares the new content and puts it in the note's place.
-    fn exchange(
-        &self,
-        prepared: &OsStr,
-        old: &File,
-        old_stat: &Stat,
-        bytes: &[u8],
-        reading: &Reading,
-    ) -> io::Result<WriteBack> {
-        if !self.prepare(prepared, old, old_stat, bytes)? {
-            rustix::fs::unlinkat(self.folder, prepared, AtFlags::empty())?;
-            return Ok(WriteBack::Left(
-                "it belongs to another user or group, which would not be kept: run this as the owner of the notes",
-            ));
-        }
-        match rustix::fs::renameat_with(
-            self.folder,
-            prepared,
-            self.folder,
-            self.name,
-            RenameFlags::EXCHANGE,
-        ) {
-            Ok(()) => {}
-            // Network file systems cannot exchange: look once more, then replace.
-            Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) => {
-                let stat = rustix::fs::statat(self.folder, self.name, AtFlags::SYMLINK_NOFOLLOW)?;
-                if FileStat::new(&stat) != reading.stat {
-                    rustix::fs::unlinkat(self.folder, prepared, AtFlags::empty())?;
-                    return Ok(WriteBack::Left("it changed while the new numbers were prepared"));
-                }
-                rustix::fs::renameat(self.folder, prepared, self.folder, self.name)?;
-                return self.sync_folder().map(|()| WriteBack::Done);
-            }
-            Err(error) => return Err(error.into()),
-        }
-        // The exchange touches the ctime of what was exchanged out; size, mtime, inode and bytes tell an edit.
-        let as_expected = self.read_named(prepared)?.is_some_and(|(_, stat, bytes)| {
-            let stat = FileStat { ctime_ns: reading.stat.ctime_ns, ..FileStat::new(&stat) };
-            stat == reading.stat && digest(&bytes) == reading.digest
-        });
-        if !as_expected {
-            rustix::fs::renameat_with(
-                self.folder,
-                prepared,
-                self.folder,
-                self.name,
-                RenameFlags::EXCHANGE,
-            )?;
-        }
-        rustix::fs::unlinkat(self.folder, prepared, AtFlags::empty())?;
-        self.sync_folder()?;
-        Ok(if as_expected {
-            WriteBack::Done
-        } else {
-            WriteBack::Left("it was saved at the same moment")
-        })
-    }
-
-    /// Writes the new content under a hidden name: same mode, owner and extended attributes, safely on the disk. False
-    /// if this user cannot give it the owner.
-    fn prepare(
-        &self,
-        prepared: &OsStr,
-        old: &File,
-        old_stat: &Stat,
-        bytes: &[u8],
-    ) -> io::Result<bool> {
-        match rustix::fs::unlinkat(self.folder, prepared, AtFlags::empty()) {
-            Ok(()) | Err(Errno::NOENT) => {}
-            Err(error) => return Err(error.into()),
-        }
-        let flags =
-            OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let mut file =
-            File::from(rustix::fs::openat(self.folder, prepared, flags, Mode::RUSR | Mode::WUSR)?);
-        file.write_all(bytes)?;
-        let new_stat = rustix::fs::fstat(&file)?;
-        if (new_stat.st_uid, new_stat.st_gid) != (old_stat.st_uid, old_stat.st_gid) {
-            let (owner, group) = (Uid::from_raw(old_stat.st_uid), Gid::from_raw(old_stat.st_gid));
-            match rustix::fs::fchown(&file, Some(owner), Some(group)) {
-                // Not mapped into the user namespace of a service with `PrivateUsers=`.
-                Err(Errno::PERM | Errno::INVAL) => return Ok(false),
-                result => result?,
-            }
-        }
-        copy_attributes(old, &file)?;
-        rustix::fs::fchmod(&file, Mode::from_raw_mode(old_stat.st_mode))?;
-        file.sync_all()?;
-        Ok(true)
-    }
-
-    fn sync_folder(&self) -> io::Result<()> {
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let folder = rustix::fs::openat(self.folder, ".", flags, Mode::empty())?;
-        Ok(rustix::fs::fsync(folder)?)
-    }
-}
-
-/// Copies extended attributes, access control lists among them. A file system without them has none to copy.
-fn copy_attributes(from: &File, to: &File) -> io::Result<()> {
-    let names = match attribute(|buffer| rustix::fs::flistxattr(from.as_fd(), buffer)) {
-        Ok(names) => names,
-        Err(Errno::NOTSUP) => return Ok(()),
-        Err(error) => return Err(error.into()),
-    };
-    for name in names.split(|byte| *byte == 0).filter(|name| !name.is_empty()) {
-        let name = OsStr::from_bytes(name);
-        // The kernel keeps these itself.
-        if name.as_bytes().starts_with(b"security.") {
-            continue;
-        }
-        let value = attribute(|buffer| rustix::fs::fgetxattr(from.as_fd(), name, buffer))?;
-        rustix::fs::fsetxattr(to.as_fd(), name, &value, XattrFlags::empty())?;
-    }
-    Ok(())
-}
-
-/// Asks for something of unknown length with a buffer that grows until it fits.
-fn attribute(
-    mut ask: impl FnMut(&mut [u8]) -> rustix::io::Result<usize>,
-) -> rustix::io::Result<Vec<u8>> {
-    let mut buffer = vec![0; 1 << 10];
-    loop {
-        match ask(&mut buffer) {
-            Ok(length) => {
-                buffer.truncate(length);
-                return Ok(buffer);
-            }
-            // Attributes are at most 64 KiB each, and so is the list of their names.
-            Err(Errno::RANGE) if buffer.len() < 1 << 17 => buffer.resize(buffer.len() * 4, 0),
-            Err(error) => return Err(error),
-        }
-    }
 }
 
 #[cfg(test)]

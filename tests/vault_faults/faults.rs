@@ -120,7 +120,9 @@ fn a_file_of_two_gigabytes_is_refused_by_name_and_not_read() {
     let ran = place.sync().expect(3);
     assert_eq!(
         ran.faults(),
-        ["error: huge.md: 2147483648 bytes are more than the 256 MiB a note may have: split it"]
+        [
+            "error: huge.md: 2147483648 bytes are more than the 64 MiB a note may have: split it, or raise max_note_size"
+        ]
     );
     assert!(ran.count("bytes_read") < 1_000, "{ran:?}");
     all_live(&place, &["blk_a"]);

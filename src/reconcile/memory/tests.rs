@@ -74,6 +74,7 @@ impl Place {
             conflict_copies: Vec::new(),
             missing_tiers: Vec::new(),
             links_skipped: Vec::new(),
+            left_overs: Vec::new(),
         }
     }
 

@@ -2,6 +2,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::Write;
 use std::path::Path;
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use tempfile::TempDir;
@@ -82,6 +83,7 @@ impl Vault {
 fn read_first(listing: &Listing, happens: &(dyn Fn(usize) + Sync)) -> (ReadOutcome, Vec<u64>) {
     let clock = Meanwhile { happens, waits: Mutex::default() };
     let options = ReadOptions {
+        max_note_size: NOTE_BYTES_MAX,
         parse: ParseOptions::default(),
         threads: 2,
         clock: &clock,
@@ -139,6 +141,7 @@ fn a_file_that_is_longer_than_it_says_is_tried_four_times_and_deferred() {
     let file = ListedFile { path, stat: FileStat::default(), tier: None, through_link: false };
     let clock = Meanwhile { happens: &|_| {}, waits: Mutex::default() };
     let options = ReadOptions {
+        max_note_size: NOTE_BYTES_MAX,
         parse: ParseOptions::default(),
         threads: 1,
         clock: &clock,
@@ -158,8 +161,13 @@ fn tries_end_as_soon_as_the_file_holds_still() {
         let root = Root::open(vault.temp.path()).unwrap();
         let clock = Meanwhile { happens: &|_| {}, waits: Mutex::default() };
         let stop = Stop::new();
-        let options =
-            ReadOptions { parse: ParseOptions::default(), threads: 1, clock: &clock, stop: &stop };
+        let options = ReadOptions {
+            max_note_size: NOTE_BYTES_MAX,
+            parse: ParseOptions::default(),
+            threads: 1,
+            clock: &clock,
+            stop: &stop,
+        };
         let mut tries = tries.into_iter();
         let result = Reader::new(&root, &options).until_still(|_| tries.next().unwrap());
         let found = match result {
@@ -171,14 +179,14 @@ fn tries_end_as_soon_as_the_file_holds_still() {
         assert_eq!((found.as_str(), clock.waits.lock().unwrap().as_slice()), (expected, waits));
     }
     use Failed::{Gone, Torn};
-    let fault = || Err(Failed::Fault(FaultKind::TooLarge { bytes: 1 << 40 }));
+    let fault = || Err(Failed::Fault(FaultKind::TooLarge { bytes: 1 << 40, most: 1 << 26 }));
     case(vec![Ok(1)], "read 1", &[]);
     case(vec![Err(Gone)], "gone", &[]);
     case(vec![Err(Torn), Ok(2)], "read 2", &[20]);
     case(vec![Err(Torn), Err(Gone), Ok(3)], "read 3", &[20, 80]);
     case(vec![Err(Torn), Err(Gone), Err(Gone), Err(Gone)], "gone", &[20, 80, 320]);
     case(vec![Err(Torn), Err(Torn), Err(Torn), Ok(4)], "read 4", &[20, 80, 320]);
-    let too_large = "1099511627776 bytes are more than the 256 MiB a note may have: split it";
+    let too_large = "1099511627776 bytes are more than the 64 MiB a note may have: split it, or raise max_note_size";
     case(vec![Err(Torn), fault()], too_large, &[20]);
 }
 
@@ -241,7 +249,7 @@ fn a_file_too_large_to_be_a_note_is_a_fault_and_takes_no_memory() {
     let ReadOutcome::Fault(fault) = outcome else { panic!("{outcome:?}") };
     assert_eq!(
         fault.to_string(),
-        "sparse.md: 2147483648 bytes are more than the 256 MiB a note may have: split it"
+        "sparse.md: 2147483648 bytes are more than the 64 MiB a note may have: split it, or raise max_note_size"
     );
 }
 
@@ -283,6 +291,7 @@ fn a_second_look_finds_what_changed_since_the_first() {
     let (reading, _) = parsed(read_first(&listing, &|_| {}).0);
     let look = |known, expected| {
         let options = ReadOptions {
+            max_note_size: NOTE_BYTES_MAX,
             parse: ParseOptions::default(),
             threads: 1,
             clock: &SystemClock,
@@ -309,8 +318,13 @@ fn read_all_of(
     stop_after: usize,
 ) -> (Vec<(String, usize)>, Result<(), VaultError>) {
     let clock = ManualClock::at("2026-08-24T12:00:00Z".parse().unwrap());
-    let options =
-        ReadOptions { parse: ParseOptions::default(), threads, clock: &clock, stop: &Stop::new() };
+    let options = ReadOptions {
+        max_note_size: NOTE_BYTES_MAX,
+        parse: ParseOptions::default(),
+        threads,
+        clock: &clock,
+        stop: &Stop::new(),
+    };
     let to_read: Vec<ToRead<'_>> =
         listing.files.iter().map(|file| ToRead { file, known: None, expected: None }).collect();
     let mut seen = Vec::new();
@@ -356,6 +370,7 @@ fn reading_stops_when_told_and_leaves_no_file_out_silently() {
     for allowed in [0, 1, 10, 250] {
         let stop = after_looks(allowed);
         let options = ReadOptions {
+            max_note_size: NOTE_BYTES_MAX,
             parse: ParseOptions::default(),
             threads: 2,
             clock: &SystemClock,
@@ -368,5 +383,96 @@ fn reading_stops_when_told_and_leaves_no_file_out_silently() {
             ControlFlow::Continue(())
         });
         assert!(matches!(result, Err(VaultError::Interrupted)), "{allowed}: {seen} seen");
+    }
+}
+
+/// A vault in which the folder `d` turns into a link to a folder outside and back, again and again, while it is listed
+/// and read. Returns what was read.
+fn read_while_a_folder_is_flipped(
+    follow_links: bool,
+    is_kernel_old: bool,
+    link_to: &str,
+) -> Vec<String> {
+    let temp = tempfile::tempdir().unwrap();
+    let (vault, outside) = (temp.path().join("vault"), temp.path().join("outside"));
+    for (folder, text) in [(&vault.join("d/e"), "inside"), (&outside.join("e"), "outside")] {
+        fs::create_dir_all(folder).unwrap();
+        for name in ["a.md", "e/b.md"] {
+            let path = folder.parent().unwrap().join(name);
+            fs::write(
+                path,
+                format!("{text} <!-- aclarai:id=blk_a -->\n\nA paragraph that follows.\n"),
+            )
+            .unwrap();
+        }
+    }
+    std::os::unix::fs::symlink("d", vault.join("l")).unwrap();
+    std::os::unix::fs::symlink(link_to, vault.join("link")).unwrap();
+    let root = Root::open(&vault).unwrap();
+    let root = if is_kernel_old { root.on_an_old_kernel() } else { root };
+    let (stop, flips) = (AtomicBool::new(false), AtomicUsize::new(0));
+    let mut texts = Vec::new();
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            let (d, link, away) = (vault.join("d"), vault.join("link"), vault.join("away"));
+            while !stop.load(Ordering::Relaxed) {
+                fs::rename(&d, &away).unwrap();
+                fs::rename(&link, &d).unwrap();
+                fs::rename(&d, &link).unwrap();
+                fs::rename(&away, &d).unwrap();
+                flips.fetch_add(1, Ordering::Relaxed);
+            }
+        });
+        let clock = ManualClock::at(SystemClock.now() + TimeDelta::hours(1));
+        let options = ReadOptions {
+            max_note_size: NOTE_BYTES_MAX,
+            parse: ParseOptions::default(),
+            threads: 1,
+            clock: &clock,
+            stop: &Stop::new(),
+        };
+        while flips.load(Ordering::Relaxed) < 500 || texts.len() < 50 {
+            let through_link = |path: &str| path.starts_with("l/") || follow_links;
+            let listed = ["d/a.md", "d/e/b.md", "l/a.md", "l/e/b.md"].map(|path| ListedFile {
+                path: VaultPath::new(path),
+                stat: FileStat::default(),
+                tier: None,
+                through_link: through_link(path),
+            });
+            let files = listed.each_ref().map(|file| ToRead { file, known: None, expected: None });
+            read_in_order(&root, &files, &options, &mut |_, outcome| {
+                if let ReadOutcome::Parsed(_, parsed) = outcome {
+                    texts.push(parsed.source().to_owned());
+                }
+                ControlFlow::Continue(())
+            })
+            .unwrap();
+        }
+        stop.store(true, Ordering::Relaxed);
+    });
+    texts
+}
+
+#[test]
+fn a_folder_that_turns_into_a_link_and_back_never_leads_out_of_the_vault() {
+    for link_to in ["../outside", "ABSOLUTE"] {
+        for is_kernel_old in [false, true] {
+            for follow_links in [false, true] {
+                let absolute = tempfile::tempdir().unwrap();
+                let link_to = match link_to {
+                    "ABSOLUTE" => {
+                        fs::create_dir(absolute.path().join("e")).unwrap();
+                        for name in ["a.md", "e/b.md"] {
+                            fs::write(absolute.path().join(name), "outside\n").unwrap();
+                        }
+                        absolute.path().to_str().unwrap()
+                    }
+                    relative => relative,
+                };
+                let texts = read_while_a_folder_is_flipped(follow_links, is_kernel_old, link_to);
+                let outside = texts.iter().filter(|text| text.starts_with("outside")).count();
+                assert_eq!(outside, 0, "of {} readings, old kernel: {is_kernel_old}", texts.len());
+            }
+        }
     }
 }

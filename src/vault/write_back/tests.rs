@@ -2,27 +2,50 @@ use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 
+use rustix::fs::XattrFlags;
+use xxhash_rust::xxh3::{xxh3_64, xxh3_128};
+
+use super::super::read::Digest;
 use super::*;
+
+mod traced;
+
 use crate::block::Tier;
 use crate::block::VaultPath;
 
 fn reading(path: &Path) -> Reading {
     let bytes = fs::read(path).unwrap();
     let stat = FileStat::new(&rustix::fs::stat(path).unwrap());
-    Reading { stat, digest: digest(&bytes), read_at_ns: 0, is_blank: false }
+    Reading { stat, digest: Digest(xxh3_128(&bytes)), read_at_ns: 0, is_blank: false }
 }
 
-struct Vault(tempfile::TempDir);
+/// A folder with one note, and the note's name.
+struct Vault(tempfile::TempDir, String);
 
 impl Vault {
     fn new(text: &[u8]) -> Vault {
+        Vault::named("a.md", text)
+    }
+
+    fn named(name: &str, text: &[u8]) -> Vault {
         let dir = tempfile::tempdir().unwrap();
-        fs::write(dir.path().join("a.md"), text).unwrap();
-        Vault(dir)
+        fs::write(dir.path().join(name), text).unwrap();
+        Vault(dir, name.to_owned())
     }
 
     fn note(&self) -> std::path::PathBuf {
-        self.0.path().join("a.md")
+        self.0.path().join(&self.1)
+    }
+
+    /// The hidden name of the note that begins with `begin`.
+    fn hidden(&self, begin: &str) -> std::path::PathBuf {
+        self.0.path().join(format!("{begin}{:016x}", xxh3_64(self.1.as_bytes())))
+    }
+
+    fn recover(&self) -> Option<VaultPath> {
+        let hidden = self.hidden(".aclarai-swap-");
+        let left_over = VaultPath::new(hidden.file_name().unwrap());
+        recover(&Root::open(self.0.path()).unwrap(), &left_over, ParseOptions::default()).unwrap()
     }
 
     /// Writes `version` into each marker.
@@ -41,7 +64,7 @@ impl Vault {
         edits: &[VersionEdit],
     ) -> Result<WriteBack, ScanFault> {
         let file = ListedFile {
-            path: VaultPath::new("a.md"),
+            path: VaultPath::new(&self.1),
             stat: reading.stat,
             tier: Some(Tier::One),
             through_link: false,
@@ -57,7 +80,10 @@ impl Vault {
 
     fn names(&self) -> Vec<String> {
         let names = fs::read_dir(self.0.path()).unwrap();
-        names.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
+        let mut names: Vec<String> =
+            names.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        names
     }
 }
 
@@ -109,7 +135,7 @@ fn a_hard_link_is_not_broken_and_a_left_over_is_replaced() {
         Ok(WriteBack::Left("it has several hard links"))
     );
     fs::remove_file(vault.0.path().join("b.md")).unwrap();
-    fs::write(vault.0.path().join(".a.md.aclarai-write-back"), "left by a power cut").unwrap();
+    fs::write(vault.hidden(".aclarai-new-"), "left by a power cut").unwrap();
     assert_eq!(vault.write(&reading(&vault.note()), 2), Ok(WriteBack::Done));
     assert_eq!(vault.names(), ["a.md"]);
 }
@@ -122,5 +148,64 @@ fn an_edit_that_would_change_more_than_a_number_is_refused() {
     let wrong = [VersionEdit { digits: 4..5, version: 2 }];
     let left = WriteBack::Left("the new numbers would change more than numbers");
     assert_eq!(vault.write_edits(&seen, &wrong), Ok(left));
+    assert_eq!(fs::read_to_string(vault.note()).unwrap(), text);
+}
+
+#[test]
+fn a_note_whose_last_block_holds_the_markers_before_it_is_written() {
+    let text = "One.\n<!-- aclarai:id=blk_a ver=1 -->\n^blk_a\n\nTwo.\n<!-- aclarai:id=blk_b ver=1 -->\n^blk_b\n";
+    let vault = Vault::new(text.as_bytes());
+    assert_eq!(vault.write(&reading(&vault.note()), 12), Ok(WriteBack::Done));
+    assert_eq!(fs::read_to_string(vault.note()).unwrap(), text.replace("ver=1", "ver=12"));
+}
+
+#[test]
+fn the_longest_names_have_room_for_the_hidden_one() {
+    let text =
+        "One. <!-- aclarai:id=blk_a ver=1 -->\n\nA last paragraph that keeps the marker inline.\n";
+    for length in [240, 255] {
+        let name = format!("{}.md", "n".repeat(length - 3));
+        let vault = Vault::named(&name, text.as_bytes());
+        assert_eq!(vault.write(&reading(&vault.note()), 2), Ok(WriteBack::Done));
+        assert_eq!(vault.names(), [name]);
+    }
+}
+
+#[test]
+fn two_runs_do_not_write_in_one_folder() {
+    let text =
+        "One. <!-- aclarai:id=blk_a ver=1 -->\n\nA last paragraph that keeps the marker inline.\n";
+    let vault = Vault::new(text.as_bytes());
+    let other = fs::File::open(vault.0.path()).unwrap();
+    other.lock().unwrap();
+    let left = WriteBack::Left("another run writes in its folder");
+    assert_eq!(vault.write(&reading(&vault.note()), 2), Ok(left));
+}
+
+#[test]
+fn what_a_power_cut_left_is_kept_unless_the_note_holds_it() {
+    let text =
+        "One. <!-- aclarai:id=blk_a ver=1 -->\n\nA last paragraph that keeps the marker inline.\n";
+    let vault = Vault::new(text.as_bytes());
+    let hidden = vault.hidden(".aclarai-swap-");
+    fs::write(&hidden, text.replace("ver=1", "ver=7")).unwrap();
+    let left = WriteBack::Left(
+        "an earlier write to it was cut short: the next run looks after that first",
+    );
+    assert_eq!(vault.write(&reading(&vault.note()), 2), Ok(left));
+    assert_eq!(vault.recover(), None);
+    assert_eq!(vault.names(), ["a.md"]);
+
+    let saved = text.replace("last paragraph", "newer paragraph");
+    fs::write(&hidden, &saved).unwrap();
+    assert_eq!(vault.recover(), Some(VaultPath::new("a.sync-conflict-aclarai-1.md")));
+    fs::create_dir(&hidden).unwrap();
+    assert_eq!(vault.recover(), Some(VaultPath::new("a.sync-conflict-aclarai-2.md")));
+    assert_eq!(
+        vault.names(),
+        ["a.md", "a.sync-conflict-aclarai-1.md", "a.sync-conflict-aclarai-2.md"]
+    );
+    let kept = vault.0.path().join("a.sync-conflict-aclarai-1.md");
+    assert_eq!(fs::read_to_string(kept).unwrap(), saved);
     assert_eq!(fs::read_to_string(vault.note()).unwrap(), text);
 }
