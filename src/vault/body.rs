@@ -12,105 +12,168 @@
 //! | alone on its line | everything since the previous marker, or since the front matter, headings included |
 //!
 //! Of that part the byte order mark, every `<!-- aclarai:... -->` comment, every line that is only `^anchor` and one
-//! ` ^anchor` at the end of a line are left out; what remains has its white space joined. Text behind a marker belongs
-//! to the next block, if that stands alone on its line. Everything here is pure, and linear over a whole file because no
-//! part of it is looked at for more than one marker.
+//! ` ^anchor` at the end of a line are left out, the latter where it is the id of a block of this note: `r ^2` is text.
+//! What remains has its white space joined. Text behind a marker belongs to the next block, if that stands alone on its
+//! line. Everything here is pure, and linear over a whole file because no part of it is looked at for more than one
+//! marker. Of a file no more than one line is ever copied.
 
-use super::hash::{hash_joined, hash_of};
+use std::ops::ControlFlow;
+
+use super::hash::{JoinedHasher, hash_joined};
 use super::marker::{find, our_comment_end};
-use super::white::{
-    first_line, join_white_space, last_break, next_line, skip_white, trim, trim_end, white_at,
-};
+use super::source::Source;
+use super::white::{first_line, join_white_space, last_break, skip_white, trim, trim_end};
 use crate::block::{ContentHash, ID_BYTES_MAX};
 
 /// A word that begins with `^` is an anchor only up to this length. No id is longer, and a look at the last word of a
 /// line stays cheap.
 const ANCHOR_BYTES_MAX: usize = ID_BYTES_MAX + 1;
 
-/// Appends the body that `part` of a file makes.
-pub(super) fn write(part: &str, out: &mut String) {
-    let mut scratch = String::new();
-    let part = without_comments(part, &mut scratch);
-    if memchr::memchr(b'^', part.as_bytes()).is_none() {
-        join_white_space(part, out);
-        return;
-    }
-    let begin = out.len();
-    for line in part.split(['\n', '\r']) {
-        let line = without_anchor(trim(line));
-        if !line.is_empty() {
-            if out.len() > begin {
-                out.push(' ');
-            }
-            join_white_space(line, out);
-        }
-    }
+/// A part of a file.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Part {
+    pub(super) start: usize,
+    pub(super) end: usize,
+    /// Whether its first line has text before it: an anchor there is not alone on its line.
+    pub(super) continues: bool,
 }
 
-/// SHA-256 of the body that `part` of a file makes. `known` is a part whose hash is known, its white space joined: the
-/// v1 text, which most one-line blocks share with their body, so that they are hashed once.
-pub(super) fn hash(part: &str, known: (&str, ContentHash), scratch: &mut String) -> ContentHash {
-    let part = behind_anchors(part);
-    if memchr::memchr2(b'^', b'<', part.as_bytes()).is_some() {
-        scratch.clear();
-        write(part, scratch);
-        return hash_of(scratch);
+/// The body that a part of a file makes; of one longer than `most` bytes, its beginning.
+pub(super) fn write(source: &Source, part: Part, most: usize) -> String {
+    let mut out = String::new();
+    each_line(source, part, &mut |_, line| {
+        if !out.is_empty() {
+            out.push(' ');
+        }
+        join_white_space(line, &mut out, most);
+        if out.len() > most { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    });
+    if out.len() > most {
+        out.truncate(out.floor_char_boundary(most));
+        out.truncate(out.trim_end_matches(' ').len());
     }
-    let part = trim(part);
-    if std::ptr::eq(part, known.0) { known.1 } else { hash_joined(part) }
+    out
+}
+
+/// SHA-256 of the body that a part of a file makes. `known` is a range whose hash is known, its white space joined: the
+/// v1 text, which most one-line blocks share with their body, so that they are hashed once.
+pub(super) fn hash(
+    source: &Source,
+    part: Part,
+    known: (&std::ops::Range<usize>, ContentHash),
+) -> ContentHash {
+    let part = behind_anchors(source, part);
+    let text = &source.text[part.start..part.end];
+    if memchr::memchr2(b'^', b'<', text.as_bytes()).is_some() {
+        let mut hasher = JoinedHasher::default();
+        each_line(source, part, &mut |_, line| {
+            hasher.feed(line);
+            hasher.feed("\n");
+            ControlFlow::Continue(())
+        });
+        return hasher.finish();
+    }
+    let text = trim(text);
+    if std::ptr::eq(text, &source.text[known.0.clone()]) { known.1 } else { hash_joined(text) }
 }
 
 /// `part` without the anchor lines at its start: mostly the anchor of the block before.
-fn behind_anchors(mut part: &str) -> &str {
+fn behind_anchors(source: &Source, mut part: Part) -> Part {
     loop {
-        part = &part[skip_white(part.as_bytes(), 0)..];
-        if !part.starts_with('^') || !is_anchor(trim(first_line(part))) {
+        let text = &source.text[part.start..part.end];
+        let white = skip_white(text.as_bytes(), 0);
+        part.continues &= !text[..white].contains(['\n', '\r']);
+        part.start += white;
+        let line = first_line(&text[white..]);
+        if !line.starts_with('^') || !is_empty_but_for_anchor(source, trim(line), part.continues) {
             return part;
         }
-        part = &part[first_line(part).len()..];
+        part.start += line.len();
     }
 }
 
-/// Whether `part` of a file makes a body that is not empty.
-pub(super) fn has_text(part: &str, scratch: &mut String) -> bool {
-    let bytes = part.as_bytes();
+/// Whether a part of a file makes a body that is not empty.
+pub(super) fn has_text(source: &Source, part: Part) -> bool {
+    let bytes = source.text[part.start..part.end].as_bytes();
     match bytes.get(skip_white(bytes, 0)) {
         None => false,
-        Some(b'^' | b'<') => {
-            scratch.clear();
-            write(part, scratch);
-            !scratch.is_empty()
-        }
+        Some(b'^' | b'<') => first_text(source, part).is_some(),
         Some(_) => true,
     }
 }
 
-/// `text` without our comments. `scratch` is used only if there are any.
-fn without_comments<'a>(text: &'a str, scratch: &'a mut String) -> &'a str {
-    let mut copied = 0;
-    let mut at = 0;
-    while let Some(open) = find(text, at, "<!--") {
-        match our_comment_end(text, open) {
-            Some(end) => {
-                scratch.push_str(&text[copied..open]);
-                (copied, at) = (end, end);
-            }
-            None => at = open + "<!--".len(),
-        }
-    }
-    if copied == 0 {
-        return text;
-    }
-    scratch.push_str(&text[copied..]);
-    scratch
+/// A place in the first line of a part that has text which would be in a body: from there on the part has text too.
+pub(super) fn first_text(source: &Source, part: Part) -> Option<usize> {
+    let mut found = None;
+    each_line(source, part, &mut |at, _| {
+        found = Some(at);
+        ControlFlow::Break(())
+    });
+    found
 }
 
-/// `line`, which has no white space at its ends, without the anchor that is its last word.
-fn without_anchor(line: &str) -> &str {
+/// Hands over each line of a part that has text, without our comments and anchors and without white space at its ends,
+/// with the place where its last stretch between our comments begins. A comment of ours that goes over several lines
+/// makes them one.
+fn each_line(source: &Source, part: Part, visit: &mut dyn FnMut(usize, &str) -> ControlFlow<()>) {
+    let text = &source.text[part.start..part.end];
+    let bytes = text.as_bytes();
+    // What came before our comments on this line.
+    let mut before = String::new();
+    let mut continues = part.continues;
+    let mut last_stretch = 0;
+    let (mut stretch, mut at) = (0, 0);
+    loop {
+        let found = memchr::memchr3(b'\n', b'\r', b'<', &bytes[at..]).map(|found| at + found);
+        let end = found.unwrap_or(bytes.len());
+        if bytes.get(end) == Some(&b'<') {
+            match bytes[end..].starts_with(b"<!--").then(|| our_comment_end(text, end)) {
+                None => at = end + 1,
+                Some(None) => at = end + b"<!--".len(),
+                Some(Some(comment_end)) => {
+                    if skip_white(bytes, stretch) < end {
+                        last_stretch = stretch;
+                    }
+                    before.push_str(&text[stretch..end]);
+                    (stretch, at) = (comment_end, comment_end);
+                }
+            }
+            continue;
+        }
+        if skip_white(bytes, stretch) < end {
+            last_stretch = stretch;
+        }
+        let line = if before.is_empty() {
+            &text[stretch..end]
+        } else {
+            before.push_str(&text[stretch..end]);
+            &before
+        };
+        let line = without_anchor(source, trim(line), continues);
+        if !line.is_empty() && visit(part.start + last_stretch, line).is_break() || found.is_none()
+        {
+            return;
+        }
+        before.clear();
+        continues = false;
+        (stretch, at) = (end + 1, end + 1);
+    }
+}
+
+/// `line`, which has no white space at its ends, without its anchor.
+fn without_anchor<'a>(source: &Source, line: &'a str, continues: bool) -> &'a str {
     // An anchor is one word, so white space right before its `^` is all that has to be looked for.
     let Some(caret) = memchr::memrchr(b'^', line.as_bytes()) else { return line };
     let before = trim_end(line.as_bytes(), 0, caret);
-    if (before < caret || caret == 0) && is_anchor(&line[caret..]) { &line[..before] } else { line }
+    if before == caret && caret > 0 || !is_anchor(&line[caret..]) {
+        return line;
+    }
+    let is_alone = caret == 0 && !continues;
+    if is_alone || source.has_id(&line[caret + 1..]) { &line[..before] } else { line }
+}
+
+fn is_empty_but_for_anchor(source: &Source, line: &str, continues: bool) -> bool {
+    without_anchor(source, line, continues).is_empty()
 }
 
 /// Whether `word` is `^` and a name.
@@ -118,31 +181,6 @@ fn is_anchor(word: &str) -> bool {
     let in_name = |c: char| c.is_alphanumeric() || matches!(c, '_' | '-');
     word.len() <= ANCHOR_BYTES_MAX
         && word.strip_prefix('^').is_some_and(|name| !name.is_empty() && name.chars().all(in_name))
-}
-
-/// The first text at or behind `at` that would be in a body.
-pub(super) fn next_text(text: &str, mut at: usize) -> Option<usize> {
-    let bytes = text.as_bytes();
-    loop {
-        at = skip_white(bytes, at);
-        match bytes.get(at)? {
-            b'<' if bytes[at..].starts_with(b"<!--") => match our_comment_end(text, at) {
-                Some(end) => at = end,
-                None => return Some(at),
-            },
-            b'^' => {
-                let mut end = at;
-                while end < bytes.len() && white_at(bytes, end) == 0 && bytes[end] != b'<' {
-                    end += 1;
-                }
-                if !is_anchor(&text[at..end]) {
-                    return Some(at);
-                }
-                at = end;
-            }
-            _ => return Some(at),
-        }
-    }
 }
 
 /// Where the paragraph or list item begins that the line at `line_start` belongs to, not before `low`, which is the
@@ -177,8 +215,19 @@ fn is_boundary(line: &str) -> bool {
     if !line.starts_with(['^', '<']) {
         return false;
     }
-    let mut scratch = String::new();
-    is_anchor(trim(without_comments(line, &mut scratch)))
+    let mut rest = String::new();
+    let mut at = 0;
+    while let Some(open) = find(line, at, "<!--") {
+        match our_comment_end(line, open) {
+            Some(end) => {
+                rest.push_str(&line[at..open]);
+                at = end;
+            }
+            None => return false,
+        }
+    }
+    rest.push_str(&line[at..]);
+    is_anchor(trim(&rest))
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -210,20 +259,4 @@ fn opens(line: &str) -> Opens {
         word.strip_prefix(['-', '*', '+'])
     };
     if behind_bullet.is_some_and(before_space) { Opens::ListItem } else { Opens::Nothing }
-}
-
-/// Where the front matter ends: behind the line that closes it. `bom` if there is none.
-pub(super) fn front_matter_end(text: &str, bom: usize) -> usize {
-    if !text[bom..].starts_with("---") || trim(first_line(&text[bom..])) != "---" {
-        return bom;
-    }
-    let mut at = next_line(text, bom);
-    while at < text.len() {
-        let line = trim(first_line(&text[at..]));
-        at = next_line(text, at);
-        if line == "---" || line == "..." {
-            return at;
-        }
-    }
-    bom
 }

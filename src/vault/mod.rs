@@ -4,34 +4,51 @@
 //! finds the blocks in them (`parse`, `body`, `hash`). It knows nothing of graphs, versions or what should be written.
 
 mod body;
+<<<<<<< HEAD
 mod fault;
 mod file;
+=======
+mod code;
+>>>>>>> 3e7b3bb (A note is parsed in a few times its size of memory, and near misses of more kinds are told)
 mod hash;
 mod marker;
 mod names;
 mod near_miss;
 mod parse;
+mod pass;
 mod read;
 mod root;
 mod sample;
+mod source;
 mod threads;
 mod walk;
+mod warning;
 mod white;
 mod write_back;
 
+<<<<<<< HEAD
 pub use fault::{FaultKind, ScanFault, VaultError};
 pub use file::{FileStat, ListedFile};
+=======
+pub use code::merge_conflict_line;
+>>>>>>> 3e7b3bb (A note is parsed in a few times its size of memory, and near misses of more kinds are told)
 pub use marker::ParseOptions;
 pub use names::{NamedCopy, copy_by_name, likely_copy_of, placeholder_of};
 pub use near_miss::NearMiss;
 pub use parse::{
-    BlockFault, BlockRef, NotUtf8, PARSER_VERSION, ParsedFile, Warning, WarningKind, parse,
-    parse_bytes,
+    BODY_BYTES_STORED, BlockRef, FileSlice, NotUtf8, PARSER_VERSION, ParsedFile, Slices,
+    TEXT_BYTES_STORED, parse, parse_bytes,
 };
 pub use read::{
     Deferral, Digest, NOTE_BYTES_MAX, ReadOptions, ReadOutcome, Reading, ToRead, read_in_order,
 };
 pub use root::Root;
 pub use sample::{Sample, SampleTotals};
+<<<<<<< HEAD
 pub use walk::{Listing, WalkOptions, list};
 pub use write_back::{VersionEdit, WriteBack, recover, write_back};
+=======
+pub use walk::{ListedFile, Listing, WalkOptions, list};
+pub use warning::{BlockFault, Warning, WarningKind};
+pub use write_back::{VersionEdit, WriteBack, write_back};
+>>>>>>> 3e7b3bb (A note is parsed in a few times its size of memory, and near misses of more kinds are told)

@@ -1,14 +1,15 @@
 //! Comments that look like markers and are none: the typing errors that cost a user hours, because nothing happens.
 //!
-//! Looked at only after a `<!--` that is no marker. Other comments of ours (`aclarai:entailed_score=0.95`) are no near
-//! misses, and neither is prose.
+//! Three things are looked at: what follows a `<!--` that begins no marker, what stands before an `aclarai` that no
+//! `<!--` precedes, and the ids of markers that follow the grammar. Other comments of ours
+//! (`aclarai:entailed_score=0.95`) are no near misses, and neither is prose.
 
 use std::fmt;
 
 use memchr::memmem;
 
-use super::marker::ParseOptions;
-use super::white::{number_at, skip_white, trim, white_at};
+use super::marker::{ParseOptions, find, marker_at};
+use super::white::{count_breaks, number_at, skip_white, trim, trim_end, white_at};
 
 /// Why a comment that looks like a marker is none, and by that what to change.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,6 +34,14 @@ pub enum NearMiss {
     UnknownAttribute(String),
     /// `--!>`, `--->` or the like.
     Closing,
+    /// A dash other than `-` where two hyphens belong: editors make them of `--`.
+    SmartDash,
+    /// `&lt;!--` or `--&gt;`: what was copied from the source of a web page.
+    Escaped,
+    /// A character that nobody sees is in the marker, or in its id.
+    Invisible(char),
+    /// The id has a quotation mark, a comma or the like, which is part of it.
+    PunctuationInId(char),
 }
 
 impl fmt::Display for NearMiss {
@@ -58,43 +67,212 @@ impl fmt::Display for NearMiss {
                 return write!(f, "attribute `{name}` is not known: keep only `id` and `ver`");
             }
             NearMiss::Closing => "the comment does not end with `-->` alone: end it with ` -->`",
+            NearMiss::SmartDash => {
+                "a dash that is not `-`, as editors make of `--`: write `<!-- aclarai:id=... -->`"
+            }
+            NearMiss::Escaped => "`&lt;` and `&gt;` begin and end no comment: write `<` and `>`",
+            NearMiss::Invisible(c) => {
+                let code = u32::from(*c);
+                return write!(
+                    f,
+                    "an invisible character (U+{code:04X}) is in it: type the marker anew"
+                );
+            }
+            NearMiss::PunctuationInId(c) => {
+                return write!(f, "`{c}` is part of the id: write the id without it");
+            }
         };
         f.write_str(reason)
     }
 }
 
-/// Looks at what follows a `<!--` that begins no marker, up to the next `<!--`.
-pub(super) fn examine(comment: &str, options: ParseOptions) -> Option<NearMiss> {
-    let bytes = comment.as_bytes();
-    let dashes = bytes.iter().take_while(|byte| **byte == b'-').count();
-    let start = skip_white(bytes, dashes);
-    let name = comment.get(start..start + "aclarai".len())?;
-    if !name.eq_ignore_ascii_case("aclarai") {
-        return None;
-    }
-    let name_end = start + name.len();
-    let (key_start, has_colon) = separator(bytes, name_end, b":");
-    let key = word_at(comment, key_start);
-    let key_end = key_start + key.len();
-    let (value_start, has_equals) = separator(bytes, key_end, b"=:");
-    let is_key = ["id", "ver"].iter().any(|known| key.eq_ignore_ascii_case(known));
-    // "aclarai id" in prose is not meant as a marker.
-    if !is_key || !(has_equals || has_colon && key_start == name_end + 1) {
-        return None;
-    }
+/// So much of a comment is looked through for invisible characters, at most.
+const COMMENT_BYTES: usize = 400;
 
-    let Some(close) = memmem::find(bytes, b"-->") else { return Some(NearMiss::Unclosed) };
-    let value = trim(&comment[value_start..close.max(value_start)]);
+/// Looks at what follows a `<!--` that begins no marker.
+pub(super) fn examine(rest: &str, options: ParseOptions) -> Option<NearMiss> {
+    let begin = &rest[..rest.floor_char_boundary(COMMENT_BYTES)];
+    let begin = &begin[..find(begin, 0, "<!--").unwrap_or(begin.len())];
+    let invisible = begin.chars().find(|c| is_invisible(*c));
+    if let Some(c) = invisible {
+        // Is it a marker, or nearly one, without the invisible characters?
+        let visible: String = begin.chars().filter(|c| !is_invisible(*c)).collect();
+        let is_marker = marker_at(&format!("<!--{visible}"), 0, options).is_some();
+        if is_marker || examine_visible(&visible, options).is_some() {
+            return Some(NearMiss::Invisible(c));
+        }
+    }
+    examine_visible(rest, options)
+}
+
+fn examine_visible(rest: &str, options: ParseOptions) -> Option<NearMiss> {
+    let bytes = rest.as_bytes();
+    let dashes: usize = rest.chars().take_while(|c| is_dash(*c)).map(char::len_utf8).sum();
+    let start = skip_white(bytes, dashes);
+    let (name, key, value_start) = begins_marker(rest, start)?;
+    // Up to the next comment.
+    let rest = &rest[..find(rest, value_start, "<!--").unwrap_or(rest.len())];
+    let first_line_end = memchr::memchr(b'\n', &rest.as_bytes()[value_start..]);
+    let line = &rest[value_start..first_line_end.map_or(rest.len(), |end| value_start + end)];
+    let close = find(rest, start, "-->");
+    let before_close = &line[..find(line, 0, "-->").unwrap_or(line.len())];
+    if bytes[..dashes].iter().any(|byte| *byte != b'-') || ends_in_smart_dash(before_close) {
+        return Some(NearMiss::SmartDash);
+    }
+    if before_close.contains("--&gt;") {
+        return Some(NearMiss::Escaped);
+    }
+    let Some(close) = close else { return Some(NearMiss::Unclosed) };
+    let value = trim(&rest[value_start..close.max(value_start)]);
     let is_upper = |word: &str| word.bytes().any(|byte| byte.is_ascii_uppercase());
     let has_no_id = value.is_empty() || starts_with_ver(value);
     Some(match () {
         () if is_upper(name) || is_upper(key) => NearMiss::WrongCase,
         () if key == "ver" => NearMiss::AttributeOrder,
         () if has_no_id => NearMiss::NoId,
-        () if &comment[start..value_start] != "aclarai:id=" => NearMiss::Separator,
+        () if &rest[start..value_start] != "aclarai:id=" => NearMiss::Separator,
         () if dashes > 0 => NearMiss::Opening,
         () => attributes(value, options),
     })
+}
+
+/// Whether what stands at `start` is meant as the begin of a marker: with the words that are `aclarai` and `id`, and where
+/// the value begins.
+fn begins_marker(text: &str, start: usize) -> Option<(&str, &str, usize)> {
+    let bytes = text.as_bytes();
+    let name = text.get(start..start + "aclarai".len())?;
+    if !name.eq_ignore_ascii_case("aclarai") {
+        return None;
+    }
+    let name_end = start + name.len();
+    let (key_start, has_colon) = separator(bytes, name_end, b":");
+    let key = word_at(text, key_start);
+    let (value_start, has_equals) = separator(bytes, key_start + key.len(), b"=:");
+    let is_key = ["id", "ver"].iter().any(|known| key.eq_ignore_ascii_case(known));
+    // "aclarai id" in prose is not meant as a marker.
+    (is_key && (has_equals || has_colon && key_start == name_end + 1)).then_some((
+        name,
+        key,
+        value_start,
+    ))
+}
+
+/// Whether `text` has a dash that is not `-` right before a `>`, or two of them in a row.
+fn ends_in_smart_dash(text: &str) -> bool {
+    let is_smart = |c: char| is_dash(c) && c != '-';
+    let mut before = ' ';
+    text.chars().any(|c| {
+        let ends = is_smart(before) && (c == '>' || is_dash(c)) || before == '-' && is_smart(c);
+        before = c;
+        ends
+    })
+}
+
+/// Looks at each `aclarai:id=` that no `<!--` precedes; tells line, place and reason of those that something like it
+/// precedes.
+pub(super) fn examine_openings(text: &str, tell: &mut dyn FnMut(u32, usize, NearMiss)) {
+    let bytes = text.as_bytes();
+    let (mut line, mut counted_to) = (1, 0);
+    // In most notes each of these is in a marker. The first letter may be a capital.
+    for found in memmem::find_iter(bytes, b"clarai") {
+        let Some(start) = found.checked_sub(1).filter(|at| bytes[*at].eq_ignore_ascii_case(&b'a'))
+        else {
+            continue;
+        };
+        if bytes[..trim_end(bytes, 0, start)].ends_with(b"<!--") {
+            continue;
+        }
+        let Some((open, reason)) = opening_before(text, start) else { continue };
+        if begins_marker(text, start).is_some() {
+            line += count_breaks(&bytes[counted_to..open], true);
+            counted_to = open;
+            tell(line, open, reason);
+        }
+    }
+}
+
+/// What stands before `at`, if it is meant as `<!--`: where it begins, and what is wrong with it.
+fn opening_before(text: &str, at: usize) -> Option<(usize, NearMiss)> {
+    // `&lt;!--` with a few characters to spare.
+    const CHARS_MAX: usize = 16;
+    let mut invisible = None;
+    let (mut has_mark, mut is_smart, mut has_dash) = (false, false, false);
+    let mut before = text[..at].char_indices().rev().take(CHARS_MAX);
+    loop {
+        let (at, c) = before.next()?;
+        let escaped = text[..at].ends_with("&lt") && c == ';';
+        let opens = escaped || matches!(c, '<' | '\u{FF1C}' | '\u{2039}');
+        if opens {
+            let open = if escaped { at - "&lt".len() } else { at };
+            let reason = match invisible {
+                _ if !has_mark && !has_dash => return None,
+                // It is looked at where comments are.
+                _ if text[open..].starts_with("<!--") => return None,
+                Some(c) => NearMiss::Invisible(c),
+                None if escaped => NearMiss::Escaped,
+                None if is_smart => NearMiss::SmartDash,
+                None => NearMiss::Opening,
+            };
+            return Some((open, reason));
+        }
+        match c {
+            '!' | '\u{FF01}' => has_mark = true,
+            '\\' => {}
+            c if is_dash(c) => (has_dash, is_smart) = (true, is_smart || c != '-'),
+            c if is_invisible(c) => invisible = Some(c),
+            c if c.is_whitespace() => {}
+            _ => return None,
+        }
+    }
+}
+
+/// Looks at the id of a marker that follows the grammar: what is in it that nobody means to be part of an id?
+pub(super) fn examine_id(id: &str) -> Option<NearMiss> {
+    let is_usual = |byte: &u8| byte.is_ascii_alphanumeric() || b"_-.:/".contains(byte);
+    if id.as_bytes().iter().all(is_usual) {
+        return None;
+    }
+    id.chars().find_map(|c| match c {
+        c if is_invisible(c) => Some(NearMiss::Invisible(c)),
+        c if is_dash(c) && c != '-' => Some(NearMiss::SmartDash),
+        '"'
+        | '\''
+        | '`'
+        | ','
+        | ';'
+        | '\u{AB}'
+        | '\u{BB}'
+        | '\u{2018}'..='\u{201F}'
+        | '\u{2039}'
+        | '\u{203A}'
+        | '\u{FF02}'
+        | '\u{FF07}'
+        | '\u{FF0C}'
+        | '\u{FF1B}'
+        | '\u{3001}'
+        | '\u{61B}'
+        | '\u{60C}' => Some(NearMiss::PunctuationInId(c)),
+        _ => None,
+    })
+}
+
+/// Hyphens and dashes of all lengths.
+fn is_dash(c: char) -> bool {
+    matches!(c, '-' | '\u{2010}'..='\u{2015}' | '\u{2212}' | '\u{FE58}' | '\u{FE63}' | '\u{FF0D}')
+}
+
+/// Control and format characters, fillers, selectors: what has a place in a text but shows nothing.
+fn is_invisible(c: char) -> bool {
+    match u32::from(c) {
+        code @ 0..0x80 => c.is_ascii_control() && white_at(&[code as u8], 0) == 0,
+        // U+0085 is white space.
+        0x80..=0x84 | 0x86..=0x9F => true,
+        0xAD | 0x34F | 0x61C | 0x115F | 0x1160 | 0x17B4 | 0x17B5 | 0x180B..=0x180F => true,
+        0x200B..=0x200F | 0x202A..=0x202E | 0x2060..=0x206F | 0x3164 => true,
+        0xFE00..=0xFE0F | 0xFEFF | 0xFFA0 | 0xFFF0..=0xFFFB => true,
+        0x1BCA0..=0x1BCA3 | 0x1D173..=0x1D17A | 0xE0000..=0xE0FFF => true,
+        _ => false,
+    }
 }
 
 /// What is wrong with `clm_x ver=2`, the part between `id=` and `-->`.

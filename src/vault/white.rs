@@ -133,13 +133,15 @@ fn suspects(word: u64, next: u64) -> u64 {
     below(word, 0x20) | lead(word) | equal(word, 0x20) & (below(next, 0x21) | lead(next))
 }
 
-/// Appends `text` to `out`, every run of white space as one space and none at the ends.
-pub(super) fn join_white_space(text: &str, out: &mut String) {
+/// Appends `text` to `out`, every run of white space as one space and none at the ends. Ends early where `out` has grown
+/// to `most` bytes or a few more.
+pub(super) fn join_white_space(text: &str, out: &mut String, most: usize) {
     let bytes = text.as_bytes();
     let mut at = skip_white(bytes, 0);
-    while at < bytes.len() {
+    while at < bytes.len() && out.len() <= most {
         let end = stretch_end(bytes, at);
-        out.push_str(&text[at..end]);
+        let room = (most - out.len()).saturating_add(4);
+        out.push_str(&text[at..text.floor_char_boundary(end.min(at.saturating_add(room)))]);
         at = skip_white(bytes, end);
         if at < bytes.len() {
             out.push(' ');
@@ -211,7 +213,7 @@ pub(super) mod tests {
 
     fn joined(text: &str) -> String {
         let mut out = String::new();
-        join_white_space(text, &mut out);
+        join_white_space(text, &mut out, usize::MAX);
         out
     }
 

@@ -3,6 +3,8 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use super::*;
+use crate::block::ID_BYTES_MAX;
+use crate::vault::near_miss::NearMiss;
 use crate::vault::white::{digit, number_at, trim};
 
 mod reference;
@@ -160,7 +162,7 @@ proptest! {
         }
         for warning in &file.warnings {
             let at = warning.offset as usize;
-            prop_assert!(text[at..].starts_with("<!--") || text[at..].starts_with('\0'));
+            prop_assert!(text[at..].starts_with(['<', '&', '\0']), "{}", warning);
         }
     }
 
@@ -311,6 +313,21 @@ fn bodies_cover_what_their_marker_stands_for() {
         "Text\n---\nOne\n\n<!-- aclarai:id=a -->",
         &[("a", "Text --- One")],
     );
+    inline(
+        "a rule with a marker below is no front matter",
+        "---\n\nOne\n<!-- aclarai:id=a -->\n\nTwo\n\n---\n\nThree\n<!-- aclarai:id=b -->",
+        &[("a", "--- One"), ("b", "Two --- Three")],
+    );
+    inline(
+        "front matter of Hugo",
+        "+++\ntitle = 1\n+++\n# H\nOne\n\n<!-- aclarai:id=a -->",
+        &[("a", "# H One")],
+    );
+    inline(
+        "a marker in front matter of Hugo",
+        "+++\nt = 1 <!-- aclarai:id=a -->\n+++\nOne\n\n<!-- aclarai:id=b -->",
+        &[("a", "+++ t = 1"), ("b", "+++ One")],
+    );
     inline("front matter without end", "---\nOne\n\n<!-- aclarai:id=a -->", &[("a", "--- One")]);
     inline("scores above", "One\n<!-- aclarai:s=1 -->\n<!-- aclarai:id=a -->", &[("a", "One")]);
     inline(
@@ -332,7 +349,7 @@ fn bodies_cover_what_their_marker_stands_for() {
     // Pages.
     case(
         "a page",
-        "# C\n\nOne ^x\n\n- two\n\n<!-- aclarai:id=concept_a -->\n",
+        "# C\n\nOne ^concept_a\n\n- two\n\n<!-- aclarai:id=concept_a -->\n",
         &[("concept_a", "# C One - two")],
     );
     case(
@@ -363,12 +380,32 @@ fn bodies_cover_what_their_marker_stands_for() {
     );
 
     // What is left out.
-    inline("an anchor at the end", "- one ^x\n\n<!-- aclarai:id=a -->", &[("a", "- one")]);
-    inline("an anchor before the marker", "- one ^x <!-- aclarai:id=a -->", &[("a", "- one")]);
+    inline("an anchor at the end", "- one ^a\n\n<!-- aclarai:id=a -->", &[("a", "- one")]);
+    inline("an anchor before the marker", "- one ^a <!-- aclarai:id=a -->", &[("a", "- one")]);
     inline(
         "at the end of any line",
-        "- one ^x\n- two ^y\n- 3^2\n- four ^z more\n<!-- aclarai:id=a -->",
-        &[("a", "- one - two - 3^2 - four ^z more")],
+        "- one ^a\n- two ^b\n- 3^2\n- four ^a more\n<!-- aclarai:id=a -->\n\n<!-- aclarai:id=b -->",
+        &[("a", "- one - two - 3^2 - four ^a more"), ("b", "")],
+    );
+    inline(
+        "an anchor that is no id of this note is text",
+        "r ^2\n- two ^x\n<!-- aclarai:id=a -->\n^x\n\nB ^a ^x\n<!-- aclarai:id=b -->",
+        &[("a", "r ^2 - two ^x"), ("b", "B ^a ^x")],
+    );
+    inline(
+        "behind text and its marker too",
+        "One <!-- aclarai:id=a --> ^2\nTwo\n\nThree\n<!-- aclarai:id=b -->",
+        &[("a", "One"), ("b", "^2 Two Three")],
+    );
+    inline(
+        "behind a marker alone any anchor is one",
+        "One\n<!-- aclarai:id=a --> ^2\nTwo\n\n<!-- aclarai:id=b -->",
+        &[("a", "One"), ("b", "Two")],
+    );
+    inline(
+        "in a line of comments",
+        "One\n<!-- aclarai:s=1 --> ^x <!-- aclarai:t=1 -->\n<!-- aclarai:id=a -->",
+        &[("a", "One")],
     );
     inline("no anchor", "one ^(x)\ntwo ^\n<!-- aclarai:id=a -->", &[("a", "one ^(x) two ^")]);
     inline(
@@ -417,6 +454,31 @@ fn near_misses_say_what_to_change() {
         ("<!-- aclarai:id=x ver=2 ver=3 -->", unknown("ver")),
         ("<!-- aclarai:id=x, ver=2 bar -->", unknown("bar")),
         ("<!-- aclarai:id=x ver=2 --->", Some(Closing)),
+        ("<!\u{2014} aclarai:id=x -->", Some(SmartDash)),
+        ("<!\u{2014} aclarai:id=x \u{2014}>", Some(SmartDash)),
+        ("<!\u{2013}\u{2013} Aclarai:id=x ver=2 \u{2013}\u{2013}>", Some(SmartDash)),
+        ("<!-- aclarai:id=x \u{2014}>", Some(SmartDash)),
+        ("<!--\u{2014} aclarai:id=x -->", Some(SmartDash)),
+        ("<!-- aclarai:id=x\u{2013}1 -->", Some(SmartDash)),
+        ("&lt;!-- aclarai:id=x --&gt;", Some(Escaped)),
+        ("&lt;!-- aclarai:id=x -->", Some(Escaped)),
+        ("<!-- aclarai:id=x --&gt;", Some(Escaped)),
+        ("<!- aclarai:id=x -->", Some(Opening)),
+        ("<-- aclarai:id=x -->", Some(Opening)),
+        ("<! -- aclarai:id=x -->", Some(Opening)),
+        ("<\\!-- aclarai:id=x -->", Some(Opening)),
+        ("<!--\u{200B} aclarai:id=x -->", Some(Invisible('\u{200B}'))),
+        ("<\u{200B}!-- aclarai:id=x -->", Some(Invisible('\u{200B}'))),
+        ("<!-- acla\u{AD}rai:id=x -->", Some(Invisible('\u{AD}'))),
+        ("<!-- aclarai:id=x ver=\u{200E}2 -->", Some(Invisible('\u{200E}'))),
+        ("<!-- aclarai:id=x\u{200B}y -->", Some(Invisible('\u{200B}'))),
+        ("<!-- aclarai:id=\u{FEFF}x -->", Some(Invisible('\u{FEFF}'))),
+        ("<!-- aclarai:id=x\u{1} -->", Some(Invisible('\u{1}'))),
+        ("<!-- aclarai:id=\"x\" ver=2 -->", Some(PunctuationInId('"'))),
+        ("<!-- aclarai:id='x' -->", Some(PunctuationInId('\''))),
+        ("<!-- aclarai:id=\u{201C}x\u{201D} -->", Some(PunctuationInId('\u{201C}'))),
+        ("<!-- aclarai:id=x, ver=2 -->", Some(PunctuationInId(','))),
+        ("<!-- aclarai:id=x;ver=2 -->", Some(PunctuationInId(';'))),
         // No near misses.
         ("<!-- aclarai:id=x ver=2 -->", None),
         ("<!-- aclarai:entailed_score=0.95 -->", None),
@@ -428,6 +490,14 @@ fn near_misses_say_what_to_change() {
         ("<!-- éclarai:id=x -->", None),
         ("<!-- aclarai", None),
         ("<!-- note: aclarai:id=x -->", None),
+        ("aclarai:id=x", None),
+        ("a < b, aclarai:id=x", None),
+        ("<aclarai:id=x>", None),
+        ("an em dash \u{2014} aclarai:id=x", None),
+        ("<!-- aclarai:id=\u{e9}\u{65e5} -->", None),
+        ("<!-- aclarai:id=x:y/z.1 -->", None),
+        ("<!-- \u{200B} a comment -->", None),
+        ("\u{200B}<!-- aclarai:id=x -->", None),
     ] {
         let file =
             parsed(&format!("One\n\nTwo {comment}\n\n<!-- c --> and more text to the end\n"));
@@ -493,6 +563,75 @@ fn a_file_of_near_misses_is_summed_up() {
 }
 
 #[test]
+fn a_marker_in_code_is_a_block_and_says_so() {
+    let file = parsed(
+        "One <!-- aclarai:id=a -->\n\n```markdown\nTwo\n<!-- aclarai:id=b -->\n```\n\n\
+         `Three <!-- aclarai:id=c -->` and four <!-- aclarai:id=d -->\n\nThe end of the file.\n",
+    );
+    let found: Vec<_> = file.blocks().map(|block| (block.id(), block.in_code())).collect();
+    assert_eq!(found, [("a", false), ("b", true), ("c", true), ("d", false)]);
+    let warned: Vec<_> = file.warnings.iter().map(|w| (w.line, w.kind.name())).collect();
+    assert_eq!(warned, [(5, "marker_in_code"), (8, "marker_in_code")]);
+}
+
+#[test]
+fn only_the_beginning_of_a_huge_text_is_stored() {
+    let long = "a\u{e9}\r\n".repeat(1 << 20);
+    let file = parsed(&format!("{long}<!-- aclarai:id=concept_a -->\n"));
+    let block = file.block(0);
+    assert_eq!(block.text().len(), 4 * (1 << 20) - 1);
+    let stored = block.stored_text();
+    assert!((TEXT_BYTES_STORED - 3..=TEXT_BYTES_STORED).contains(&stored.len()));
+    assert!(block.text().starts_with(&*stored));
+    let body = block.stored_body();
+    assert!((BODY_BYTES_STORED - 3..=BODY_BYTES_STORED).contains(&body.len()), "{}", body.len());
+    assert!(block.body().starts_with(&body));
+    assert_eq!(block.body_hash().to_string(), hex(&block.body()));
+    let short = parsed("One\r\ntwo <!-- aclarai:id=a -->");
+    assert_eq!(short.block(0).stored_text(), short.block(0).text());
+    assert_eq!(short.block(0).stored_body(), short.block(0).body());
+}
+
+/// All that is known of a block.
+fn facts(block: BlockRef<'_>) -> (Block, bool, Range<usize>) {
+    (block.to_block(), block.in_code(), block.marker())
+}
+
+proptest! {
+    #[test]
+    fn slices_are_the_blocks_cut_into_pieces(text in markdown(), blocks in 1usize..5, bytes in 1usize..200) {
+        let expected: Vec<_> = parsed(&text).blocks().map(facts).collect();
+        let slices: Vec<FileSlice> = parsed(&text).into_slices(blocks, bytes).collect();
+        let found: Vec<_> = slices.iter().flat_map(|slice| slice.blocks().map(facts)).collect();
+        prop_assert_eq!(found, expected);
+        for (at, slice) in slices.iter().enumerate() {
+            prop_assert!(slice.len() <= blocks && (slice.bytes() <= bytes || slice.len() == 1));
+            prop_assert_eq!(slice.is_last(), at + 1 == slices.len());
+        }
+        prop_assert_eq!(parsed(&text).into_slices(1_000, 1 << 20).count(), 1);
+    }
+}
+
+#[test]
+fn a_note_of_nothing_but_markers_is_gone_over_again() {
+    // The places of so many blocks would take several times the room of the note.
+    let mut text = String::from("A ^q7\n");
+    (0..60_000).for_each(|n| text += &format!("<!--aclarai:id=q{n}-->"));
+    text += "\nand the end of the file";
+    let file = parsed(&text);
+    assert!(file.places.is_empty());
+    assert_eq!(file.len(), 60_000);
+    assert_eq!(file.block(7).body(), "A");
+    let last = file.blocks().last().unwrap();
+    assert_eq!((last.id(), last.line(), last.version()), ("q59999", 2, 1));
+    let whole: Vec<_> = file.blocks().map(|block| (block.marker(), block.hash())).collect();
+    let slices: Vec<FileSlice> = file.into_slices(1_000, 1 << 20).collect();
+    let cut = slices.iter().flat_map(FileSlice::blocks);
+    assert!(cut.map(|block| (block.marker(), block.hash())).eq(whole));
+    assert!(slices.len() >= 60 && slices.iter().all(|slice| slice.len() <= 1_000));
+}
+
+#[test]
 fn hostile_files_take_no_more_than_linear_time() {
     // Each of these is half a megabyte of one thing. Were any look back or ahead repeated for each marker, the test
     // would run for a quarter of an hour.
@@ -513,6 +652,12 @@ fn hostile_files_take_no_more_than_linear_time() {
         format!("{}-->", pad("<!-- aclarai:id= ")),
         format!("{}{}{end}", pad("^a"), all("^a")),
         format!("One {}{}", pad("<!-- aclarai:x"), all("")),
+        format!("One {}{end}", all(" ^q")),
+        format!("`{}{end}", all("` ``")),
+        format!("{}{end}", all("\n```\n")),
+        format!("{}{end}", pad("clarai aclarai:id=<")),
+        format!("{}{}{end}", all("<!-- aclarai:s=1 -->^x "), pad("<!-- aclarai:s=1 --> ^x ")),
+        format!("---\n{}\n---\n{end}", all("\n")),
     ] {
         for accept_hyphen_ids in [false, true] {
             let file = parse(text.clone(), ParseOptions { accept_hyphen_ids });
