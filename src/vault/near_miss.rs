@@ -10,6 +10,7 @@ use memchr::memmem;
 
 use super::marker::{ParseOptions, find, marker_at};
 use super::white::{count_breaks, number_at, skip_white, trim, trim_end, white_at};
+use crate::text::acts_unseen;
 
 /// Why a comment that looks like a marker is none, and by that what to change.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -261,18 +262,10 @@ fn is_dash(c: char) -> bool {
     matches!(c, '-' | '\u{2010}'..='\u{2015}' | '\u{2212}' | '\u{FE58}' | '\u{FE63}' | '\u{FF0D}')
 }
 
-/// Control and format characters, fillers, selectors: what has a place in a text but shows nothing.
+/// What has a place in a text but shows nothing, variation selectors included; white space shows.
 fn is_invisible(c: char) -> bool {
-    match u32::from(c) {
-        code @ 0..0x80 => c.is_ascii_control() && white_at(&[code as u8], 0) == 0,
-        // U+0085 is white space.
-        0x80..=0x84 | 0x86..=0x9F => true,
-        0xAD | 0x34F | 0x61C | 0x115F | 0x1160 | 0x17B4 | 0x17B5 | 0x180B..=0x180F => true,
-        0x200B..=0x200F | 0x202A..=0x202E | 0x2060..=0x206F | 0x3164 => true,
-        0xFE00..=0xFE0F | 0xFEFF | 0xFFA0 | 0xFFF0..=0xFFFB => true,
-        0x1BCA0..=0x1BCA3 | 0x1D173..=0x1D17A | 0xE0000..=0xE0FFF => true,
-        _ => false,
-    }
+    let is_white = || white_at(c.encode_utf8(&mut [0; 4]).as_bytes(), 0) > 0;
+    (acts_unseen(c) || matches!(c, '\u{FE00}'..='\u{FE0F}')) && !is_white()
 }
 
 /// What is wrong with `clm_x ver=2`, the part between `id=` and `-->`.

@@ -146,7 +146,10 @@ impl ParsedFile {
 
     /// The `index`-th block in file order.
     pub fn block(&self, index: usize) -> BlockRef<'_> {
-        self.blocks().nth(index).expect("the index is that of a block")
+        match self.places.get(index) {
+            Some(place) => BlockRef { source: &self.source, place: *place },
+            None => self.blocks().nth(index).expect("the index is that of a block"),
+        }
     }
 
     /// The text that was parsed.
