@@ -94,7 +94,7 @@ fn behind_anchors(source: &Source, mut part: Part) -> Part {
 
 /// Whether a part of a file makes a body that is not empty.
 pub(super) fn has_text(source: &Source, part: Part) -> bool {
-    let bytes = source.text[part.start..part.end].as_bytes();
+    let bytes = &source.text.as_bytes()[part.start..part.end];
     match bytes.get(skip_white(bytes, 0)) {
         None => false,
         Some(b'^' | b'<') => first_text(source, part).is_some(),
