@@ -4,12 +4,9 @@
 //! finds the blocks in them (`parse`, `body`, `hash`). It knows nothing of graphs, versions or what should be written.
 
 mod body;
-<<<<<<< HEAD
+mod code;
 mod fault;
 mod file;
-=======
-mod code;
->>>>>>> 3e7b3bb (A note is parsed in a few times its size of memory, and near misses of more kinds are told)
 mod hash;
 mod marker;
 mod names;
@@ -26,12 +23,9 @@ mod warning;
 mod white;
 mod write_back;
 
-<<<<<<< HEAD
+pub use code::merge_conflict_line;
 pub use fault::{FaultKind, ScanFault, VaultError};
 pub use file::{FileStat, ListedFile};
-=======
-pub use code::merge_conflict_line;
->>>>>>> 3e7b3bb (A note is parsed in a few times its size of memory, and near misses of more kinds are told)
 pub use marker::ParseOptions;
 pub use names::{NamedCopy, copy_by_name, likely_copy_of, placeholder_of};
 pub use near_miss::NearMiss;
@@ -44,11 +38,6 @@ pub use read::{
 };
 pub use root::Root;
 pub use sample::{Sample, SampleTotals};
-<<<<<<< HEAD
 pub use walk::{Listing, WalkOptions, list};
-pub use write_back::{VersionEdit, WriteBack, recover, write_back};
-=======
-pub use walk::{ListedFile, Listing, WalkOptions, list};
 pub use warning::{BlockFault, Warning, WarningKind};
-pub use write_back::{VersionEdit, WriteBack, write_back};
->>>>>>> 3e7b3bb (A note is parsed in a few times its size of memory, and near misses of more kinds are told)
+pub use write_back::{VersionEdit, WriteBack, recover, write_back};

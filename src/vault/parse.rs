@@ -174,11 +174,6 @@ impl ParsedFile {
             pass.is_none() && len <= blocks && places.iter().map(weight).sum::<usize>() <= bytes;
         Slices { source, places, fits, next: 0, pass, held: None, is_done: false, blocks, bytes }
     }
-
-    /// The text that was parsed, by value.
-    pub fn into_source(self) -> String {
-        self.source
-    }
 }
 
 /// The bytes that a block takes where it is stored.
