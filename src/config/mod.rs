@@ -303,6 +303,17 @@ pub struct After {
     pub on: AfterOutcome,
 }
 
+impl After {
+    /// Whether a run of that job that ended by itself, well or not, starts this one.
+    pub fn fires(&self, succeeded: bool) -> bool {
+        match self.on {
+            AfterOutcome::Success => succeeded,
+            AfterOutcome::Failure => !succeeded,
+            AfterOutcome::Any => true,
+        }
+    }
+}
+
 /// How a run must have ended for the jobs after it to start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AfterOutcome {

@@ -7,6 +7,9 @@
 //! [`Planner::plan`] looks and proposes; [`Planner::accept`] makes the proposal true, once its decisions are on disk.
 //! A plan that could not be recorded is dropped, and the same occurrences are still undecided.
 //!
+//! An occurrence that no line names is *demanded*: by the start of the daemon (`@reboot`), or by the end of another job
+//! (`after`). It waits like one that was due and could not start, and is decided in the next plan.
+//!
 //! What is due is judged in this order: a pause skips all of it; what a clock step jumped over is skipped for jobs
 //! that follow the clock; what is later than `misfire_grace_time` is skipped; of several, `coalesce` lets the newest
 //! run; `max_instances` and `overlap` say whether it runs, waits or is skipped.
@@ -17,13 +20,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, SubsecRound, TimeDelta, Utc};
 
 use self::judge::{Judge, STEP_FAR, next_due};
 use crate::clock::{Moment, Passed, STEP_MIN};
 use crate::config::{JobName, JobSpec};
 use crate::history::Remembered;
 use crate::job::SkipReason;
+use crate::schedule::{Schedule, Zone};
 
 /// How often a job is looked at whose occurrence waits for a run in another process, which does not report here.
 const FOREIGN_POLL: TimeDelta = TimeDelta::seconds(1);
@@ -173,6 +177,8 @@ struct Judged {
 struct Track {
     spec: Arc<JobSpec>,
     progress: Progress,
+    /// The instant that was demanded last.
+    demanded: Option<DateTime<Utc>>,
 }
 
 /// Decides for all jobs.
@@ -183,6 +189,8 @@ pub struct Planner {
     due: BTreeSet<(DateTime<Utc>, JobName)>,
     /// Runs of each job that are queued or running in this process.
     active: BTreeMap<JobName, u32>,
+    /// For each job, those that run after it.
+    followers: BTreeMap<JobName, Vec<JobName>>,
     /// Jobs with a waiting occurrence whose turn may have come.
     stirred: BTreeSet<JobName>,
     /// Jobs with a waiting occurrence that a run in another process holds up.
@@ -200,6 +208,7 @@ impl Planner {
             tracks: BTreeMap::new(),
             due: BTreeSet::new(),
             active: BTreeMap::new(),
+            followers: BTreeMap::new(),
             stirred: BTreeSet::new(),
             watching: BTreeSet::new(),
             known: remembered,
@@ -219,13 +228,19 @@ impl Planner {
         let mut plan = Plan::empty();
         let mut old = std::mem::take(&mut self.tracks);
         self.due.clear();
+        self.followers.clear();
         for spec in jobs {
             let name = spec.name.clone();
+            let mut demanded = None;
             let mut progress = match (old.remove(&name), self.known.remove(&name)) {
-                (Some(track), _) if track.spec.schedule == spec.schedule => track.progress,
+                (Some(track), _) if track.spec.schedule == spec.schedule => {
+                    demanded = track.demanded;
+                    track.progress
+                }
                 (Some(track), _) => {
                     plan.notices.push(Notice::Changed(name.clone()));
                     plan.drop_waiting(&name, &track.progress.waiting);
+                    plan.drop_undecided(&name, &track.spec.schedule, &track.progress, now);
                     let Progress { decided_until, epoch, .. } = track.progress;
                     plan.start_anew(&spec, Some((decided_until, epoch)), now)
                 }
@@ -236,7 +251,7 @@ impl Planner {
                     let was_scheduled = !known.schedule.is_empty();
                     let notice = if was_scheduled { Notice::Changed } else { Notice::New };
                     plan.notices.push(notice(name.clone()));
-                    plan.drop_waiting(&name, &waiting(&known));
+                    plan.drop_known(&name, &known, now);
                     plan.start_anew(&spec, Some((known.decided_until, known.epoch)), now)
                 }
                 (None, None) => {
@@ -250,10 +265,14 @@ impl Planner {
             if !progress.waiting.is_empty() {
                 self.stirred.insert(name.clone());
             }
-            self.tracks.insert(name, Track { spec, progress });
+            if let Some(after) = &spec.after {
+                self.followers.entry(after.job.clone()).or_default().push(name.clone());
+            }
+            self.tracks.insert(name, Track { spec, progress, demanded });
         }
-        for (name, Track { spec, progress }) in old {
+        for (name, Track { spec, progress, .. }) in old {
             plan.drop_waiting(&name, &progress.waiting);
+            // Judged below, like those of a job that went while the program was away.
             let Progress { decided_until, epoch, .. } = progress;
             let schedule = signature(&spec);
             let known = Remembered { schedule, decided_until, epoch, waiting: Vec::new() };
@@ -266,7 +285,9 @@ impl Planner {
             if !known.schedule.is_empty() {
                 plan.notices.push(Notice::Gone(name.clone()));
             }
-            plan.drop_waiting(name, &waiting(known));
+            plan.drop_known(name, known, now);
+            // Should the job come back after the clock was set back, these instants are not its own again.
+            known.decided_until = known.decided_until.max(now);
             known.schedule.clear();
             known.waiting.clear();
             plan.marks.push(Mark {
@@ -369,6 +390,55 @@ impl Planner {
             self.watching = plan.watching;
             self.last = moment;
         }
+    }
+
+    /// The daemon starts: each job with `@reboot` is due now, once. Returns which occurrences begin to wait.
+    pub fn started(&mut self, now: DateTime<Utc>) -> Vec<Wait> {
+        let at_start = |track: &&Track| track.spec.schedule.fires_at_start();
+        let names: Vec<JobName> =
+            self.tracks.values().filter(at_start).map(|track| track.spec.name.clone()).collect();
+        names.iter().filter_map(|name| self.demand(name, now)).collect()
+    }
+
+    /// A run of the job has ended by itself: those that run `after` such an end are due, at that instant. Returns which
+    /// occurrences begin to wait.
+    pub fn followed(&mut self, job: &JobName, succeeded: bool, end: DateTime<Utc>) -> Vec<Wait> {
+        let Some(followers) = self.followers.get(job).cloned() else { return Vec::new() };
+        let wants = |name: &&JobName| {
+            let after = self.tracks.get(*name).and_then(|track| track.spec.after.as_ref());
+            after.is_some_and(|after| after.fires(succeeded))
+        };
+        let followers: Vec<JobName> = followers.iter().filter(wants).cloned().collect();
+        followers.iter().filter_map(|name| self.demand(name, end)).collect()
+    }
+
+    /// Makes the job due at an instant of its own, which is none that a line can name and none that was demanded before.
+    fn demand(&mut self, job: &JobName, at: DateTime<Utc>) -> Option<Wait> {
+        let track = self.tracks.get_mut(job)?;
+        let Progress { waiting, epoch, .. } = &mut track.progress;
+        let mut instant = at.trunc_subsecs(6);
+        let is_taken = |instant| {
+            track.demanded == Some(instant) || waiting.iter().any(|other| other.instant == instant)
+        };
+        while instant.timestamp_subsec_micros() == 0 || is_taken(instant) {
+            instant += TimeDelta::microseconds(1);
+        }
+        track.demanded = Some(instant);
+        waiting.push(Waiting { instant, epoch: *epoch, role: Role::Unjudged });
+        self.stirred.insert(job.clone());
+        Some(Wait { job: job.clone(), instant, epoch: *epoch, begins: true })
+    }
+
+    /// Takes up an occurrence that another process has recorded as waiting; false if it is known here.
+    pub fn adopt(&mut self, job: &JobName, instant: DateTime<Utc>, epoch: u32) -> bool {
+        let Some(track) = self.tracks.get_mut(job) else { return false };
+        let waiting = &mut track.progress.waiting;
+        if waiting.iter().any(|other| (other.instant, other.epoch) == (instant, epoch)) {
+            return false;
+        }
+        waiting.push(Waiting { instant, epoch, role: Role::Unjudged });
+        self.stirred.insert(job.clone());
+        true
     }
 
     /// A run of the job begins that no plan started: one that was cut off begins again.
@@ -489,6 +559,39 @@ impl Plan {
         self.note_waits(job, waiting, &[]);
     }
 
+    /// The same for a job that is only remembered.
+    fn drop_known(&mut self, job: &JobName, known: &Remembered, now: DateTime<Utc>) {
+        let waiting = waiting(known);
+        self.drop_waiting(job, &waiting);
+        if let Some(schedule) = schedule_of(&known.schedule) {
+            let Remembered { decided_until, epoch, .. } = *known;
+            let progress = Progress { decided_until, epoch, waiting, due: None };
+            self.drop_undecided(job, &schedule, &progress, now);
+        }
+    }
+
+    /// Records the instants of a schedule that is no more, as far as they have come and were not decided.
+    fn drop_undecided(
+        &mut self,
+        job: &JobName,
+        schedule: &Schedule,
+        progress: &Progress,
+        now: DateTime<Utc>,
+    ) {
+        let after = progress.decided_until;
+        let Some(first) = schedule.next_after(after).filter(|first| *first <= now) else { return };
+        let Some(last) = schedule.latest_in(after, now) else { return };
+        self.decisions.push(Decision {
+            job: job.clone(),
+            first,
+            last,
+            count: schedule.count_between(after, last),
+            epoch: progress.epoch,
+            lateness: (now - first).to_std().unwrap_or_default(),
+            fate: Fate::Skip(SkipReason::Disabled),
+        });
+    }
+
     fn skip_one(
         &mut self,
         job: &JobName,
@@ -531,6 +634,13 @@ fn notices(passed: Passed) -> impl Iterator<Item = Notice> {
     let suspended = passed.suspended().map(Notice::Suspended);
     let stepped = (!passed.step.is_zero()).then_some(Notice::Stepped(passed.step));
     suspended.into_iter().chain(stepped)
+}
+
+/// The schedule that a [`signature`] was made of; none where the text is no schedule to this program.
+fn schedule_of(signature: &str) -> Option<Schedule> {
+    let (lines, zone) = signature.rsplit_once(' ')?;
+    let lines: Vec<&str> = lines.split("; ").collect();
+    Schedule::parse_lines(&lines, Zone::parse(zone).ok()?).ok()
 }
 
 /// What a watermark belongs to.

@@ -10,7 +10,8 @@ use crate::clock::{Moment, Passed};
 use crate::config::{JobSpec, Overlap};
 use crate::job::SkipReason;
 
-/// A clock set by more than this is a new time to live in, as Debian's cron sees it: nothing is made up.
+/// A clock set back by more than this is a new time to live in, as Debian's cron sees it; one set forward by more is
+/// like one that stood still during a downtime.
 pub(super) const STEP_FAR: TimeDelta = TimeDelta::hours(3);
 
 /// Without `coalesce`, how many missed occurrences run after a downtime: enough to catch up, too few to drown in.
@@ -29,7 +30,7 @@ pub(super) fn due_time(spec: &JobSpec, instant: DateTime<Utc>) -> DateTime<Utc> 
         return instant;
     }
     if let Some(next) = spec.schedule.next_after(instant) {
-        span = span.min((next - instant).num_seconds().unsigned_abs() - 1);
+        span = span.min((next - instant).num_seconds().unsigned_abs().saturating_sub(1));
     }
     let seed = instant.timestamp().cast_unsigned();
     let jitter = xxh3_64_with_seed(spec.name.as_str().as_bytes(), seed) % (span + 1);
@@ -68,14 +69,16 @@ impl Judge<'_> {
     }
 
     pub(super) fn judge(&mut self) {
-        let (remembered, held): (Vec<_>, Vec<_>) = std::mem::take(&mut self.progress.waiting)
+        let (remembered, mut held): (Vec<_>, Vec<_>) = std::mem::take(&mut self.progress.waiting)
             .into_iter()
             .partition(|occurrence| matches!(occurrence.role, Role::Unjudged));
-        let (remembered, late): (Vec<_>, Vec<_>) =
+        let (mut remembered, late): (Vec<_>, Vec<_>) =
             remembered.into_iter().partition(|occurrence| self.is_in_time(occurrence.instant));
         for occurrence in &late {
             self.skip_waiting(occurrence, SkipReason::Misfire);
         }
+        held.sort_by_key(|occurrence| (occurrence.epoch, occurrence.instant));
+        remembered.sort_by_key(|occurrence| (occurrence.epoch, occurrence.instant));
         let due = self.take_due();
         if self.spec.policy.coalesce {
             self.judge_newest(held, remembered, due);
@@ -103,8 +106,7 @@ impl Judge<'_> {
         let Some(newest) = self.newest_due(after, self.moment.wall) else { return Vec::new() };
         self.progress.decided_until = newest;
         let Passed { step, real, .. } = self.passed;
-        let makes_up = !self.spec.schedule.is_wildcard() && step <= STEP_FAR;
-        if step <= TimeDelta::zero() || makes_up {
+        if !self.passed_over() || !self.spec.schedule.is_wildcard() {
             return vec![Stretch { after, last: newest }];
         }
         // The step was seen some time after it happened, at most `real`: what fell due within that time may have come
@@ -133,7 +135,9 @@ impl Judge<'_> {
         let nothing_new = remembered.is_empty() && due.is_empty();
         let newest_due = due.last().map(|stretch| self.arrived(stretch.last));
         let waiting = || held.iter().chain(&remembered);
-        let Some(newest) = newest_due.or_else(|| waiting().next_back().cloned()) else { return };
+        let order = |occurrence: &Waiting| (occurrence.epoch, occurrence.instant);
+        let newest = newest_due.into_iter().chain(waiting().cloned()).max_by_key(order);
+        let Some(newest) = newest else { return };
         let is_newest = |instant, epoch| (instant, epoch) == (newest.instant, newest.epoch);
 
         let queues = self.spec.policy.overlap == Overlap::Queue;
@@ -171,6 +175,7 @@ impl Judge<'_> {
     fn judge_in_order(&mut self, held: Vec<Waiting>, remembered: Vec<Waiting>, due: &[Stretch]) {
         let mut batch = remembered;
         batch.extend(self.newest_in_time(due).into_iter().map(|instant| self.arrived(instant)));
+        batch.sort_by_key(|occurrence| (occurrence.epoch, occurrence.instant));
         let too_many = batch.len().saturating_sub(CATCH_UP_MAX);
         for occurrence in batch.drain(..too_many) {
             self.skip_waiting(&occurrence, SkipReason::Misfire);
@@ -249,10 +254,17 @@ impl Judge<'_> {
         Some(Stretch { after, last })
     }
 
+    /// Whether the clock was set forward over hours that nobody lived through. A far step is otherwise: there the clock
+    /// was wrong before, as that of a board without a clock chip, and the time did pass.
+    fn passed_over(&self) -> bool {
+        self.passed.step > TimeDelta::zero() && self.passed.step <= STEP_FAR
+    }
+
     /// How late an occurrence is that is judged now. Time that never passed, because the clock jumped over it, makes
     /// nothing late.
     fn lateness(&self, instant: DateTime<Utc>) -> Duration {
-        let now = self.moment.wall - self.passed.step.max(TimeDelta::zero());
+        let passed_over = if self.passed_over() { self.passed.step } else { TimeDelta::zero() };
+        let now = self.moment.wall - passed_over;
         (now - due_time(self.spec, instant)).to_std().unwrap_or(Duration::ZERO)
     }
 

@@ -16,12 +16,12 @@ use std::time::Duration;
 use chrono::{DateTime, Datelike, NaiveDate, TimeDelta, Utc, Weekday};
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
-use super::{Decision, Fate, Plan, Planner, Surroundings};
+use super::{Decision, Fate, Plan, Planner, Surroundings, Wait};
 use crate::clock::Moment;
-use crate::config::{JobName, JobSpec, Overlap};
+use crate::config::{After, AfterOutcome, JobName, JobSpec, Overlap};
 use crate::history::Remembered;
 use crate::job::SkipReason;
-use crate::schedule::Zone;
+use crate::schedule::{Schedule, Zone};
 use crate::scheduler::testing::spec;
 
 /// A small generator of numbers (splitmix64): the same everywhere for the same seed.
@@ -109,12 +109,18 @@ const CHANGE_MIN: i64 = 180;
 
 /// Whether the minute or the hour begins with `*`.
 fn follows_clock(spec: &JobSpec) -> bool {
-    spec.schedule.to_string().split(' ').take(2).any(|field| field.starts_with('*'))
+    line_of(spec).split(' ').take(2).any(|field| field.starts_with('*'))
+}
+
+/// The line of a job, whether or not it is also due at each start.
+fn line_of(spec: &JobSpec) -> String {
+    let text = spec.schedule.to_string();
+    text.strip_prefix("@reboot; ").unwrap_or(&text).to_owned()
 }
 
 /// The instants of a line in (`after`, `until`], by looking at every minute.
 fn instants(spec: &JobSpec, after: DateTime<Utc>, until: DateTime<Utc>) -> Vec<DateTime<Utc>> {
-    let text = spec.schedule.to_string();
+    let text = line_of(spec);
     let fires = LINES.iter().find(|(line, _)| *line == text).expect("a line of the list").1;
     let fires = |local: i64| fires(local.rem_euclid(60) as u32, (local / 60).rem_euclid(24) as u32);
     let follows_clock = follows_clock(spec);
@@ -151,7 +157,7 @@ fn due_time(spec: &JobSpec, instant: DateTime<Utc>) -> DateTime<Utc> {
         return instant;
     }
     let next = instants(spec, instant, instant + TimeDelta::seconds(jitter)).first().copied();
-    let span = next.map_or(jitter, |next| (next - instant).num_seconds() - 1) as u64;
+    let span = next.map_or(jitter, |next| ((next - instant).num_seconds() - 1).max(0)) as u64;
     let hash = xxh3_64_with_seed(spec.name.as_str().as_bytes(), instant.timestamp() as u64);
     instant + TimeDelta::seconds((hash % (span + 1)) as i64)
 }
@@ -180,23 +186,29 @@ impl Disk {
             (known.decided_until, known.epoch) = (mark.decided_until, mark.epoch);
         }
         for wait in &plan.waits {
-            let known = self.known.get_mut(&wait.job).expect("a job that waits has a mark");
-            let key = (wait.instant, wait.epoch);
-            if wait.begins {
-                assert!(!known.waiting.contains(&key), "{wait:?} twice");
-                known.waiting.push(key);
-                known.waiting.sort_by_key(|(instant, epoch)| (*epoch, *instant));
-            } else {
-                let before = known.waiting.len();
-                known.waiting.retain(|other| *other != key);
-                assert_eq!(known.waiting.len() + 1, before, "{wait:?} had not begun");
-            }
+            self.wait(wait);
         }
         for decision in &plan.decisions {
             if matches!(decision.fate, Fate::Start { .. }) {
                 self.open.insert(self.rows.len());
             }
             self.rows.push(decision.clone());
+        }
+    }
+}
+
+impl Disk {
+    fn wait(&mut self, wait: &Wait) {
+        let known = self.known.get_mut(&wait.job).expect("a job that waits has a mark");
+        let key = (wait.instant, wait.epoch);
+        if wait.begins {
+            assert!(!known.waiting.contains(&key), "{wait:?} twice");
+            known.waiting.push(key);
+            known.waiting.sort_by_key(|(instant, epoch)| (*epoch, *instant));
+        } else {
+            let before = known.waiting.len();
+            known.waiting.retain(|other| *other != key);
+            assert_eq!(known.waiting.len() + 1, before, "{wait:?} had not begun");
         }
     }
 }
@@ -284,7 +296,8 @@ fn oracle(spec: &JobSpec, due: &[Due], free: usize, paused: bool) -> BTreeMap<Ke
     }
     let (jumped, rest): (Vec<&Due>, Vec<&Due>) = due.iter().partition(|one| one.jumped);
     fates.extend(jumped.iter().map(|one| (one.key, Skip(SkipReason::Misfire))));
-    let held: Vec<&Due> = rest.iter().copied().filter(|one| one.held).collect();
+    let mut held: Vec<&Due> = rest.iter().copied().filter(|one| one.held).collect();
+    held.sort_by_key(|one| (one.key.1, one.key.0));
     let (mut old, mut new): (Vec<&Due>, Vec<&Due>) =
         rest.iter().copied().filter(|one| !one.held).partition(|one| one.remembered);
     let mut misfire = |list: &mut Vec<&Due>, gone: &dyn Fn(usize, usize, &Due) -> bool| {
@@ -309,7 +322,8 @@ fn oracle(spec: &JobSpec, due: &[Due], free: usize, paused: bool) -> BTreeMap<Ke
     let mut fresh: Vec<&Due> = old.into_iter().chain(new).collect();
 
     if policy.coalesce {
-        let all: Vec<&Due> = held.iter().chain(&fresh).copied().collect();
+        let mut all: Vec<&Due> = held.iter().chain(&fresh).copied().collect();
+        all.sort_by_key(|one| (one.key.1, one.key.0));
         let Some((newest, others)) = all.split_last() else { return fates };
         if free > 0 {
             fates.insert(newest.key, Run { coalesced: others.len() as u64 });
@@ -323,6 +337,7 @@ fn oracle(spec: &JobSpec, due: &[Due], free: usize, paused: bool) -> BTreeMap<Ke
         }
         return fates;
     }
+    fresh.sort_by_key(|one| (one.key.1, one.key.0));
     misfire(&mut fresh, &|at, length, _| at + 10 < length);
     let mut free = free;
     let mut waiting = Vec::new();
@@ -367,6 +382,8 @@ struct Model {
     since: DateTime<Utc>,
     /// Whether there was a reason to look at it in the last round.
     looked_at: bool,
+    /// What was demanded last, by a start or by the end of another job.
+    demanded: Option<DateTime<Utc>>,
 }
 
 struct World {
@@ -445,11 +462,23 @@ impl World {
         policy.max_instances = *dice.pick(&[1, 1, 2, 3]);
         policy.overlap = *dice.pick(&[Overlap::Skip, Overlap::Queue]);
         policy.jitter = Duration::from_secs(*dice.pick(&[0, 0, 20, 90, 5000]));
+        if dice.one_in(4) {
+            let lines = ["@reboot", line];
+            spec.schedule = Schedule::parse_lines(&lines, spec.timezone.clone()).unwrap();
+        }
+        let before = dice.below(4) as usize;
+        if dice.one_in(3) && before != at {
+            let outcomes = [AfterOutcome::Success, AfterOutcome::Failure, AfterOutcome::Any];
+            let job = JobName::new(&format!("job{before}"));
+            spec.after = Some(After { job, on: *dice.pick(&outcomes) });
+        }
         Arc::new(spec)
     }
 
     /// New settings: some jobs changed, some gone, some back.
     fn reload(&mut self) {
+        // A second at least lies between two things that can make a job due: nobody ends two runs in one microsecond.
+        self.boot += 1;
         let mut specs = Vec::new();
         for at in 0..4 {
             let name = JobName::new(&format!("job{at}"));
@@ -472,6 +501,16 @@ impl World {
 
     fn schedule(&mut self, specs: Vec<Arc<JobSpec>>) {
         let now = self.now().wall;
+        // What a line that goes named until now and nobody has decided.
+        let mut dropped = BTreeSet::new();
+        for (name, old) in &self.specs {
+            let known = &self.disk.known[name];
+            let stays = |new: &Arc<JobSpec>| new.name == *name && new.schedule == old.schedule;
+            if !known.schedule.is_empty() && !specs.iter().any(stays) {
+                let all = instants(old, known.decided_until, now);
+                dropped.extend(all.into_iter().map(|at| (name.clone(), (at, known.epoch))));
+            }
+        }
         let plan = self.planner.schedule(specs.clone(), now);
         let mut models = BTreeMap::new();
         for spec in &specs {
@@ -487,6 +526,7 @@ impl World {
                         waiting: known.waiting.iter().map(|key| (*key, None, false)).collect(),
                         since: known.decided_until,
                         looked_at: false,
+                        demanded: None,
                     };
                     let ahead = (known.decided_until - now).num_seconds();
                     if ahead > 3 * 3600 || ahead > 2 && follows_clock(spec) {
@@ -501,7 +541,8 @@ impl World {
                     let epoch =
                         known.map_or(0, |known| known.epoch + u32::from(known.decided_until > now));
                     let waiting = Vec::new();
-                    Model { decided_until: now, epoch, waiting, since: now, looked_at: false }
+                    let (since, looked_at, demanded) = (now, false, None);
+                    Model { decided_until: now, epoch, waiting, since, looked_at, demanded }
                 }
             };
             models.insert(spec.name.clone(), model);
@@ -510,17 +551,26 @@ impl World {
             assert_eq!(decision.fate, Fate::Skip(SkipReason::Disabled));
             let key = (decision.first, decision.epoch);
             let waited = self.disk.known[&decision.job].waiting.contains(&key);
-            assert!(waited && decision.count == 1, "{decision:?}");
+            if !(waited && decision.count == 1) {
+                let old = &self.specs[&decision.job];
+                let all = instants(old, decision.first - TimeDelta::seconds(1), decision.last);
+                for at in &all {
+                    let dropped = dropped.remove(&(decision.job.clone(), (*at, decision.epoch)));
+                    assert!(dropped, "{decision:?}");
+                }
+                self.counted("dropped with its line");
+            }
             self.counted("disabled");
         }
+        assert!(dropped.is_empty(), "not recorded: {dropped:?}");
         self.disk.write(&plan);
+        self.ledger.check(&self.disk, &plan, &self.specs);
         let waits =
             |(name, model): (&JobName, &Model)| (!model.waiting.is_empty()).then(|| name.clone());
         self.stirred = models.iter().filter_map(waits).collect();
         self.watched.retain(|name| models.contains_key(name));
         self.models = models;
         self.specs = specs.into_iter().map(|spec| (spec.name.clone(), spec)).collect();
-        self.ledger.check(&self.disk, &plan, &self.specs);
         for (name, known) in &self.disk.known {
             assert!(self.models.contains_key(name) != known.schedule.is_empty(), "{name}");
             let waits = self.models.get(name).map_or(0, |model| model.waiting.len());
@@ -535,11 +585,26 @@ impl World {
         self.runs.retain(|(_, end)| *end > self.boot);
         for row in ended {
             self.disk.open.remove(&row);
-            let job = &self.disk.rows[row].job;
-            self.planner.ended(job);
-            if self.models.get(job).is_some_and(|model| !model.waiting.is_empty()) {
+            let job = self.disk.rows[row].job.clone();
+            self.planner.ended(&job);
+            if self.models.get(&job).is_some_and(|model| !model.waiting.is_empty()) {
                 self.stirred.insert(job.clone());
             }
+            let succeeded = self.dice.one_in(2);
+            let end = self.now().wall;
+            let waits = self.planner.followed(&job, succeeded, end);
+            let follows = |after: &After| {
+                after.job == job
+                    && match after.on {
+                        AfterOutcome::Any => true,
+                        AfterOutcome::Success => succeeded,
+                        AfterOutcome::Failure => !succeeded,
+                    }
+            };
+            let followers =
+                self.specs.values().filter(|spec| spec.after.as_ref().is_some_and(follows));
+            let followers = followers.map(|spec| spec.name.clone()).collect();
+            self.demanded(followers, end, &waits, "after a run");
         }
         let moment = self.now();
         if !self.planner.has_work(moment) {
@@ -627,7 +692,8 @@ impl World {
         let mut all = BTreeMap::new();
         for (name, model) in &mut models {
             let spec = &self.specs[name];
-            let follows = follows_clock(spec) || step.abs() > 3 * 3600;
+            let is_far = step.abs() > 3 * 3600;
+            let follows = follows_clock(spec) || is_far;
             let was_ahead = step < 0 && model.decided_until > now;
             if step < 0 && follows && model.decided_until > now {
                 model.decided_until = now;
@@ -635,7 +701,8 @@ impl World {
                 model.since = now;
             }
             let lateness = |instant| {
-                let seen = now - TimeDelta::seconds(step.max(0));
+                // Set forward by more, the clock had been wrong: the time did pass.
+                let seen = now - TimeDelta::seconds(if is_far { 0 } else { step.max(0) });
                 (seen - due_time(spec, instant)).max(TimeDelta::zero())
             };
             let mut due: Vec<Due> = model
@@ -660,7 +727,7 @@ impl World {
                 due.push(Due {
                     key: (instant, model.epoch),
                     lateness: lateness(instant),
-                    jumped: step > 0 && follows && in_jump,
+                    jumped: step > 0 && !is_far && follows && in_jump,
                     held: false,
                     pending: false,
                     remembered: false,
@@ -724,10 +791,40 @@ impl World {
         assert!(plan.decisions.is_sorted_by_key(|decision| decision.first));
     }
 
+    /// What was demanded must wait, each at an instant that is its own: a little later than asked for where that is a
+    /// whole second or taken.
+    fn demanded(&mut self, names: Vec<JobName>, at: DateTime<Utc>, waits: &[Wait], why: &str) {
+        let mut expected = Vec::new();
+        for name in names {
+            let model = self.models.get_mut(&name).expect("a job that is scheduled");
+            let mut instant = at + TimeDelta::microseconds(1);
+            while model.demanded == Some(instant)
+                || model.waiting.iter().any(|((other, _), ..)| *other == instant)
+            {
+                instant += TimeDelta::microseconds(1);
+            }
+            model.demanded = Some(instant);
+            let epoch = model.epoch;
+            model.waiting.push(((instant, epoch), None, false));
+            self.stirred.insert(name.clone());
+            expected.push(Wait { job: name, instant, epoch, begins: true });
+            self.counted(why);
+        }
+        let order = |wait: &Wait| wait.job.clone();
+        let mut waits = waits.to_vec();
+        waits.sort_by_key(order);
+        expected.sort_by_key(order);
+        assert_eq!(waits, expected);
+        for wait in &waits {
+            self.disk.wait(wait);
+        }
+    }
+
     /// The program ends without a word and starts again after a while.
     fn restart(&mut self) {
         self.runs.clear();
         self.disk.open.clear();
+        self.boot += 1;
         if self.dice.one_in(2) {
             self.boot += self.dice.below(10_000) as i64;
         }
@@ -760,6 +857,10 @@ impl World {
         let specs = self.specs.values().cloned().collect();
         self.specs.clear();
         self.schedule(specs);
+        let waits = self.planner.started(moment.wall);
+        let at_start = |spec: &&Arc<JobSpec>| spec.schedule.to_string().starts_with("@reboot");
+        let names = self.specs.values().filter(at_start).map(|spec| spec.name.clone()).collect();
+        self.demanded(names, moment.wall, &waits, "at the start");
         if self.dice.one_in(3) {
             self.reload();
         }
@@ -857,6 +958,9 @@ fn simulation_every_occurrence_is_accounted_for() {
             "clock set",
             "reload",
             "start behind the watermark",
+            "dropped with its line",
+            "after a run",
+            "at the start",
         ];
         for case in cases {
             assert!(count.get(case).is_some_and(|n| *n >= 50), "{case}: {:?}", count.get(case));

@@ -1,7 +1,7 @@
 //! The rules one at a time. Each test reads as a short story: a job, what the clock does, and what becomes of it.
 
 use super::*;
-use crate::config::Overlap;
+use crate::config::{After, AfterOutcome, Overlap};
 use crate::schedule::Zone;
 use crate::scheduler::testing::{noon, spec};
 
@@ -312,17 +312,103 @@ fn clock_forward_up_to_three_hours() {
 }
 
 #[test]
-fn clock_forward_by_more_makes_nothing_up() {
+fn clock_forward_by_more_is_like_a_downtime() {
     Story::new("30 12 * * *", as_it_is)
         .set_clock(3 * 3600 + 1)
-        .decides(&["12:30 misfire"])
+        .decides(&["12:30 misfire late 9001"])
         .pass(24 * 3600 - 9001)
         .decides(&["12:30 run"]);
     Story::new("*/10 * * * *", as_it_is)
         .set_clock(24 * 3600)
-        .decides(&["12:10-12:00 x144 misfire"])
+        .decides(&["12:10-11:50 x143 coalesced late 85800", "12:00 run for 143 more"])
+        .run_ends()
         .pass(600)
         .decides(&["12:10 run"]);
+    // A board without a clock chip: the nightly job is not lost when its time is set after an outage.
+    Story::new("0 14 * * *", |spec| spec.policy.misfire_grace_time = None)
+        .set_clock(4 * 3600 + 1800)
+        .decides(&["14:00 run late 9000"]);
+}
+
+fn waits(story: &mut Story, waits: &[Wait]) {
+    story.known.waiting.extend(waits.iter().map(|wait| (wait.instant, wait.epoch)));
+}
+
+#[test]
+fn a_start_is_an_occurrence_that_survives_a_crash() {
+    let mut story = Story::at(&noon().to_rfc3339(), "@reboot", Zone::UTC, as_it_is);
+    let begun = story.planner.started(noon());
+    assert_eq!(begun.len(), 1);
+    waits(&mut story, &begun);
+    // A crash before it was decided: the next start has one of its own, and runs once for both.
+    story.pass(60).restart();
+    let begun = story.planner.started(story.moment.wall);
+    waits(&mut story, &begun);
+    story.decides(&["12:00 coalesced late 59", "12:01 run for 1 more"]).run_ends();
+    // A reload is no start.
+    let spec = Arc::new(story.spec.clone());
+    story.planner.schedule([spec], story.moment.wall);
+    story.pass(3600).decides(&[]);
+}
+
+#[test]
+fn a_job_runs_after_the_end_it_asked_for() {
+    let after = |on| {
+        let mut story = Story::new("0 0 30 2 *", |spec| {
+            spec.after = Some(After { job: JobName::new("first"), on });
+        });
+        story.pass(10);
+        story
+    };
+    let first = JobName::new("first");
+    for (on, fires) in [
+        (AfterOutcome::Success, [true, false]),
+        (AfterOutcome::Failure, [false, true]),
+        (AfterOutcome::Any, [true, true]),
+    ] {
+        for (succeeded, fires) in [true, false].into_iter().zip(fires) {
+            let mut story = after(on);
+            let begun = story.planner.followed(&first, succeeded, story.moment.wall);
+            assert_eq!(begun.len(), usize::from(fires), "{on:?} {succeeded}");
+            waits(&mut story, &begun);
+            story.decides(if fires { &["12:00 run"] } else { &[] });
+        }
+    }
+    // Another job's end is none of its business; while it runs itself, an end finds it busy.
+    let mut story = after(AfterOutcome::Any);
+    assert!(story.planner.followed(&JobName::new("other"), true, noon()).is_empty());
+    for _ in 0..2 {
+        let begun = story.planner.followed(&first, true, story.moment.wall);
+        waits(&mut story, &begun);
+    }
+    story.decides(&["12:00 coalesced", "12:00 run for 1 more"]);
+    story.planner.followed(&first, true, story.moment.wall);
+    story.decides(&["12:00 overlap"]);
+    // Recorded by another process, and taken up once.
+    story.run_ends();
+    assert!(story.planner.adopt(&story.job(), story.moment.wall, 0));
+    assert!(!story.planner.adopt(&story.job(), story.moment.wall, 0));
+    story.decides(&["12:00 run"]);
+}
+
+/// A job that was disabled at 10:38 used to have no row for 10:38.
+#[test]
+fn what_a_schedule_named_until_it_goes_has_a_row() {
+    let mut story = Story::new("* * * * *", as_it_is);
+    story.pass(150);
+    let plan = story.planner.schedule([], story.moment.wall);
+    let lines: Vec<String> = plan.decisions.iter().map(line).collect();
+    assert_eq!(lines, ["12:01-12:02 x2 disabled late 90"]);
+    // The same where it went while the program was away, or got another line.
+    for spec in [None, Some(Arc::new(spec("job", "0 3 * * *", Zone::UTC)))] {
+        let mut story = Story::new("* * * * *", as_it_is);
+        story.pass(150);
+        let known = BTreeMap::from([(story.job(), story.known.clone())]);
+        story.planner = Planner::new(story.moment, known);
+        let plan = story.planner.schedule(spec, story.moment.wall);
+        let lines: Vec<String> = plan.decisions.iter().map(line).collect();
+        assert_eq!(lines, ["12:01-12:02 x2 disabled late 90"]);
+    }
 }
 
 #[test]
