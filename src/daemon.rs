@@ -29,6 +29,7 @@ use crate::logging;
 use crate::logging::Logging;
 use crate::metrics::{Counters, MetricsFile};
 use crate::observe::log_run;
+use crate::observe::notify::{FaultWatch, Hooks, Notifier as Told};
 use crate::pause::PauseSwitch;
 use crate::schedule::Zone;
 use crate::scheduler::{
@@ -46,23 +47,32 @@ pub fn registry(
     register: Register<'_>,
 ) -> Result<JobRegistry, DuplicateKind> {
     let mut registry = JobRegistry::new();
-    let surroundings = Surroundings {
-        vault: config.vault.root.clone(),
-        state_dir: config.state_dir.clone(),
-        environment: env.dotenv(),
-        supervisor: supervisor::SELF.into(),
-    };
     let deps = Deps {
         vault: config.vault.clone(),
         graph: config.graph.clone(),
         retries: config.retries,
         state_dir: config.state_dir.clone(),
         clock,
-        surroundings: Arc::new(surroundings),
+        surroundings: surroundings(config, env),
     };
     jobs::register_builtins(&mut registry, deps)?;
     register(&mut registry)?;
     Ok(registry)
+}
+
+/// What the programs of command jobs find around them under this configuration.
+fn surroundings(config: &Config, env: &Env) -> Arc<Surroundings> {
+    Arc::new(Surroundings {
+        vault: config.vault.root.clone(),
+        state_dir: config.state_dir.clone(),
+        environment: env.dotenv(),
+        supervisor: supervisor::SELF.into(),
+    })
+}
+
+/// The commands that tell somebody under this configuration.
+pub fn hooks(config: &Config, env: &Env) -> Hooks {
+    Hooks::of(config, surroundings(config, env))
 }
 
 /// Why a configured job cannot be built.
@@ -193,6 +203,21 @@ pub fn serve(start: &Serve<'_>, config: Config) -> Result<bool, ServeError> {
             take(status);
         });
     }
+    let told = Arc::new(Told::new(clock.clone(), hooks(&config, &start.env)));
+    setup.observers.push({
+        let told = Arc::clone(&told);
+        Box::new(move |event| told.hear(event))
+    });
+    setup.heartbeat = {
+        let (mut feed, mut watch) = (setup.heartbeat, FaultWatch::default());
+        let told = Arc::clone(&told);
+        Box::new(move |status| {
+            feed(status);
+            for (kind, text) in watch.look(status) {
+                told.fault(kind, text);
+            }
+        })
+    };
     let mut scheduler = Scheduler::start(setup)?;
     if let Some(metrics) = &metrics {
         introduce_jobs(metrics, &config);
@@ -218,7 +243,7 @@ pub fn serve(start: &Serve<'_>, config: Config) -> Result<bool, ServeError> {
                 Ok(Asked::Reload) if stopping => {}
                 Ok(Asked::Reload) => {
                     notifier.reloading(&*clock);
-                    let renewed = reload(start, &state_dir, &scheduler, clock.clone());
+                    let renewed = reload(start, &state_dir, &scheduler, &told, clock.clone());
                     if let (Some(metrics), Some(config)) = (&metrics, &renewed) {
                         introduce_jobs(metrics, config);
                     }
@@ -242,6 +267,7 @@ pub fn serve(start: &Serve<'_>, config: Config) -> Result<bool, ServeError> {
     if let Some(metrics) = metrics {
         metrics.stop();
     }
+    told.stop(hurried);
     logging::info!(interrupted, taken_back; "stopped");
     if crashed { Err(ServeError::Crashed) } else { Ok(hurried) }
 }
@@ -291,6 +317,7 @@ fn reload(
     start: &Serve<'_>,
     state_dir: &Path,
     scheduler: &Scheduler,
+    told: &Told,
     clock: Arc<dyn Clock>,
 ) -> Option<Config> {
     let renewed = load(&start.overrides, &start.env, start.register)
@@ -306,6 +333,7 @@ fn reload(
         Err(error) => {
             // One line, however many faults: `check` shows them one by one.
             let error = error.to_string().replace('\n', "; ");
+            told.fault("configuration", &error);
             logging::error!(error = error.as_str();
                 "configuration not reloaded, the old one stays in force"
             );
@@ -323,6 +351,7 @@ fn reload(
     start.logging.set_level(config.log_level);
     let (jobs, scheduled) = count(&settings);
     scheduler.reload(settings);
+    told.set(hooks(&config, &start.env));
     logging::info!(jobs, scheduled; "configuration reloaded");
     Some(config)
 }

@@ -87,8 +87,13 @@ pub(super) fn run(setup: &Setup<'_>, arguments: &Run) -> Result<Exit, Failure> {
         write_once(path, counters);
     }
     let result = if arguments.format.json { show_json(&outcome) } else { show_text(&outcome) };
-    let exit = written(result, Exit::Done)?;
-    judge(&outcome).map_or(Ok(exit), Err)
+    let exit = written(result, Exit::Done);
+    // Last: a person at a terminal has read the result by now.
+    if !arguments.dry_run {
+        let clock: Arc<dyn Clock> = clock.clone();
+        daemon::hooks(&config, &setup.env()?).tell_of_run(&outcome.record, &clock, &Stop::new());
+    }
+    judge(&outcome).map_or(exit, Err)
 }
 
 /// A run by hand goes ahead whatever holds the schedule back; the person is told what that was.

@@ -26,9 +26,9 @@ pub fn to_json(record: &RunRecord) -> Map<String, Value> {
         "decided_at": instant(record.decided_at),
         "started_at": record.started_at.map(instant),
         "finished_at": record.finished_at.map(instant),
-        "lateness": record.lateness_s,
-        "queue_wait": record.queue_wait_s,
-        "duration": record.duration_s,
+        "lateness": to_micros(record.lateness_s),
+        "queue_wait": record.queue_wait_s.map(to_micros),
+        "duration": record.duration_s.map(to_micros),
         "attempt": record.attempt,
         "error": record.error,
         "stats": record.stats,
@@ -36,4 +36,9 @@ pub fn to_json(record: &RunRecord) -> Map<String, Value> {
         unreachable!("the macro was given an object");
     };
     shown
+}
+
+/// Seconds as exact as the state file has them: a run is shown the same before it was written and after it was read.
+fn to_micros(seconds: f64) -> f64 {
+    super::seconds(super::micros(seconds))
 }

@@ -80,6 +80,22 @@ impl fmt::Debug for Surroundings {
     }
 }
 
+impl Surroundings {
+    /// What is to be changed in the environment that a program inherits, so that it finds all that programs find here,
+    /// and `ours`.
+    pub(super) fn environment_with(
+        &self,
+        ours: Vec<(&str, OsString)>,
+    ) -> Vec<(OsString, Option<OsString>)> {
+        let removed = NOT_INHERITED.iter().map(|name| (OsString::from(name), None));
+        let given = |(name, value): (&String, &String)| (name.into(), Some(value.into()));
+        let added = self.environment.iter().map(given);
+        let ours = ours.into_iter().chain([("VAULT_PATH", self.vault.clone().into())]);
+        let ours = ours.map(|(name, value)| (OsString::from(name), Some(value)));
+        removed.chain(added).chain(ours).collect()
+    }
+}
+
 impl CommandJob {
     /// The job that `spec` describes.
     pub fn from_spec(
@@ -114,22 +130,20 @@ impl CommandJob {
 
     fn order(&self, ctx: &RunContext<'_>) -> Order {
         let scheduled_for = ctx.scheduled_for.to_rfc3339_opts(SecondsFormat::Secs, true);
-        let ours: [(&str, OsString); 5] = [
+        let ours: Vec<(&str, OsString)> = vec![
             ("ACLARAI_JOB_ID", ctx.run_id.as_str().into()),
             ("ACLARAI_JOB_NAME", ctx.job.as_str().into()),
             ("ACLARAI_SCHEDULED_FOR", scheduled_for.into()),
             ("ACLARAI_JOB_PARAMS", self.params.clone().into()),
-            ("VAULT_PATH", self.surroundings.vault.clone().into()),
         ];
+        let mut env = self.surroundings.environment_with(ours);
         let given = |(name, value): (&String, &String)| (name.into(), Some(value.into()));
-        let removed = NOT_INHERITED.iter().map(|name| (OsString::from(name), None));
-        let added = self.surroundings.environment.iter().map(given);
-        let ours = ours.into_iter().map(|(name, value)| (OsString::from(name), Some(value)));
-        let theirs = self.command.env.iter().map(given);
+        env.extend(self.command.env.iter().map(given));
         Order {
             argv: self.command.argv.clone(),
-            env: removed.chain(added).chain(ours).chain(theirs).collect(),
+            env,
             working_dir: self.command.working_dir.clone().map(PathBuf::into_os_string),
+            input: None,
         }
     }
 }
@@ -349,7 +363,7 @@ fn thousands(number: u64) -> String {
     text
 }
 
-fn signal_name(number: i32) -> String {
+pub(super) fn signal_name(number: i32) -> String {
     let named = Signal::from_named_raw(number).and_then(|signal| match signal {
         Signal::HUP => Some("SIGHUP"),
         Signal::INT => Some("SIGINT"),

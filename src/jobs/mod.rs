@@ -4,6 +4,7 @@
 
 mod attend;
 pub mod command;
+pub mod errand;
 mod flood;
 pub mod init;
 mod output;

@@ -19,7 +19,7 @@
 
 use std::ffi::{OsStr, OsString};
 use std::fs;
-use std::io::{self, Read, Write};
+use std::io::{self, Read, Seek, Write};
 use std::net::Shutdown;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
@@ -68,6 +68,8 @@ pub(super) struct Order {
     pub(super) env: Vec<(OsString, Option<OsString>)>,
     /// The folder it runs in.
     pub(super) working_dir: Option<OsString>,
+    /// Its standard input; empty where there is none.
+    pub(super) input: Option<String>,
 }
 
 /// What came of it.
@@ -268,7 +270,9 @@ fn start_program(order: &Order) -> Result<Child, String> {
             .map_err(|error| format!("working_dir {}: {error}", folder.to_string_lossy()))?;
     }
     let mut command = Command::new(program);
-    command.args(arguments).process_group(0).stdin(Stdio::null());
+    let input = order.input.as_deref().map_or_else(|| Ok(Stdio::null()), to_read);
+    let input = input.map_err(|error| format!("cannot hold its input in memory: {error}"))?;
+    command.args(arguments).process_group(0).stdin(input);
     for (name, value) in &order.env {
         match value {
             Some(value) => command.env(name, value),
@@ -286,6 +290,15 @@ fn start_program(order: &Order) -> Result<Child, String> {
             result => return result.map_err(|error| why_not_started(program, &error)),
         }
     }
+}
+
+/// A text as a file in memory: unlike a pipe it needs nobody to fill it while the program reads.
+fn to_read(text: &str) -> io::Result<Stdio> {
+    let flags = rustix::fs::MemfdFlags::CLOEXEC;
+    let mut file = fs::File::from(rustix::fs::memfd_create(c"input", flags)?);
+    file.write_all(text.as_bytes())?;
+    file.rewind()?;
+    Ok(file.into())
 }
 
 fn why_not_started(program: &str, error: &io::Error) -> String {

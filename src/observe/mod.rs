@@ -3,5 +3,6 @@
 //! This room hears what the scheduler has decided and what came of it; it decides nothing.
 
 mod log;
+pub mod notify;
 
 pub use self::log::log_run;

@@ -16,7 +16,7 @@ fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-fn blocks_of(page: &str, language: &str) -> Vec<String> {
+pub(crate) fn blocks_of(page: &str, language: &str) -> Vec<String> {
     let text = fs::read_to_string(root().join(page)).unwrap();
     let mut found = Vec::new();
     let mut lines = text.lines();

@@ -12,6 +12,7 @@ mod config;
 mod daemon;
 mod docs;
 mod first_steps;
+mod notifications;
 mod operating;
 mod sandbox;
 mod shown;
