@@ -150,9 +150,9 @@ impl Winner<'_> {
         let block = self.block;
         match plan {
             Plan::Content { version, vault_version, mark } => Write::Content(Content {
-                text: block.text().into_owned(),
+                text: block.stored_text().into_owned(),
                 hash: block.hash(),
-                body: block.body(),
+                body: block.stored_body(),
                 body_hash: block.body_hash(),
                 version,
                 vault_version,
@@ -165,7 +165,7 @@ impl Winner<'_> {
                 vault_version,
                 source_file: place.then(|| self.source_file.to_owned()),
                 tier: place.then_some(self.tier),
-                body: body.then(|| (block.body(), block.body_hash())),
+                body: body.then(|| (block.stored_body(), block.body_hash())),
             }),
             Plan::Conflict => Write::Conflict(Conflict {
                 version: block.version(),
