@@ -40,8 +40,7 @@ pub(super) fn checked(
     (variables, dotenv_faults): (Variables<'_>, Vec<usize>),
     look_at_jobs: LookAtJobs<'_>,
 ) -> Result<Config, ConfigErrors> {
-    let lines = Lines::of(yaml.unwrap_or_default());
-    let mut findings = Findings::of(source.as_deref().map(shown_path), lines);
+    let mut findings = Findings::of(source.as_deref().map(shown_path), Lines::default());
     for line in dotenv_faults {
         let at = Origin::Variable { name: ".env".to_owned(), dotenv_line: Some(line) };
         findings.warn(&at, None, "a line that is no setting is passed over: write NAME=value");
@@ -65,6 +64,8 @@ pub(super) fn checked(
     let retries = raw.retries;
     let log_level = checker.log_level(raw.log_level);
     checker.variables.check_pause(&mut checker.findings);
+
+    checker.note_what_reads_otherwise();
 
     let Checker { mut findings, notes, .. } = checker;
     let lines = std::mem::take(&mut findings.lines);
@@ -100,6 +101,23 @@ struct Checker<'a> {
 }
 
 impl Checker<'_> {
+    /// Arguments are what is written. Where another reader of the file takes them for something else, one line says so.
+    fn note_what_reads_otherwise(&mut self) {
+        let paths = &self.findings.read_otherwise;
+        let Some(first) = paths.first() else { return };
+        let place =
+            Origin::Key(first.clone()).place(self.findings.file.as_deref(), &self.findings.lines);
+        let others = match paths.len() - 1 {
+            0 => String::new(),
+            1 => " and 1 other value".to_owned(),
+            count => format!(" and {count} other values"),
+        };
+        self.notes.push(format!(
+            "{first}{others}: passed on as written, where YAML reads something else: in quotes, no reader mistakes it \
+             ({place})"
+        ));
+    }
+
     fn vault(&mut self, raw: raw::Paths) -> VaultConfig {
         let flag = self.path_flag("--vault", &self.overrides.vault);
         let variable = self.variables.for_path("paths.vault");

@@ -1,21 +1,24 @@
 //! Which file is read.
 
-use std::fs::File;
+use std::fs::OpenOptions;
 use std::io::{self, Read};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+
+use rustix::fs::OFlags;
 
 use super::Overrides;
 use super::env::Variables;
 use super::error::{ConfigErrors, Fault, Place};
 use super::given::{Given, Origin, shown_path, shown_text};
-use super::lines::Lines;
+use super::node::Lines;
 
 /// Where a file is looked for when none is named, the first one found is read.
 pub(super) const USUAL_PLACES: [&str; 2] =
     ["settings/aclarai.config.yaml", "/etc/aclarai-scheduler/aclarai.config.yaml"];
 
-/// No configuration is longer. A path to something endless (`/dev/zero`) ends here.
-const BYTES_MAX: u64 = 4 << 20;
+/// No configuration, and no `.env`, is longer.
+const BYTES_MAX: u64 = 1 << 20;
 
 /// The file that was named, which must be there, else the first of the usual ones that is. Gives its name, as a person
 /// would write it, and its text.
@@ -61,14 +64,20 @@ pub(super) fn find(
 }
 
 /// Why a file could not be read.
-enum Unreadable {
+pub(super) enum Unreadable {
     Io(io::Error),
+    /// A FIFO, a device, a socket.
+    NoFile,
     TooLong,
-    NotUtf8 { line: usize, byte: usize },
+    NotUtf8 {
+        line: usize,
+        byte: usize,
+    },
 }
 
 impl Unreadable {
-    fn remedy(&self) -> String {
+    /// What is wrong, and what to do about it.
+    pub(super) fn remedy(&self) -> String {
         match self {
             Unreadable::Io(error) if is_absent(error) => "there is no such file".to_owned(),
             Unreadable::Io(error) => match error.kind() {
@@ -78,8 +87,13 @@ impl Unreadable {
                 }
                 _ => error.to_string(),
             },
+            Unreadable::NoFile => {
+                "no ordinary file, but a pipe, a device or a socket: name a file".to_owned()
+            }
             Unreadable::TooLong => {
-                format!("longer than {BYTES_MAX} bytes: this is no configuration")
+                format!(
+                    "longer than {BYTES_MAX} bytes, which no configuration is: name another file"
+                )
             }
             Unreadable::NotUtf8 { line, byte } => {
                 format!("not UTF-8 on line {line} (byte {byte}): save the file as UTF-8")
@@ -88,13 +102,23 @@ impl Unreadable {
     }
 }
 
-fn is_absent(error: &io::Error) -> bool {
+pub(super) fn is_absent(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
 }
 
-fn read(path: &Path) -> Result<String, Unreadable> {
+/// The text of an ordinary file. Never waits, as a FIFO would have it.
+pub(super) fn read(path: &Path) -> Result<String, Unreadable> {
+    let flags = (OFlags::NONBLOCK | OFlags::NOCTTY).bits() as i32;
+    let file = OpenOptions::new().read(true).custom_flags(flags).open(path);
+    let file = file.map_err(Unreadable::Io)?;
+    let kind = file.metadata().map_err(Unreadable::Io)?;
+    if kind.is_dir() {
+        return Err(Unreadable::Io(io::ErrorKind::IsADirectory.into()));
+    }
+    if !kind.is_file() {
+        return Err(Unreadable::NoFile);
+    }
     let mut bytes = Vec::new();
-    let file = File::open(path).map_err(Unreadable::Io)?;
     file.take(BYTES_MAX + 1).read_to_end(&mut bytes).map_err(Unreadable::Io)?;
     if bytes.len() as u64 > BYTES_MAX {
         return Err(Unreadable::TooLong);

@@ -5,7 +5,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use super::error::{ConfigErrors, Fault, Place, sort};
-use super::lines::Lines;
+use super::node::Lines;
 use crate::text::{visible, visible_bytes};
 
 /// A value and where it was given.
@@ -48,6 +48,13 @@ impl Origin {
     }
 }
 
+impl<T> Given<Option<T>> {
+    /// `null` is the same as not given.
+    pub(super) fn flatten(self) -> Option<Given<T>> {
+        Some(Given { value: self.value?, origin: self.origin })
+    }
+}
+
 impl<T> Given<T> {
     pub(super) fn map<U>(self, change: impl FnOnce(T) -> U) -> Given<U> {
         Given { value: change(self.value), origin: self.origin }
@@ -62,6 +69,8 @@ pub(super) struct Findings {
     pub(super) lines: Lines,
     pub(super) faults: Vec<Fault>,
     pub(super) warnings: Vec<Fault>,
+    /// Paths of what goes to a program as it is written, although YAML reads it otherwise.
+    pub(super) read_otherwise: Vec<String>,
     /// Every path that was asked for: the test of the reference compares.
     #[cfg(test)]
     pub(super) asked: std::collections::BTreeSet<String>,
@@ -74,6 +83,7 @@ impl Findings {
             lines,
             faults: Vec::new(),
             warnings: Vec::new(),
+            read_otherwise: Vec::new(),
             #[cfg(test)]
             asked: Default::default(),
         }

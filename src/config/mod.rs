@@ -3,12 +3,12 @@
 //! A [`Config`] can only be made by checking, and nothing behind this room doubts it. Data moves one way:
 //!
 //! ```text
-//! file -- yaml -- raw  every value as written, and what is wrong with its form    \
+//! file -- tree -- raw  every value as written, and what is wrong with its form    \
 //!                                                                                  > check -> Config
 //! flags, env (dotenv)  what outranks the file                                     /
 //! ```
 //! What is found wrong on the way does not end it: all of it comes back as [`ConfigErrors`], each fault with its path,
-//! its line (`lines`) and the remedy.
+//! its line and the remedy.
 //!
 //! Which code runs a job, and whether its own parameters are right, is not known here: see
 //! [`JobRegistry`](crate::job::JobRegistry) and [`Config::job_fault`].
@@ -20,12 +20,13 @@ mod env;
 mod error;
 mod file;
 mod given;
-mod lines;
+mod node;
+mod params;
 mod policy;
 mod raw;
 mod section;
+mod tree;
 mod value;
-mod yaml;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -37,9 +38,11 @@ use crate::schedule::{Schedule, Zone};
 pub use env::Env;
 pub use error::{ConfigErrors, Fault, Place};
 use given::Origin;
-pub use lines::Lines;
+pub use node::{Lines, Node, shown};
+pub use params::{Misfit, Params};
 pub use policy::{KeepOutput, Overlap, RetryPolicy, RunPolicy};
-pub use value::{duration_of, parse_duration, shown, suggestion};
+pub use raw::job_key_like;
+pub use value::{duration_of, parse_duration, suggestion};
 
 /// The configuration file this program comes with: every setting with its meaning and its default.
 pub const SHIPPED_FILE: &str = include_str!("../../settings/aclarai.config.yaml");
@@ -275,7 +278,7 @@ pub struct JobSpec {
     /// `command`, `working_dir`, `env`: an external program.
     pub command: Option<CommandSpec>,
     /// Every key of the job that is not the scheduler's: its parameters.
-    pub params: serde_yaml::Mapping,
+    pub params: Params,
 }
 
 impl JobSpec {

@@ -4,8 +4,7 @@
 
 use std::time::Duration;
 
-use serde_yaml::Value;
-
+use super::node::Node;
 use super::section::Section;
 use super::value;
 
@@ -70,7 +69,7 @@ impl RunPolicy {
     /// Takes the policy's keys out of a section; what is not given there is as in `base`.
     pub(super) fn read(section: &mut Section<'_>, base: &RunPolicy) -> RunPolicy {
         let command = |section: &mut Section<'_>, key, base: &Option<Vec<String>>| {
-            section.nullable_or(key, value::argv, || base.clone())
+            section.command(key).map_or_else(|| base.clone(), |given| given.value)
         };
         RunPolicy {
             misfire_grace_time: section.nullable_or(
@@ -96,7 +95,7 @@ impl RunPolicy {
             on_recovery: command(section, "on_recovery", &base.on_recovery),
             on_success: command(section, "on_success", &base.on_success),
             notify_every: {
-                let form = |value: &Value| value::whole(1..=1_000_000)(value);
+                let form = |value: &Node| value::whole(1..=1_000_000)(value);
                 section.nullable_or("notify_every", form, || base.notify_every)
             },
             keep_output: section.or("keep_output", keep_output, base.keep_output),
@@ -118,7 +117,7 @@ pub enum Overlap {
     Queue,
 }
 
-fn overlap(value: &Value) -> Result<Overlap, String> {
+fn overlap(value: &Node) -> Result<Overlap, String> {
     match value.as_str() {
         Some("skip") => Ok(Overlap::Skip),
         Some("queue") => Ok(Overlap::Queue),
@@ -137,7 +136,7 @@ pub enum KeepOutput {
     Never,
 }
 
-fn keep_output(value: &Value) -> Result<KeepOutput, String> {
+fn keep_output(value: &Node) -> Result<KeepOutput, String> {
     match value.as_str() {
         Some("failed") => Ok(KeepOutput::Failed),
         Some("always") => Ok(KeepOutput::Always),

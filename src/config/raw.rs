@@ -5,18 +5,18 @@
 //! line, a zone, a path below the vault) is not asked here.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
-use serde_yaml::{Mapping, Value};
-
+use super::AfterOutcome;
 use super::error::ConfigErrors;
-use super::given::{Findings, Origin};
-use super::lines::Duplicate;
+use super::given::{Findings, Given, Origin};
+use super::node::{Lines, Node, shown_key, shown_shape};
+use super::params::Params;
 use super::policy::{RetryPolicy, RunPolicy};
-use super::section::{Maybe, Nullable, Section, is_ours, no_such_setting};
-use super::value::{self, shown_key, shown_shape};
-use super::yaml::{Parsed, fault_of_file, parse};
-use super::{AfterOutcome, VAULT_SYNC};
+use super::section::{Maybe, Nullable, Section, is_ours};
+use super::tree::{fault_of_file, parse};
+use super::value;
 
 /// The whole file.
 #[derive(Debug, Default)]
@@ -72,11 +72,12 @@ pub(super) struct Scheduler {
 /// A job as the tree has it. It is read when it is its turn: of all jobs together, the read form would be several times
 /// as large as what is kept in the end.
 #[derive(Debug, Default)]
-pub(super) struct UnreadJob(Option<Value>);
+pub(super) struct UnreadJob(Option<Arc<Node>>);
 
 impl UnreadJob {
     pub(super) fn read(self, name: &str, defaults: &RunPolicy, findings: &mut Findings) -> Job {
-        job(name, Section::of(format!("scheduler.jobs.{name}"), self.0, findings), defaults)
+        let path = format!("scheduler.jobs.{name}");
+        job(Section::of(path, self.0.as_deref(), findings), defaults)
     }
 }
 
@@ -93,35 +94,28 @@ pub(super) struct Job {
     pub(super) working_dir: Maybe<String>,
     pub(super) env: BTreeMap<String, String>,
     pub(super) policy: RunPolicy,
-    pub(super) params: Mapping,
+    pub(super) params: Params,
 }
 
 /// Reads the text. What is wrong with a value goes to `findings`; only a text that is no YAML at all is an `Err`.
 pub(super) fn read(yaml: &str, findings: &mut Findings) -> Result<Raw, ConfigErrors> {
-    let Parsed { tree, has_duplicates } = parse(yaml, findings.file.as_deref())?;
-    let duplicates = if has_duplicates { findings.lines.duplicates().to_vec() } else { Vec::new() };
-    for Duplicate { path, first, second } in
-        duplicates.into_iter().filter(|twin| is_ours(&twin.path))
-    {
-        let message = format!("given twice, on lines {first} and {second}: keep one");
+    let tree = parse(yaml, findings.file.as_deref())?;
+    findings.lines = Lines::of(Arc::clone(&tree));
+    for (path, twin) in findings.lines.twins(is_ours) {
+        let message = format!("given twice, on lines {} and {}: keep one", twin.first, twin.second);
         findings.fault(&Origin::Key(path), None, message);
     }
-    let sections = match tree {
-        Value::Mapping(sections) => sections,
-        Value::Null => {
-            let message = "holds no settings: all defaults are used".to_owned();
-            let warning = fault_of_file(findings.file.as_deref(), None, message);
-            findings.warnings.push(warning);
-            Mapping::new()
-        }
-        other => {
-            let message =
-                format!("{}: write sections, such as paths: and scheduler:", shown_shape(&other));
-            return Err(fault_of_file(findings.file.as_deref(), Some((1, 1)), message).into());
-        }
-    };
+    if tree.is_null() {
+        let message = "holds no settings: all defaults are used".to_owned();
+        let warning = fault_of_file(findings.file.as_deref(), None, message);
+        findings.warnings.push(warning);
+    } else if tree.entries().is_none() {
+        let message =
+            format!("{}: write sections, such as paths: and scheduler:", shown_shape(&tree));
+        return Err(fault_of_file(findings.file.as_deref(), Some((1, 1)), message).into());
+    }
 
-    let mut file = Section::root(sections, findings);
+    let mut file = Section::root(&tree, findings);
     let raw = Raw {
         paths: paths(file.section("paths")),
         databases: databases(file.section("databases")),
@@ -174,7 +168,7 @@ fn scheduler(mut section: Section<'_>) -> Scheduler {
         shutdown_grace_time: section.maybe("shutdown_grace_time", value::duration_of),
         history_days: section.maybe("history_days", value::whole(0..=36_500)),
         watch_config: section.flag("watch_config"),
-        on_fault: section.maybe("on_fault", value::argv),
+        on_fault: section.command("on_fault").and_then(Given::flatten),
         pause_file: section.flag("pause_file"),
         sandbox: section.flag("sandbox"),
         job_defaults: {
@@ -218,8 +212,8 @@ fn jobs(mut section: Section<'_>) -> BTreeMap<String, UnreadJob> {
 }
 
 /// A job's name ends up in ids, log lines, variables and on the command line.
-fn checked_name(key: &Value) -> Result<&str, &'static str> {
-    let Value::String(name) = key else {
+fn checked_name(key: &Node) -> Result<&str, &'static str> {
+    let Some(name) = key.as_str() else {
         return Err("a job's name is text: put it in quotes");
     };
     if name.is_empty() {
@@ -235,8 +229,24 @@ fn checked_name(key: &Value) -> Result<&str, &'static str> {
     }
 }
 
-fn job(name: &str, mut section: Section<'_>, defaults: &RunPolicy) -> Job {
-    let mut job = Job {
+fn job(mut section: Section<'_>, defaults: &RunPolicy) -> Job {
+    let mut job = read_job(&mut section, defaults);
+    // Whether a parameter is right is for the job to say.
+    for key in section.unknown_keys() {
+        let Some(meant) = section.meant(&key) else { continue };
+        let at = Origin::Key(section.path_of(&key));
+        let message = format!("taken as a parameter of the job: did you mean {meant}?");
+        section.findings.warn(&at, None, message);
+    }
+    section.note_what_reads_otherwise();
+    let params = section.into_rest();
+    job.params = Params::of(params.into_iter().map(|(key, value)| (shown_key(&key), value)));
+    job
+}
+
+/// The keys that every job has.
+fn read_job(section: &mut Section<'_>, defaults: &RunPolicy) -> Job {
+    Job {
         enabled: section.flag("enabled"),
         manual_only: section.flag("manual_only"),
         cron: section.maybe("cron", value::texts),
@@ -244,51 +254,34 @@ fn job(name: &str, mut section: Section<'_>, defaults: &RunPolicy) -> Job {
         timezone: section.maybe("timezone", value::text),
         description: section.maybe("description", value::text),
         kind: section.maybe("kind", value::text),
-        command: section.maybe("command", value::argv),
+        command: section.command("command").and_then(Given::flatten),
         working_dir: section.maybe("working_dir", value::path),
         env: environment(section.section("env")),
-        policy: RunPolicy::read(&mut section, defaults),
-        params: Mapping::new(),
-    };
-    // Whether a parameter is right is for the job to say, except that the built-in one is known to have none like these.
-    let takes_any = name != VAULT_SYNC || job.kind.is_some() || job.command.is_some();
-    for key in section.unknown_keys() {
-        let Some(meant) = section.meant(&key) else { continue };
-        let at = Origin::Key(section.path_of(&key));
-        if takes_any {
-            let message = format!("taken as a parameter of the job: did you mean {meant}?");
-            section.findings.warn(&at, None, message);
-        } else {
-            section.findings.fault(&at, None, no_such_setting(meant));
-        }
+        policy: RunPolicy::read(section, defaults),
+        params: Params::default(),
     }
-    if !takes_any {
-        // None of these means anything but a flag there.
-        for key in section.unknown_keys() {
-            section.understand_bare_flag(&key);
-        }
-    }
-    job.params = section.into_rest();
-    // Most jobs have none, and would keep the room of the keys that were taken out.
-    job.params.shrink_to_fit();
-    job
+}
+
+/// The key of a job that `word` was probably meant to be.
+pub fn job_key_like(word: &str) -> Option<&'static str> {
+    let mut findings = Findings::of(None, Lines::default());
+    let mut section = Section::of(String::new(), None, &mut findings);
+    read_job(&mut section, &RunPolicy::default());
+    section.meant(word)
 }
 
 /// `JOB`, or `{job: JOB, on: success}`.
-fn after(value: &Value) -> Result<(String, AfterOutcome), String> {
+fn after(value: &Node) -> Result<(String, AfterOutcome), String> {
     const FORM: &str = "write the name of a job, or {job: NAME, on: success}";
-    let mapping = match value {
-        Value::String(job) => return Ok((job.clone(), AfterOutcome::Success)),
-        Value::Mapping(mapping) => mapping,
-        _ => return Err(FORM.to_owned()),
-    };
-    let known = |key: &Value| matches!(key.as_str(), Some("job" | "on"));
-    let (Some(job), true) = (mapping.get("job").and_then(Value::as_str), mapping.keys().all(known))
-    else {
+    if let Some(job) = value.as_str() {
+        return Ok((job.to_owned(), AfterOutcome::Success));
+    }
+    let keys = value.entries().unwrap_or_default().iter().map(|(key, _)| key.written());
+    let all_known = keys.into_iter().all(|key| matches!(key, Some("job" | "on")));
+    let Some(job) = value.get("job").and_then(Node::as_str).filter(|_| all_known) else {
         return Err(FORM.to_owned());
     };
-    // YAML 1.1 has a flag for the bare word `on`; here it is a key.
-    let on = match mapping.get("on").map(Value::as_str) {
+    let on = match value.get("on").map(Node::as_str) {
         None | Some(Some("success")) => AfterOutcome::Success,
         Some(Some("failure")) => AfterOutcome::Failure,
         Some(Some("any")) => AfterOutcome::Any,
@@ -304,8 +297,9 @@ fn environment(mut section: Section<'_>) -> BTreeMap<String, String> {
         let name = shown_key(&key);
         let found = match name.contains(['=', '\0']) || name.is_empty() {
             true => Err("this cannot be the name of a variable".to_owned()),
-            false => value::word(&value).map_err(|_| "write text, in quotes".to_owned()),
+            false => value::word(&value),
         };
+        section.note_if_reads_otherwise(&name, &value);
         match found {
             Ok(value) => drop(variables.insert(name, value)),
             Err(message) => {

@@ -1,10 +1,10 @@
 //! A section of the file: keys are taken out of it one by one, and what is left is unknown.
 
-use serde_yaml::{Mapping, Value};
+use std::sync::Arc;
 
 use super::given::{Findings, Given, Origin};
-use super::value::{self, near_key, shown, shown_key, shown_shape, suggestion};
-use super::yaml::merge;
+use super::node::{Entry, Node, shown, shown_key, shown_shape};
+use super::value::{self, near_key, suggestion};
 
 /// A value that may be given; `null` is the same as not given.
 pub(super) type Maybe<T> = Option<Given<T>>;
@@ -14,7 +14,7 @@ pub(super) type Nullable<T> = Option<Given<Option<T>>>;
 /// A mapping whose keys are taken out one by one; what is left is unknown.
 pub(super) struct Section<'f> {
     path: String,
-    left: Mapping,
+    left: Vec<Entry>,
     /// The keys that were asked for: those there are, for a message about one there is not.
     asked: Vec<&'static str>,
     pub(super) findings: &'f mut Findings,
@@ -22,22 +22,35 @@ pub(super) struct Section<'f> {
 
 impl Section<'_> {
     /// The file as a whole.
-    pub(super) fn root(left: Mapping, findings: &mut Findings) -> Section<'_> {
+    pub(super) fn root<'f>(tree: &Node, findings: &'f mut Findings) -> Section<'f> {
+        let left = tree.entries().unwrap_or_default().to_vec();
         Section { path: String::new(), left, asked: Vec::new(), findings }
     }
 
     /// What stands at `path`.
-    pub(super) fn of(path: String, value: Option<Value>, findings: &mut Findings) -> Section<'_> {
-        let left = match value {
-            None | Some(Value::Null) => Mapping::new(),
-            Some(Value::Mapping(mapping)) => mapping,
-            Some(other) => {
-                let message = "write a mapping: one `key: value` a line, indented";
-                findings.fault(&Origin::Key(path.clone()), Some(shown_shape(&other)), message);
-                Mapping::new()
+    pub(super) fn of<'f>(
+        path: String,
+        value: Option<&Node>,
+        findings: &'f mut Findings,
+    ) -> Section<'f> {
+        let mut left = Vec::new();
+        if let Some(value) = value.filter(|value| !value.is_null()) {
+            match value.entries() {
+                Some(entries) => left = entries.to_vec(),
+                None => {
+                    let message = "write a mapping: one `key: value` a line, indented";
+                    findings.fault(&Origin::Key(path.clone()), Some(shown_shape(value)), message);
+                }
             }
-        };
-        Section { path, left, asked: Vec::new(), findings }
+        }
+        let mut section = Section { path, left, asked: Vec::new(), findings };
+        // One that could be merged is merged already.
+        if let Some(source) = section.remove("<<") {
+            let at = Origin::Key(section.path_of("<<"));
+            let message = "write an alias of a mapping, such as *defaults";
+            section.findings.fault(&at, Some(shown_shape(&source)), message);
+        }
+        section
     }
 
     pub(super) fn path_of(&self, key: &str) -> String {
@@ -45,30 +58,19 @@ impl Section<'_> {
     }
 
     pub(super) fn has(&self, key: &str) -> bool {
-        self.left.get(key).is_some_and(|value| !value.is_null())
+        self.left.iter().any(|(name, value)| name.written() == Some(key) && !value.is_null())
     }
 
     pub(super) fn section(&mut self, key: &'static str) -> Section<'_> {
         let path = self.path_of(key);
-        let mut value = self.take(key);
-        // Once, for the whole of a section of the file.
-        if self.path.is_empty() {
-            let mut refused = Vec::new();
-            if let Some(value) = &mut value {
-                merge(value, &path, &mut refused);
-            }
-            for (path, value) in refused.into_iter().filter(|(path, _)| is_ours(path)) {
-                let message = "write an alias of a mapping, such as *defaults";
-                self.findings.fault(&Origin::Key(path), Some(shown_shape(&value)), message);
-            }
-        }
-        Section::of(path, value, self.findings)
+        let value = self.take(key);
+        Section::of(path, value.as_deref(), self.findings)
     }
 
     pub(super) fn maybe<T>(
         &mut self,
         key: &'static str,
-        form: impl Fn(&Value) -> Result<T, String>,
+        form: impl Fn(&Node) -> Result<T, String>,
     ) -> Maybe<T> {
         let Given { value, origin } = self.nullable(key, form)?;
         Some(Given { value: value?, origin })
@@ -77,17 +79,17 @@ impl Section<'_> {
     pub(super) fn nullable<T>(
         &mut self,
         key: &'static str,
-        form: impl Fn(&Value) -> Result<T, String>,
+        form: impl Fn(&Node) -> Result<T, String>,
     ) -> Nullable<T> {
         let value = self.take(key)?;
-        self.formed(key, value, form, |value| Some(shown(value)))
+        self.formed(key, &value, form, |value| Some(shown(value)))
     }
 
     /// The value, else `base`.
     pub(super) fn or<T>(
         &mut self,
         key: &'static str,
-        form: impl Fn(&Value) -> Result<T, String>,
+        form: impl Fn(&Node) -> Result<T, String>,
         base: T,
     ) -> T {
         self.maybe(key, form).map_or(base, |given| given.value)
@@ -97,7 +99,7 @@ impl Section<'_> {
     pub(super) fn nullable_or<T>(
         &mut self,
         key: &'static str,
-        form: impl Fn(&Value) -> Result<T, String>,
+        form: impl Fn(&Node) -> Result<T, String>,
         base: impl FnOnce() -> Option<T>,
     ) -> Option<T> {
         self.nullable(key, form).map_or_else(base, |given| given.value)
@@ -105,66 +107,93 @@ impl Section<'_> {
 
     /// `true` or `false`, also as YAML 1.1 writes it: a file of the Python services may say `yes`.
     pub(super) fn flag(&mut self, key: &'static str) -> Maybe<bool> {
-        self.understand_bare_flag(key);
         self.maybe(key, value::flag)
-    }
-
-    pub(super) fn understand_bare_flag(&mut self, key: &str) {
-        let path = self.path_of(key);
-        if let Some(value) = self.left.get_mut(key)
-            && let Some(flag) = value.as_str().and_then(value::flag_word)
-            && self.findings.lines.is_bare_flag(&path)
-        {
-            *value = flag.into();
-        }
     }
 
     /// Text that is never shown.
     pub(super) fn secret(&mut self, key: &'static str) -> Maybe<String> {
-        let value = self.take(key)?;
-        let Given { value, origin } = self.formed(key, value, value::text, |_| None)?;
+        let Given { value, origin } = self.unshown(key, value::text)?;
         Some(Given { value: value?, origin })
+    }
+
+    /// A value that may hold a secret: where it is wrong, the message says so without it.
+    pub(super) fn unshown<T>(
+        &mut self,
+        key: &'static str,
+        form: impl Fn(&Node) -> Result<T, String>,
+    ) -> Nullable<T> {
+        let value = self.take(key)?;
+        self.formed(key, &value, form, |_| None)
+    }
+
+    /// A program and its arguments.
+    pub(super) fn command(&mut self, key: &'static str) -> Nullable<Vec<String>> {
+        let value = self.take(key)?;
+        self.note_if_reads_otherwise(key, &value);
+        self.formed(key, &value, value::argv, |value| match value.as_str() {
+            Some(_) => None,
+            None => Some(shown(value)),
+        })
+    }
+
+    /// Takes note of each parameter that YAML does not read as the text it is.
+    pub(super) fn note_what_reads_otherwise(&mut self) {
+        for (key, value) in &self.left {
+            let path = self.path_of(&shown_key(key));
+            note(value, &path, &mut self.findings.read_otherwise);
+        }
+    }
+
+    /// The same for one value.
+    pub(super) fn note_if_reads_otherwise(&mut self, key: &str, value: &Node) {
+        let path = self.path_of(key);
+        note(value, &path, &mut self.findings.read_otherwise);
     }
 
     fn formed<T>(
         &mut self,
         key: &str,
-        value: Value,
-        form: impl Fn(&Value) -> Result<T, String>,
-        shown: impl Fn(&Value) -> Option<String>,
+        value: &Node,
+        form: impl Fn(&Node) -> Result<T, String>,
+        shown: impl Fn(&Node) -> Option<String>,
     ) -> Nullable<T> {
         let origin = Origin::Key(self.path_of(key));
         if value.is_null() {
             return Some(Given { value: None, origin });
         }
-        match form(&value) {
+        match form(value) {
             Ok(formed) => Some(Given { value: Some(formed), origin }),
             Err(message) => {
-                self.findings.fault(&origin, shown(&value), message);
+                self.findings.fault(&origin, shown(value), message);
                 None
             }
         }
     }
 
-    fn take(&mut self, key: &'static str) -> Option<Value> {
+    fn take(&mut self, key: &'static str) -> Option<Arc<Node>> {
         self.asked.push(key);
         #[cfg(test)]
         self.findings.asked.insert(self.path_of(key));
-        self.left.remove(key)
+        self.remove(key)
+    }
+
+    fn remove(&mut self, key: &str) -> Option<Arc<Node>> {
+        let at = self.left.iter().position(|(name, _)| name.written() == Some(key))?;
+        Some(self.left.remove(at).1)
     }
 
     /// All keys with their values, for a section that has no keys of its own.
-    pub(super) fn take_all(&mut self) -> Mapping {
+    pub(super) fn take_all(&mut self) -> Vec<Entry> {
         std::mem::take(&mut self.left)
     }
 
     /// What was not asked for.
-    pub(super) fn into_rest(self) -> Mapping {
+    pub(super) fn into_rest(self) -> Vec<Entry> {
         self.left
     }
 
     pub(super) fn unknown_keys(&self) -> Vec<String> {
-        self.left.keys().map(shown_key).collect()
+        self.left.iter().map(|(key, _)| shown_key(key)).collect()
     }
 
     /// The key asked for that `key` was probably meant to be.
@@ -195,7 +224,19 @@ impl Section<'_> {
     }
 }
 
-pub(super) fn no_such_setting(meant: &str) -> String {
+fn note(value: &Node, path: &str, found: &mut Vec<String>) {
+    if value.reads_otherwise() && !value.is_null() {
+        found.push(path.to_owned());
+    }
+    for (i, item) in value.as_list().into_iter().flatten().enumerate() {
+        note(item, &format!("{path}[{i}]"), found);
+    }
+    for (key, value) in value.entries().unwrap_or_default() {
+        note(value, &format!("{path}.{}", shown_key(key)), found);
+    }
+}
+
+fn no_such_setting(meant: &str) -> String {
     format!("there is no such setting: did you mean {meant}?")
 }
 

@@ -3,9 +3,7 @@
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use serde_yaml::Value;
-
-use super::given::shown_text;
+use super::node::{Node, Reading};
 
 /// No stretch of time is longer: what is asked for beyond this is a slip, and sums of it would overflow.
 const YEARS_MAX: u64 = 100;
@@ -15,16 +13,11 @@ const SECONDS_MAX: u64 = YEARS_MAX * 365 * 86_400;
 const DURATION_FORM: &str = "write seconds (300) or a number with a unit (5 min, 1.5 h, 7 d)";
 
 /// A stretch of time: a number of seconds, or text as [`parse_duration`] takes it. An `Err` says what to write.
-///
-/// ```
-/// use aclarai_scheduler::config::duration_of;
-/// assert_eq!(duration_of(&300.into()).unwrap(), duration_of(&"5 min".into()).unwrap());
-/// ```
-pub fn duration_of(value: &Value) -> Result<Duration, String> {
-    match value {
-        Value::Number(number) => in_bounds(number.as_f64().unwrap_or(f64::NAN)),
-        Value::String(text) => parse_duration(text),
-        _ => Err(DURATION_FORM.to_owned()),
+pub fn duration_of(value: &Node) -> Result<Duration, String> {
+    match (value.as_f64(), value.as_str()) {
+        (Some(seconds), _) => in_bounds(seconds),
+        (None, Some(text)) => parse_duration(text),
+        (None, None) => Err(DURATION_FORM.to_owned()),
     }
 }
 
@@ -72,41 +65,49 @@ fn in_bounds(seconds: f64) -> Result<Duration, String> {
 }
 
 /// Text.
-pub(super) fn text(value: &Value) -> Result<String, String> {
-    match value {
-        Value::String(text) if text.contains('\0') => Err("take out the NUL character".to_owned()),
-        Value::String(text) => Ok(text.clone()),
-        Value::Number(_) | Value::Bool(_) => Err("write text; here it needs quotes".to_owned()),
-        _ => Err("write text".to_owned()),
+pub(super) fn text(value: &Node) -> Result<String, String> {
+    match value.reading() {
+        Some(Reading::Text(text)) => without_nul(text),
+        Some(Reading::Flag(_) | Reading::Whole(_) | Reading::Number(_)) => {
+            Err("write text; here it needs quotes".to_owned())
+        }
+        Some(Reading::Null) | None => Err("write text".to_owned()),
+    }
+}
+
+fn without_nul(text: &str) -> Result<String, String> {
+    if text.contains('\0') {
+        Err("take out the NUL character".to_owned())
+    } else {
+        Ok(text.to_owned())
     }
 }
 
 /// One line of text, or a list of them.
-pub(super) fn texts(value: &Value) -> Result<Vec<String>, String> {
-    match value {
-        Value::Sequence(items) if items.is_empty() => {
-            Err("the list is empty: write one line or several".to_owned())
-        }
-        Value::Sequence(items) => items.iter().map(text).collect(),
-        one => Ok(vec![text(one)?]),
+pub(super) fn texts(value: &Node) -> Result<Vec<String>, String> {
+    let Some(items) = value.as_list() else { return Ok(vec![text(value)?]) };
+    let lines: Vec<String> = items.map(text).collect::<Result<_, _>>()?;
+    if lines.is_empty() {
+        Err("the list is empty: write one line or several".to_owned())
+    } else {
+        Ok(lines)
     }
 }
 
 /// A path.
-pub(super) fn path(value: &Value) -> Result<String, String> {
+pub(super) fn path(value: &Node) -> Result<String, String> {
     text(value)
         .and_then(|path| if path.is_empty() { Err("write a path".to_owned()) } else { Ok(path) })
 }
 
 /// `true` or `false`.
-pub(super) fn flag(value: &Value) -> Result<bool, String> {
-    match value {
-        Value::Bool(flag) => Ok(*flag),
-        Value::String(text) if flag_word(text).is_some() => {
-            Err("write true or false, without quotes".to_owned())
-        }
-        _ => Err("write true or false".to_owned()),
-    }
+pub(super) fn flag(value: &Node) -> Result<bool, String> {
+    value.as_flag().ok_or_else(|| {
+        let is_quoted = value.as_str().is_some_and(|text| flag_word(text).is_some());
+        let form =
+            if is_quoted { "write true or false, without quotes" } else { "write true or false" };
+        form.to_owned()
+    })
 }
 
 /// A flag as an environment variable says it, in any case.
@@ -119,7 +120,7 @@ pub(super) fn flag_word(word: &str) -> Option<bool> {
 }
 
 /// A whole number in a range.
-pub(super) fn whole(range: RangeInclusive<u32>) -> impl Fn(&Value) -> Result<u32, String> {
+pub(super) fn whole(range: RangeInclusive<u32>) -> impl Fn(&Node) -> Result<u32, String> {
     move |value| {
         let number = value.as_u64().and_then(|number| u32::try_from(number).ok());
         number.filter(|number| range.contains(number)).ok_or_else(|| whole_form(&range))
@@ -139,7 +140,7 @@ fn whole_form(range: &RangeInclusive<u32>) -> String {
 }
 
 /// A number in a range.
-pub(super) fn number(range: RangeInclusive<f64>) -> impl Fn(&Value) -> Result<f64, String> {
+pub(super) fn number(range: RangeInclusive<f64>) -> impl Fn(&Node) -> Result<f64, String> {
     move |value| {
         let number = value.as_f64().filter(|number| range.contains(number));
         number.ok_or_else(|| format!("write a number from {} to {}", range.start(), range.end()))
@@ -147,7 +148,7 @@ pub(super) fn number(range: RangeInclusive<f64>) -> impl Fn(&Value) -> Result<f6
 }
 
 /// A stretch of time that is not zero.
-pub(super) fn duration_over_zero(value: &Value) -> Result<Duration, String> {
+pub(super) fn duration_over_zero(value: &Node) -> Result<Duration, String> {
     match duration_of(value)? {
         Duration::ZERO => Err("write more than 0, or null for no limit".to_owned()),
         duration => Ok(duration),
@@ -155,27 +156,21 @@ pub(super) fn duration_over_zero(value: &Value) -> Result<Duration, String> {
 }
 
 /// A stretch of time in whole seconds.
-pub(super) fn whole_seconds(value: &Value) -> Result<Duration, String> {
+pub(super) fn whole_seconds(value: &Node) -> Result<Duration, String> {
     let duration = duration_of(value)?;
     if duration.subsec_nanos() == 0 { Ok(duration) } else { Err("write whole seconds".to_owned()) }
 }
 
-/// The program and its arguments.
-pub(super) fn argv(value: &Value) -> Result<Vec<String>, String> {
-    const FORM: &str = r#"write a list, such as ["python3", "report.py", "--quiet"]"#;
-    let items = match value {
-        Value::Sequence(items) => items,
-        Value::String(line) => {
-            let words: Vec<String> =
-                line.split_whitespace().map(|word| format!("{word:?}")).collect();
-            return Err(format!(
-                "there is no shell here: write a list, such as [{}]",
-                words.join(", ")
-            ));
-        }
-        _ => return Err(FORM.to_owned()),
+/// The program and its arguments. What is wrong is said without them: a secret may be among them.
+pub(super) fn argv(value: &Node) -> Result<Vec<String>, String> {
+    const FORM: &str = r#"write the program and its arguments as a list, such as ["python3", "report.py", "--quiet"]"#;
+    let Some(items) = value.as_list() else {
+        return Err(match value.as_str() {
+            Some(_) => format!("one line of text, and no shell takes it apart here: {FORM}"),
+            None => FORM.to_owned(),
+        });
     };
-    let words: Vec<String> = items.iter().map(word).collect::<Result<_, _>>()?;
+    let words: Vec<String> = items.map(word).collect::<Result<_, _>>()?;
     match words.first() {
         None => Err(format!("the list is empty: {FORM}")),
         Some(program) if program.is_empty() => Err(format!("the program has no name: {FORM}")),
@@ -183,43 +178,14 @@ pub(super) fn argv(value: &Value) -> Result<Vec<String>, String> {
     }
 }
 
-/// Text that goes to another program: whole numbers need no quotes, as they are only written one way.
-pub(super) fn word(value: &Value) -> Result<String, String> {
-    match value {
-        Value::Number(number) if !number.is_f64() => Ok(number.to_string()),
-        Value::Number(_) | Value::Bool(_) | Value::Null => {
-            Err(format!("put {} in quotes", shown(value)))
+/// Text that goes to another program: a scalar as it was written, whatever YAML makes of it.
+pub(super) fn word(value: &Node) -> Result<String, String> {
+    match (value.written(), value.reading()) {
+        (Some(""), _) if value.is_plain() => {
+            Err(r#"nothing is written: write "" for an empty text"#.to_owned())
         }
-        _ => text(value),
-    }
-}
-
-/// A value as a message shows it. What is inside a list or a mapping is never shown: it may be a secret.
-pub fn shown(value: &Value) -> String {
-    match value {
-        Value::Null => "null".to_owned(),
-        Value::Bool(flag) => flag.to_string(),
-        Value::Number(number) => number.to_string(),
-        Value::String(text) => shown_text(text),
-        Value::Sequence(_) => "a list".to_owned(),
-        Value::Mapping(_) => "a mapping".to_owned(),
-        Value::Tagged(tagged) => format!("a value tagged {}", tagged.tag),
-    }
-}
-
-/// The same without text, which may be a secret where a mapping belongs.
-pub(super) fn shown_shape(value: &Value) -> String {
-    match value {
-        Value::String(_) => "text".to_owned(),
-        other => shown(other),
-    }
-}
-
-/// A key as a path shows it.
-pub(super) fn shown_key(key: &Value) -> String {
-    match key {
-        Value::String(text) => text.clone(),
-        other => shown(other),
+        (Some(text), Some(_)) => without_nul(text),
+        _ => Err("write text".to_owned()),
     }
 }
 
@@ -281,7 +247,7 @@ mod tests {
             ("6000 w", Err("at most 3153600000 seconds (100 years)")),
         ];
         for (yaml, expected) in cases {
-            let found = duration_of(&serde_yaml::from_str(yaml).unwrap());
+            let found = duration_of(&crate::config::tree::parse(yaml, None).unwrap());
             let found = found.as_ref().map(Duration::as_secs_f64).map_err(String::as_str);
             assert_eq!(found, expected, "{yaml}");
         }

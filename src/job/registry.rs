@@ -5,7 +5,7 @@ use std::fmt;
 
 use serde::de::DeserializeOwned;
 
-use crate::config::JobSpec;
+use crate::config::{JobSpec, Misfit};
 use crate::job::Job;
 
 type Factory = Box<dyn Fn(&JobSpec) -> Result<Box<dyn Job>, BuildError> + Send + Sync>;
@@ -57,20 +57,7 @@ impl JobRegistry {
 /// The parameters of a job as the type that the job wants them in. Give that type `#[serde(deny_unknown_fields)]`: then a
 /// misspelt parameter is named at the start, instead of being passed over every night.
 pub fn params<T: DeserializeOwned>(spec: &JobSpec) -> Result<T, BuildError> {
-    let bad = |key: &str, message: &str| BuildError::from(BadParameter::new(key, message));
-    // By way of text, because only a fault in a text is told with the path of the value: `names[1]: invalid type`.
-    let text = serde_yaml::to_string(&spec.params).map_err(|error| bad("", &error.to_string()))?;
-    serde_yaml::from_str(&text).map_err(|error| {
-        let message = error.to_string();
-        // The line is that of the text above, which nobody has seen.
-        let message = message.split(" at line ").next().unwrap_or_default();
-        let field = message.strip_prefix("unknown field `").and_then(|rest| rest.split('`').next());
-        match (field, message.split_once(": ")) {
-            (Some(field), _) => bad(field, message),
-            (None, Some((path, message))) if !path.contains(' ') => bad(path, message),
-            _ => bad("", message),
-        }
-    })
+    spec.params.to().map_err(|Misfit { place, message }| BadParameter::new(place, message).into())
 }
 
 impl fmt::Debug for JobRegistry {
@@ -152,7 +139,11 @@ mod tests {
         let expected = Greet { names: vec!["Ada".to_owned()], times: 2 };
         assert_eq!(greet("names: [Ada], times: 2"), Ok(expected));
         let case = |params: &str, message: &str| assert_eq!(greet(params), Err(message.to_owned()));
-        case("names: Ada", "names: invalid type: string \"Ada\", expected a sequence");
+        case("names: Ada", "names: invalid type: text, expected a sequence");
+        case(
+            "names: [hunter2, [b]], times: hunter2",
+            "names[1]: invalid type: sequence, expected a string",
+        );
         case("names: [Ada, [b]]", "names[1]: invalid type: sequence, expected a string");
         case("names: [], times: 300", "times: invalid value: integer `300`, expected u8");
         case("names: [], tmies: 3", "tmies: unknown field `tmies`, expected `names` or `times`");

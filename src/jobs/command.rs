@@ -102,26 +102,13 @@ impl CommandJob {
         spec: &JobSpec,
         surroundings: Arc<Surroundings>,
     ) -> Result<CommandJob, BuildError> {
-        let bad = |key: &str, message: &str| BuildError::from(BadParameter::new(key, message));
         let Some(command) = spec.command.clone() else {
-            return Err(bad("command", "missing: write the program and its arguments as a list"));
+            let message = "missing: write the program and its arguments as a list";
+            return Err(BadParameter::new("command", message).into());
         };
-        if command.argv.first().is_none_or(String::is_empty) {
-            return Err(bad("command", "empty: write the program and its arguments as a list"));
-        }
-        if command.argv.iter().any(|argument| argument.contains('\0')) {
-            return Err(bad("command", "a NUL character cannot be passed to a program"));
-        }
-        for (name, value) in &command.env {
-            if name.is_empty() || name.contains(['=', '\0']) || value.contains('\0') {
-                return Err(bad(&format!("env.{name}"), "not a name and value for an environment"));
-            }
-        }
-        let params = serde_json::to_string(&spec.params)
-            .map_err(|error| bad("", &format!("parameters cannot be written as JSON: {error}")))?;
         Ok(CommandJob {
             command,
-            params,
+            params: spec.params.to_json().to_string(),
             keep_output: spec.policy.keep_output,
             keep_output_bytes: spec.policy.keep_output_bytes.try_into().unwrap_or(usize::MAX),
             surroundings,

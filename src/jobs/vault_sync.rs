@@ -3,9 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde_yaml::Value;
-
-use crate::config::{JobSpec, duration_of, shown, suggestion};
+use crate::config::{JobSpec, Node, duration_of, job_key_like, shown, suggestion};
 use crate::graph;
 use crate::job::{BadParameter, BuildError, Job, JobError, RunContext, RunReport};
 use crate::reconcile::{
@@ -53,8 +51,7 @@ impl VaultSync {
             write_back: false,
         };
         let mut bad = Vec::new();
-        for (key, value) in &spec.params {
-            let key = key.as_str().unwrap_or("");
+        for (key, value) in spec.params.iter() {
             let set = if PARAMETERS.contains(&key) {
                 // The name of a parameter is no secret, and neither is what any of them may hold.
                 set(&mut settings, key, value, spec).map_err(|why| (Some(shown(value)), why))
@@ -92,12 +89,7 @@ impl Job for VaultSync {
 }
 
 /// Takes one of [`PARAMETERS`]. An `Err` says what to write.
-fn set(
-    settings: &mut SyncSettings,
-    key: &str,
-    value: &Value,
-    spec: &JobSpec,
-) -> Result<(), String> {
+fn set(settings: &mut SyncSettings, key: &str, value: &Node, spec: &JobSpec) -> Result<(), String> {
     match key {
         // An empty value means the default, as everywhere in the file.
         _ if value.is_null() => {}
@@ -118,7 +110,7 @@ fn threads() -> usize {
     std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
 }
 
-fn on_missing(value: &Value) -> Result<OnMissing, String> {
+fn on_missing(value: &Node) -> Result<OnMissing, String> {
     match value.as_str() {
         Some("archive") => Ok(OnMissing::Archive),
         Some("ignore") => Ok(OnMissing::Ignore),
@@ -126,17 +118,17 @@ fn on_missing(value: &Value) -> Result<OnMissing, String> {
     }
 }
 
-fn flag(value: &Value) -> Result<bool, String> {
-    value.as_bool().ok_or_else(|| "write true or false".to_owned())
+fn flag(value: &Node) -> Result<bool, String> {
+    value.as_flag().ok_or_else(|| "write true or false".to_owned())
 }
 
-fn full_scan(value: &Value, spec: &JobSpec) -> Result<Schedule, String> {
+fn full_scan(value: &Node, spec: &JobSpec) -> Result<Schedule, String> {
     let line = value.as_str().ok_or(r#"write a cron line in quotes, such as "0 4 * * 0""#)?;
     Schedule::parse(line, spec.timezone.clone()).map_err(|error| error.to_string())
 }
 
 fn unknown(key: &str) -> String {
-    match suggestion(key, PARAMETERS) {
+    match suggestion(key, PARAMETERS).or_else(|| job_key_like(key)) {
         Some(meant) => format!("unknown parameter: did you mean {meant}?"),
         None => format!("unknown parameter: vault_sync takes {}", PARAMETERS.join(", ")),
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 
 use super::ConfiguredJob;
-use crate::config::{JobName, JobSpec, RunPolicy};
+use crate::config::{JobName, JobSpec, Params, RunPolicy};
 use crate::job::{Job, JobError, RunContext, RunId, RunRecord, RunReport, RunState, Trigger};
 use crate::schedule::{Schedule, Zone};
 
@@ -25,7 +25,7 @@ pub(crate) fn spec(name: &str, cron: &str, zone: Zone) -> JobSpec {
         description: String::new(),
         policy: RunPolicy::default(),
         command: None,
-        params: serde_yaml::Mapping::new(),
+        params: Params::default(),
     }
 }
 

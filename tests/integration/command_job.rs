@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, Once};
 use std::time::Duration;
 
 use aclarai_scheduler::clock::{Clock, SystemClock};
-use aclarai_scheduler::config::{CommandSpec, JobName, JobSpec, RunPolicy};
+use aclarai_scheduler::config::{CommandSpec, JobName, JobSpec, Params, RunPolicy};
 use aclarai_scheduler::job::{
     Job, JobError, JobErrorKind, NoProgress, RunContext, RunId, RunOptions, RunReport, Trigger,
 };
@@ -57,7 +57,7 @@ fn run(argv: &[&str]) -> Run {
             working_dir: None,
             env: BTreeMap::new(),
         }),
-        params: serde_yaml::Mapping::new(),
+        params: Params::default(),
     };
     Run {
         id: RunId::new(&name, "2026-08-24T12:00:00Z".parse().unwrap()),
@@ -321,7 +321,7 @@ fn the_program_finds_its_environment_and_folder() {
     );
     run.command().working_dir = Some(folder.clone());
     run.command().env.insert("MINE".to_owned(), "yes".to_owned());
-    run.spec.params = serde_yaml::from_str("{count: 25, percent: null, files: [a, b]}").unwrap();
+    run.spec.params = "{count: 25, percent: null, files: [a, b]}".parse().unwrap();
     run.go().unwrap();
     let name = run.spec.name.as_str();
     let expected = [

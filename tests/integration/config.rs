@@ -52,7 +52,7 @@ fn every_fault_is_told_at_once_with_its_line() {
         let lines: Vec<&str> = run.stderr.lines().collect();
         for (part, line) in [
             ("wrkers: there is no such setting: did you mean workers?", ":3"),
-            ("enabeld: there is no such setting: did you mean enabled?", ":6"),
+            ("enabeld: unknown parameter: did you mean enabled?", ":6"),
             ("cron: \"61 * * * *\": minute 61 is outside 0-59", ":7"),
             ("on_missing: \"delete\": write archive or ignore", ":8"),
             ("on_mising: unknown parameter: did you mean on_missing?", ":9"),

@@ -107,8 +107,20 @@ fn a_file_that_cannot_be_read_is_one_clear_line() {
     let endless = place.load(&flag("/dev/zero"), &[]).unwrap_err();
     assert_eq!(
         endless.to_string(),
-        "--config: \"/dev/zero\": longer than 4194304 bytes: this is no configuration (command line)"
+        "--config: \"/dev/zero\": no ordinary file, but a pipe, a device or a socket: name a file (command line)"
     );
+
+    // Nothing waits for a writer that never comes.
+    let place = Place::new(&[]);
+    let fifo = place.0.path().join("c.yaml");
+    rustix::fs::mknodat(rustix::fs::CWD, &fifo, rustix::fs::FileType::Fifo, 0o600.into(), 0)
+        .unwrap();
+    let no_file = "no ordinary file, but a pipe, a device or a socket: name a file";
+    assert_eq!(place.fault(), format!("--config: \"c.yaml\": {no_file} (command line)"));
+    fs::remove_file(&fifo).unwrap();
+    fs::write(&fifo, "#".repeat((1 << 20) + 1)).unwrap();
+    let too_long = "longer than 1048576 bytes, which no configuration is: name another file";
+    assert_eq!(place.fault(), format!("--config: \"c.yaml\": {too_long} (command line)"));
 
     let place = Place::new(&[("c.yaml", "")]);
     let file = place.0.path().join("c.yaml");
@@ -290,7 +302,7 @@ fn the_other_services_files_load(yaml: &str, dotenv: &str) {
         (top.kind(), top.schedule.to_string().as_str(), top.enabled),
         ("top_concepts", "0 4 * * *", true)
     );
-    assert!(top.params.contains_key("metric"));
+    assert!(top.params.get("metric").is_some());
 }
 
 #[test]

@@ -66,7 +66,7 @@ fn a_job_of_ones_own_is_off_and_nightly_until_it_says_otherwise() {
         BTreeMap::from([("N", "8080"), ("S", "t")].map(|(k, v)| (k.to_owned(), v.to_owned())))
     );
     assert!(!format!("{command:?}").contains("8080"), "a value of env may be a secret");
-    assert_eq!(b.params, serde_yaml::from_str::<serde_yaml::Mapping>("top: 3").unwrap());
+    assert_eq!(b.params.to_json().to_string(), r#"{"top":3}"#);
 }
 
 #[test]
@@ -415,8 +415,36 @@ fn a_file_of_the_python_services_may_say_yes_and_off() {
     );
     let sync = job(&config, "vault_sync");
     assert_eq!((sync.enabled, sync.manual_only, sync.policy.coalesce), (false, true, false));
-    assert_eq!(sync.params.get("write_back"), Some(&true.into()));
+    assert_eq!(sync.params.get("write_back").unwrap().as_flag(), Some(true));
     let other = job(&config, "other");
     assert_eq!((other.enabled, other.description.as_str()), (true, "on"));
-    assert_eq!(other.params.get("mode"), Some(&"on".into()));
+    assert_eq!(other.params.get("mode").unwrap().as_str(), Some("on"));
+}
+
+/// `find -mtime +30` with -delete must not become `find -mtime 30`.
+#[test]
+fn what_is_written_for_a_program_reaches_it_as_it_is_written() {
+    let yaml = "scheduler:\n  jobs:\n    a:\n      command: [find, -mtime, +30, 0o755, 0x1F, -0, .nan, 1.10, yes, \
+                12345678901234567890123456789012, true, null, 5]\n      env: {UMASK: 0o022, N: +5, Y: yes, P: 8080}\n      \
+                top: [+3]\n    b: {command: [x, 30, 1.5, 'x y'], on_failure: [mail, -s, +1]}\n";
+    let config = good(yaml, &[]);
+    let command = job(&config, "a").command.as_ref().unwrap();
+    let written =
+        "find -mtime +30 0o755 0x1F -0 .nan 1.10 yes 12345678901234567890123456789012 true null 5";
+    assert_eq!(command.argv.join(" "), written);
+    let env: Vec<String> =
+        command.env.iter().map(|(name, value)| format!("{name}={value}")).collect();
+    assert_eq!(env, ["N=+5", "P=8080", "UMASK=0o022", "Y=yes"]);
+    assert_eq!(job(&config, "a").params.to_json().to_string(), r#"{"top":["+3"]}"#);
+    assert_eq!(
+        config.notes,
+        [
+            "scheduler.jobs.a.command[2] and 12 other values: passed on as written, where YAML reads something else: in \
+          quotes, no reader mistakes it (c.yaml:4)"
+        ]
+    );
+    assert_eq!(
+        good("scheduler: {jobs: {b: {command: [x, 30, 1.5, 'x y', '+30'], n: 3}}}", &[]).notes,
+        [""; 0]
+    );
 }
