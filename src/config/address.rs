@@ -4,6 +4,9 @@
 use std::fmt;
 use std::net::Ipv6Addr;
 
+/// Where Bolt listens unless told otherwise.
+const BOLT_PORT: u16 = 7687;
+
 const SCHEMES: [&str; 6] = ["bolt", "bolt+s", "bolt+ssc", "neo4j", "neo4j+s", "neo4j+ssc"];
 const FORM: &str =
     "write bolt://HOST:PORT or neo4j://HOST:PORT, with +s or +ssc after the scheme for TLS";
@@ -86,7 +89,7 @@ impl Address {
 impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Address { scheme, host, .. } = self;
-        let port = self.port.unwrap_or(super::BOLT_PORT);
+        let port = self.port.unwrap_or(BOLT_PORT);
         if host.contains(':') {
             write!(f, "{scheme}://[{host}]:{port}")
         } else {

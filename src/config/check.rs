@@ -12,16 +12,24 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::env::{self, Env, Variables};
-use super::error::ConfigErrors;
-use super::given::{Findings, Given, Origin, Shown, shown_path};
+use super::error::{ConfigErrors, Fault, Place};
+use super::file;
+use super::given::{Findings, Given, Origin, Shown};
+use super::node::Lines;
 use super::raw::{self, Raw};
 use super::section::Maybe;
-use super::value::{flag_word, suggestion};
-use super::{
-    After, CommandSpec, Config, JobName, JobSpec, Lines, LookAtJobs, Overrides, SchedulerConfig,
-    VAULT_SYNC, VaultConfig, file,
+use super::settings::{
+    After, CommandSpec, Config, JobName, JobSpec, Overrides, SchedulerConfig, VAULT_SYNC,
+    VaultConfig,
 };
+use super::shown::shown_path;
+use super::value::{flag_word, suggestion};
 use crate::schedule::{Schedule, Zone};
+
+/// What is wrong with the jobs' own parameters ([`JobSpec::params`]), which only the jobs know; see
+/// [`Config::job_fault`]. Also asked about a configuration that has other faults, which stand at their defaults in
+/// it, so that a person is told of everything at once.
+pub type LookAtJobs<'l> = &'l dyn Fn(&Config) -> Vec<Fault>;
 
 const VAULT: &str = "/vault";
 const TIERS: [&str; 3] = ["conversations", "summaries", "concepts"];
@@ -169,11 +177,11 @@ impl Checker<'_> {
             None => {
                 let message = "there is no place for it, as neither STATE_DIRECTORY, XDG_STATE_HOME nor HOME is set: \
                                give --state-dir PATH";
-                self.findings.faults.push(super::Fault {
+                self.findings.faults.push(Fault {
                     subject: "state folder".to_owned(),
                     value: None,
                     message: message.to_owned(),
-                    place: super::Place::Nowhere,
+                    place: Place::Nowhere,
                 });
                 PathBuf::new()
             }

@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 use super::dotenv;
 use super::error::{ConfigErrors, Fault, Place};
 use super::given::{Findings, Given, Origin};
+use super::shown::shown_text;
 use super::value::flag_word;
 
 /// Each variable and the path it outranks. The two of each job are made of its name: see [`variable_of_job`].
@@ -178,7 +179,7 @@ impl<'e> Variables<'e> {
         let Some(Given { value, origin }) = self.get(AUTOMATION_PAUSE) else { return };
         let word = value.to_string_lossy();
         if flag_word(&word).is_none() {
-            let shown = super::given::shown_text(&word);
+            let shown = shown_text(&word);
             findings.warn(
                 &origin,
                 Some(shown),

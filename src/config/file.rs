@@ -7,11 +7,12 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::OFlags;
 
-use super::Overrides;
 use super::env::Variables;
 use super::error::{ConfigErrors, Fault, Place};
-use super::given::{Given, Origin, shown_path, shown_text};
+use super::given::{Given, Origin};
 use super::node::Lines;
+use super::settings::Overrides;
+use super::shown::{shown_path, shown_text};
 
 /// Where a file is looked for when none is named, the first one found is read.
 pub(super) const USUAL_PLACES: [&str; 2] =

@@ -1,12 +1,11 @@
 //! A setting together with where it was given, and what was found wrong on the way.
 
 use std::ffi::OsString;
-use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
 
 use super::error::{ConfigErrors, Fault, Place, sort};
 use super::node::Lines;
-use crate::text::{visible, visible_bytes};
+use super::shown::shown_text;
+use crate::text::visible;
 
 /// A value and where it was given.
 #[derive(Clone, Debug)]
@@ -155,18 +154,4 @@ impl Shown for OsString {
     fn shown(&self) -> String {
         shown_text(&self.to_string_lossy())
     }
-}
-
-/// In quotes, control characters escaped, cut where a person has seen enough to find it.
-pub(super) fn shown_text(text: &str) -> String {
-    const CHARS_MAX: usize = 60;
-    match text.char_indices().nth(CHARS_MAX) {
-        Some((cut, _)) => format!("{:?}...", &text[..cut]),
-        None => format!("{text:?}"),
-    }
-}
-
-/// The path of a file in a message.
-pub(super) fn shown_path(path: &Path) -> String {
-    visible_bytes(path.as_os_str().as_bytes()).into_owned()
 }

@@ -7,7 +7,7 @@ use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 
-use super::given::shown_text;
+use super::shown::shown_text;
 
 /// Words that YAML 1.1 takes for true and false, and YAML 1.2 for text.
 const FLAGS_OF_YAML_1_1: [&str; 12] =

@@ -8,13 +8,13 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::AfterOutcome;
 use super::error::ConfigErrors;
 use super::given::{Findings, Given, Origin};
 use super::node::{Lines, Node, shown_key, shown_shape};
 use super::params::Params;
 use super::policy::{RetryPolicy, RunPolicy};
 use super::section::{Maybe, Nullable, Section, is_ours};
+use super::settings::AfterOutcome;
 use super::tree::{fault_of_file, parse};
 use super::value;
 

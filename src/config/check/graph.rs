@@ -7,8 +7,8 @@ use crate::config::address::Address;
 use crate::config::given::{Given, Origin};
 use crate::config::raw;
 use crate::config::section::Maybe;
+use crate::config::settings::{GraphConfig, Neo4jConfig};
 use crate::config::value::whole_word;
-use crate::config::{GraphConfig, Neo4jConfig};
 
 const FILE: &str = "graph.db";
 const HOST: &str = "neo4j";

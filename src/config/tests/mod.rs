@@ -5,6 +5,10 @@ mod files;
 mod layers;
 mod reference;
 
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
 use super::*;
 
 /// The file's name in messages.
