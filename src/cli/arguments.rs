@@ -110,6 +110,9 @@ pub(super) enum Command {
     /// Tells whether a daemon is running, since when, what it runs, and what is next; exits 4 if none is
     #[command(after_help = "Example: aclarai-scheduler status --json")]
     Status(Format),
+    /// Shows all that waits for a person, each with what to do; exit code 3 while there is any
+    #[command(after_help = "Example: aclarai-scheduler attention")]
+    Attention(Format),
     /// Creates the pause file: nothing starts by schedule until `resume`
     #[command(after_help = "Example: aclarai-scheduler pause --vault ~/notes")]
     Pause,

@@ -5,6 +5,7 @@
 //! error too.
 
 mod arguments;
+mod attention;
 mod bench;
 mod blocks;
 mod check;
@@ -104,6 +105,7 @@ fn obey(arguments: Arguments, register: Register<'_>) -> Result<Exit, Failure> {
         Command::Check(format) => check::check(&setup, &format),
         Command::History(arguments) => history::history(&setup, &arguments),
         Command::Status(format) => status::status(&setup, &format),
+        Command::Attention(format) => attention::attention(&setup, &format),
         Command::Pause => pause::pause(&setup),
         Command::Resume => pause::resume(&setup),
         Command::Purge(arguments) => purge::purge(&setup, &arguments),

@@ -40,6 +40,11 @@ impl<'r> Setup<'r> {
         Ok(daemon::load(&self.overrides(), &self.env()?, self.register)?)
     }
 
+    /// Reads the configuration, for a command that has something to say about a wrong one.
+    pub(super) fn loaded(&self) -> Result<Result<Config, ConfigErrors>, Failure> {
+        Ok(daemon::load(&self.overrides(), &self.env()?, self.register))
+    }
+
     /// The kinds of job there are under this configuration.
     pub(super) fn registry(&self, config: &Config) -> Result<JobRegistry, Failure> {
         daemon::registry(config, &self.env()?, Arc::new(SystemClock), self.register)

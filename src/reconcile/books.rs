@@ -1,7 +1,8 @@
 //! What a run learns and will remember: which file holds which ids, what is left open, the graph's token. Kept in the
 //! local state only after the graph has acknowledged.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::path::PathBuf;
 
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -38,6 +39,8 @@ pub(super) struct Books<'a> {
     pub(super) second_look: BTreeMap<FileIndex, (FileStat, Digest)>,
     /// Remembered files that are gone.
     pub(super) gone: Vec<VaultPath>,
+    /// Folders of notes that were read in this run.
+    pub(super) folders: BTreeSet<PathBuf>,
     /// Blocks that files no longer hold.
     pub(super) newly_missing: BTreeMap<String, MissingBlock>,
     /// Whether this run has begun to write to the graph.
@@ -81,6 +84,7 @@ impl<'a> Books<'a> {
             likely_copies: BTreeMap::new(),
             second_look: BTreeMap::new(),
             gone,
+            folders: BTreeSet::new(),
             newly_missing: BTreeMap::new(),
             is_writing: false,
             token: survey.token.clone(),

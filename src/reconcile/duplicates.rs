@@ -8,7 +8,7 @@ use unicode_normalization::UnicodeNormalization;
 
 use crate::block::{BlockId, ContentHash, IdDigest, VaultPath};
 use crate::graph::StoredBlock;
-use crate::job::JobError;
+use crate::job::{Fault, JobError};
 use crate::vault::{self, BlockRef, ReadOptions, ReadOutcome, ToRead};
 
 use super::books::Books;
@@ -255,14 +255,13 @@ pub(super) fn tell(
         let fault = format!("duplicate_id: {} belongs to {home}", loser.id);
         tally.explain(|| format!("{} {place}: duplicate: the id belongs to {home}", loser.id));
         if winner.is_some_and(|winner| winner.hashes == loser.at.hashes) {
-            tally.warn(place, format!("{fault}: the text is the same: remove one of the two"));
+            let text = format!("{fault}: the text is the same: remove one of the two");
+            tally.duplicate(Fault::warning(place, text));
         } else {
-            tally.error(
-                place,
-                format!(
-                    "{fault}: the text differs and is not in the graph: give one of the two a new id"
-                ),
+            let text = format!(
+                "{fault}: the text differs and is not in the graph: give one of the two a new id"
             );
+            tally.duplicate(Fault::error(place, text));
         }
     }
     Ok(())

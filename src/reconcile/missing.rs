@@ -1,9 +1,13 @@
 //! Blocks that are gone from the vault: archived, never deleted, and only when all of this holds.
 //!
 //! 1. Vault and tiers are there: a tier that had blocks and is gone is a wrong mount, not a deletion.
-//! 2. Nothing unreadable hides the place where the block lived.
-//! 3. At most the larger of 20 and a tenth of the live blocks are missing, unless a person says otherwise.
-//! 4. The block was missing in two complete scans, `archive_after` apart.
+//! 2. Nothing unreadable hides the place where the block lived, and nothing stands in for its note: a place holder of
+//!    iCloud, or a conflict copy where the note itself is gone.
+//! 3. At most the larger of 20 and a tenth of the live blocks are missing, and at most half of them unless they are three
+//!    or fewer, except where a person says otherwise.
+//! 4. The block was missing in two complete scans, `archive_after` apart by the wall clock and by the time since boot; or
+//!    in three, where the machine was started anew meanwhile.
+//! 5. Its folder did not turn empty, and is on the device it was on; else the block waits for a day.
 
 use std::collections::{BTreeMap, HashSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -17,22 +21,14 @@ use crate::job::JobError;
 use super::books::Books;
 use super::claim::{FileState, Home};
 use super::fault::{graph_error, state_error};
+use super::guards::{self, StandIns, Suspicion};
 use super::memory::MissingBlock;
 use super::settings::OnMissing;
 use super::survey::Survey;
-use super::tally::Tally;
-
-/// This many blocks may always go missing at once.
-const FEW_BLOCKS: u64 = 20;
-
-/// Beyond that, one in this many.
-const SHARE: u64 = 10;
+use super::tally::{Kind, Tally};
 
 /// Nodes looked up and archived at once.
 const CHUNK: usize = 1_000;
-
-/// In how many complete scans a block must be missing.
-const SCANS: u32 = 2;
 
 /// A block that is live in the graph and nowhere in the vault.
 struct Missing {
@@ -53,7 +49,7 @@ pub(super) fn note(survey: &Survey<'_>, books: &mut Books<'_>, ids: Vec<String>,
         return;
     }
     for id in ids {
-        let block = MissingBlock { id, path: path.clone(), first_missing_at: survey.now, scans: 0 };
+        let block = MissingBlock::new(id, path.clone(), survey.now);
         books.newly_missing.insert(block.id.clone(), block.clone());
         books.changes.missing.push(block);
     }
@@ -97,10 +93,10 @@ pub(super) fn find(
     if survey.full {
         search_graph(survey, books, &mut candidates)?;
     }
-    let is_complete = are_tiers_in_place(survey, tally);
-    let missing = still_missing(survey, books, candidates, is_complete)?;
+    let is_complete = guards::are_tiers_in_place(survey, tally);
+    let missing = still_missing(survey, books, tally, candidates, is_complete)?;
     tally.stats.blocks_missing = missing.len() as u64;
-    if is_complete && are_few(survey, tally, missing.len() as u64) {
+    if is_complete && guards::are_few(survey, tally, missing.len() as u64) {
         archive(survey, books, tally, missing)?;
     } else {
         keep_in_mind(books, tally, missing);
@@ -112,11 +108,17 @@ pub(super) fn find(
 fn keep_in_mind(books: &mut Books<'_>, tally: &mut Tally, missing: Vec<Missing>) {
     for Missing { block, .. } in missing {
         tally.explain(|| {
-            let MissingBlock { id, path, first_missing_at: since, scans } = &block;
+            let MissingBlock { id, path, first_missing_at: since, scans, .. } = &block;
             let since = since.to_rfc3339_opts(SecondsFormat::Secs, true);
             let scans = if *scans == 1 { "1 scan".to_owned() } else { format!("{scans} scans") };
             format!("{id} {path}: missing: gone from the vault since {since}, missed by {scans}")
         });
+        tally.waits(
+            Kind::Missing,
+            block.path.to_string(),
+            &format!("{} is gone from the vault", block.id),
+            "put it back if it was not meant to go; it is archived once two scans that lie archive_after apart missed it",
+        );
         books.changes.missing.push(block);
     }
 }
@@ -134,12 +136,9 @@ fn search_graph(
                 return;
             }
             let Some(path) = path_in_vault(survey, &node) else { return };
-            candidates.entry(id.as_str().to_owned()).or_insert_with(|| MissingBlock {
-                id: id.as_str().to_owned(),
-                path,
-                first_missing_at: survey.now,
-                scans: 0,
-            });
+            candidates
+                .entry(id.as_str().to_owned())
+                .or_insert_with(|| MissingBlock::new(id.as_str().to_owned(), path, survey.now));
         })
         .map_err(graph_error)
 }
@@ -155,10 +154,13 @@ fn path_in_vault(survey: &Survey<'_>, node: &StoredBlock) -> Option<VaultPath> {
 fn still_missing(
     survey: &Survey<'_>,
     books: &mut Books<'_>,
+    tally: &mut Tally,
     candidates: BTreeMap<String, MissingBlock>,
     is_complete: bool,
 ) -> Result<Vec<Missing>, JobError> {
     let mut missing = Vec::new();
+    let stand_ins = StandIns::of(survey);
+    let mut future = 0;
     let candidates: Vec<MissingBlock> = candidates.into_values().collect();
     for chunk in candidates.chunks(CHUNK) {
         survey.ctx.checkpoint()?;
@@ -168,20 +170,35 @@ fn still_missing(
             let node = nodes.remove(&id).filter(|node| !node.archived && node.hash.is_some());
             match node {
                 Some(node) if !is_in_vault(survey, books, id.digest(), &node)? => {
-                    if is_unknown(survey, books, &block.path)
+                    if stand_ins.has(survey, &block.path)
+                        || is_unknown(survey, books, &block.path)
                         || is_home_unknown(survey, books, &node)
                         || books.claims.seen(id.digest())
                     {
                         books.changes.missing.push(block.clone());
                     } else {
                         let block = block.clone();
-                        let block = if is_complete { block.missed_at(survey.now) } else { block };
+                        future += u64::from(block.first_missing_at > survey.now);
+                        let block = if is_complete {
+                            block.missed_at(survey.now, &survey.boot)
+                        } else {
+                            block
+                        };
                         missing.push(Missing { block, seen: fingerprint(&node) });
                     }
                 }
                 _ => books.changes.found.push(block.id.clone()),
             }
         }
+    }
+    if future > 0 {
+        tally.warn(
+            "",
+            format!(
+                "{future} blocks were first missed at a time that has not come yet: the clock was wrong then, and they count \
+                 as missed since now"
+            ),
+        );
     }
     Ok(missing)
 }
@@ -218,33 +235,22 @@ fn is_unknown(survey: &Survey<'_>, books: &Books<'_>, path: &VaultPath) -> bool 
             .is_some_and(|index| books.claims.files[index as usize] == FileState::Unknown)
 }
 
-/// The first guard: a tier that had blocks and is gone is told to the person, and makes the scan incomplete.
-fn are_tiers_in_place(survey: &Survey<'_>, tally: &mut Tally) -> bool {
-    for tier in &survey.listing.missing_tiers {
-        if survey.tiers_with_blocks.contains(tier) {
-            tally.stats.needs_attention = true;
-            tally.error(
-                tier.to_string(),
-                "this tier folder is gone and had blocks: mount it, or correct paths.tier1 to tier3; nothing is archived",
-            );
-        }
+/// Tells of notes whose blocks are gone as if a mount were.
+fn tell_suspicious(
+    survey: &Survey<'_>,
+    tally: &mut Tally,
+    suspicious: BTreeMap<(VaultPath, &'static str), u64>,
+) {
+    for ((note, doubt), blocks) in suspicious {
+        tally.stats.needs_attention = true;
+        let message = format!("{blocks} blocks are missing and {doubt}, as where a mount is gone");
+        let remedy = format!(
+            "mount it; if the note was deleted, wait a day or run `aclarai-scheduler run {} --allow-archive`",
+            survey.ctx.job
+        );
+        tally.waits(Kind::Suspicious, note.to_string(), &message, &remedy);
+        tally.warn(note.to_string(), format!("{message}: {remedy}"));
     }
-    survey.tiers_with_blocks.is_empty()
-}
-
-/// The third guard: many missing blocks are told to the person, who may confirm them.
-fn are_few(survey: &Survey<'_>, tally: &mut Tally, missing: u64) -> bool {
-    let live = tally.blocks_in_vault + missing;
-    if missing <= FEW_BLOCKS.max(live / SHARE) || survey.ctx.options.allow_archive {
-        return true;
-    }
-    tally.stats.needs_attention = true;
-    tally.warn("", format!(
-        "{missing} of {live} blocks are missing from the vault: nothing is archived; if they were meant to go, \
-         run `aclarai-scheduler run {} --allow-archive`",
-        survey.ctx.job
-    ));
-    false
 }
 
 fn archive(
@@ -254,11 +260,22 @@ fn archive(
     missing: Vec<Missing>,
 ) -> Result<(), JobError> {
     let wait = TimeDelta::from_std(survey.settings.archive_after).unwrap_or(TimeDelta::MAX);
+    let confirmed = survey.ctx.options.allow_archive;
+    let mounts = books.cache.mounts().map_err(state_error)?;
+    let mut suspicion = Suspicion::new(survey, &mounts);
+    let mut suspicious: BTreeMap<(VaultPath, &'static str), u64> = BTreeMap::new();
     let (ripe, early): (Vec<_>, Vec<_>) = missing.into_iter().partition(|missing| {
-        let MissingBlock { scans, first_missing_at, .. } = missing.block;
-        scans >= SCANS && survey.now - first_missing_at >= wait
+        let block = &missing.block;
+        let doubt = if confirmed { None } else { suspicion.about(&block.path) };
+        let wait = if doubt.is_some() { guards::suspicion_lasts(wait) } else { wait };
+        let is_ripe = block.is_missed_long_enough(wait, survey.now, &survey.boot);
+        if let (Some(doubt), false) = (doubt, is_ripe) {
+            *suspicious.entry((block.path.clone(), doubt)).or_default() += 1;
+        }
+        is_ripe
     });
-    if survey.ctx.options.allow_archive && !early.is_empty() {
+    tell_suspicious(survey, tally, suspicious);
+    if confirmed && !early.is_empty() {
         tally.warn("", format!(
             "missing blocks not archived yet: {}: two scans that lie archive_after apart must miss a block: run \
              `aclarai-scheduler run {} --allow-archive` again then",

@@ -18,6 +18,7 @@ mod copies;
 pub mod diff;
 mod duplicates;
 mod fault;
+mod guards;
 mod look;
 mod memory;
 mod missing;
@@ -31,7 +32,9 @@ mod trust;
 mod under_way;
 
 pub(crate) use fault::{graph_error, state_error};
-pub use memory::{Changes, Comparison, FileRecord, MissingBlock, StatCache};
+pub use memory::{
+    BootTime, Changes, Comparison, FileRecord, MissingBlock, StatCache, Waiting, attention,
+};
 pub use settings::{OnMissing, Scope, SyncSettings};
 pub use sync::sync_vault;
 pub use trust::{CompareOptions, Remembered, Verdict};

@@ -16,11 +16,12 @@ use super::copies;
 use super::diff::Outcome;
 use super::duplicates::{self, held, holding};
 use super::fault::{graph_error, state_error};
+use super::guards;
 use super::memory::FileRecord;
 use super::missing;
 use super::seen::FileIndex;
 use super::survey::Survey;
-use super::tally::Tally;
+use super::tally::{Kind, Tally};
 use super::under_way::UnderWay;
 
 /// Which reading of a file in this run.
@@ -43,6 +44,10 @@ const LOSERS_PER_LOOKUP: usize = 2_000;
 
 /// A file is written to only when nobody changed it for this long.
 const WRITE_BACK_AFTER: TimeDelta = TimeDelta::seconds(30);
+
+/// What to do about an edit that was refused.
+const CONFLICT_REMEDY: &str = "if the vault is right, raise the marker's ver= to the block's version in the graph; if the \
+                               graph is right, bring the note's text back";
 
 /// Files read, whose blocks wait for the next write to the graph.
 #[derive(Default)]
@@ -384,6 +389,14 @@ fn count(
                 format!("{id} {}: {}: {}", place(), decision.outcome.as_str(), decision.why)
             });
             let is_conflict = decision.outcome == Outcome::Conflict;
+            if is_conflict {
+                tally.waits(
+                    Kind::Conflict,
+                    place(),
+                    &format!("{id}: vault out of sync with graph"),
+                    CONFLICT_REMEDY,
+                );
+            }
             if is_conflict && decision.plan.is_some() {
                 tally.warn(place(), format!("conflict: {id}: {}", decision.why));
             }
@@ -391,6 +404,8 @@ fn count(
         }
         Fate::Contested => {
             tally.stats.conflicts += 1;
+            let message = format!("{id}: another service kept changing it");
+            tally.waits(Kind::Conflict, place(), &message, "the next run tries again");
             tally.warn(
                 place(),
                 format!("conflict: {id}: another service kept changing it: left to the next run"),
@@ -477,6 +492,10 @@ fn remember(
         let before = books.cache.ids(&record.path).map_err(state_error)?;
         let gone = before.into_iter().filter(|id| !left.contains(id.as_str()));
         missing::note(survey, books, gone.collect(), &record.path);
+    }
+    let folder = guards::folder_of(&record.path);
+    if !books.folders.contains(folder) {
+        books.folders.insert(folder.to_owned());
     }
     let ids: Vec<String> = file.parsed.blocks().map(|block| block.id().to_owned()).collect();
     books.changes.records.push(FileRecord { blocks, ids: Some(ids), settled, ..record });

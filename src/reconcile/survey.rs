@@ -2,12 +2,14 @@
 //! Nothing in it changes during the run.
 
 use std::collections::{BTreeSet, HashMap};
+use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 
 use crate::block::VaultPath;
+use crate::clock::Clock;
 use crate::graph::GraphStore;
 use crate::job::{JobError, RunContext};
 use crate::logging;
@@ -15,7 +17,7 @@ use crate::vault::{Listing, PARSER_VERSION};
 
 use super::claim::Home;
 use super::fault::{graph_error, state_error};
-use super::memory::{Comparison, StatCache, UNFINISHED};
+use super::memory::{BootTime, Comparison, StatCache, UNFINISHED};
 use super::seen::FileIndex;
 use super::settings::{Scope, SyncSettings};
 use super::trust::{CompareOptions, Remembered, Verdict};
@@ -37,6 +39,8 @@ pub(super) struct Survey<'a> {
     pub(super) full: bool,
     /// When the run began.
     pub(super) now: DateTime<Utc>,
+    /// The same by the time since boot.
+    pub(super) boot: BootTime,
     /// Whether to read each listed file.
     pub(super) verdicts: Vec<Verdict>,
     /// There was no block in the graph when the run began.
@@ -124,6 +128,7 @@ impl<'a> Survey<'a> {
             scope,
             full,
             now,
+            boot: boot_time(ctx.clock),
             verdicts,
             graph_was_empty,
             name,
@@ -210,6 +215,11 @@ impl<'a> Survey<'a> {
         let vault = &self.settings.vault;
         vault.whole || vault.tiers.iter().flatten().any(|tier| is_below(path, tier))
     }
+}
+
+fn boot_time(clock: &dyn Clock) -> BootTime {
+    let id = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+    BootTime { id: id.trim().to_owned(), seconds: clock.boottime().as_secs() as i64 }
 }
 
 /// Folder, name without extension, and all of the path.

@@ -7,13 +7,14 @@ use crate::vault::{self, Listing, WalkOptions};
 use super::books::Books;
 use super::duplicates;
 use super::fault::vault_error;
+use super::guards;
 use super::look::look_at;
 use super::memory::StatCache;
 use super::missing;
 use super::settings::{Scope, SyncSettings};
 use super::settle::Look;
 use super::survey::{Findings, Survey};
-use super::tally::Tally;
+use super::tally::{Kind, Tally};
 use super::trust::Verdict;
 
 /// Brings the graph in step with the vault.
@@ -57,6 +58,8 @@ fn carry_out(
         missing::forget_gone_files(survey, books)?;
         missing::find(survey, books, tally)?;
     }
+    guards::note_mounts(survey, books)?;
+    books.changes.attention = (survey.scope == Scope::All).then(|| tally.take_waiting());
     books.close(survey)
 }
 
@@ -96,10 +99,26 @@ fn tell_listing(survey: &Survey<'_>, findings: &Findings, tally: &mut Tally) {
         tally.error(fault.path.to_string(), fault.kind.to_string());
     }
     for copy in &listing.conflict_copies {
-        tally.warn(
-            copy.to_string(),
-            "conflict copy of a sync program, not scanned: merge it and remove it",
-        );
+        let original = guards::original_of(copy).filter(|note| survey.listed(note).is_none());
+        let text = match &original {
+            // Nothing of the note is taken for deleted meanwhile.
+            Some(note) => format!(
+                "conflict copy of a sync program, not scanned, and {note} itself is gone: rename the copy to {note}"
+            ),
+            None => {
+                "conflict copy of a sync program, not scanned: merge it and remove it".to_owned()
+            }
+        };
+        if let Some(note) = &original {
+            let message = format!("a conflict copy is all that is left of {note}");
+            tally.waits(
+                Kind::Note,
+                copy.to_string(),
+                &message,
+                "rename the copy to the note's name",
+            );
+        }
+        tally.warn(copy.to_string(), text);
     }
     // One tier may well be missing; with none of them a sync succeeds every time, and does nothing.
     let missing: Vec<String> = listing

@@ -3,6 +3,37 @@
 use crate::job::{Fault, FaultLevel, RunReport, stat};
 
 use super::diff::Outcome;
+use super::memory::Waiting;
+
+/// At most so much that waits for a person is remembered.
+const WAITING_MAX: usize = 10_000;
+
+/// What kind of thing waits for a person.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// An edit that was refused.
+    Conflict,
+    /// An id in several places.
+    Duplicate,
+    /// A block that is gone.
+    Missing,
+    /// A block that is gone as if a mount were.
+    Suspicious,
+    /// A note with an error.
+    Note,
+}
+
+impl Kind {
+    fn as_str(self) -> &'static str {
+        match self {
+            Kind::Conflict => "conflict",
+            Kind::Duplicate => "duplicate",
+            Kind::Missing => "missing",
+            Kind::Suspicious => "suspicious",
+            Kind::Note => "note",
+        }
+    }
+}
 
 /// What one run counted and has to tell.
 #[derive(Debug, Default)]
@@ -11,6 +42,7 @@ pub(super) struct Tally {
     /// Blocks of all files that could be looked at, those of skipped ones as remembered.
     pub(super) blocks_in_vault: u64,
     faults: Vec<Fault>,
+    waiting: Vec<Waiting>,
     explains: bool,
     explained: Vec<String>,
 }
@@ -28,7 +60,18 @@ impl Tally {
 
     /// Notes something that was left undone.
     pub(super) fn error(&mut self, place: impl Into<String>, text: impl Into<String>) {
-        self.note(Fault::error(place, text));
+        let fault = Fault::error(place, text);
+        // A message ends with its remedy.
+        let (message, remedy) = fault.text.rsplit_once(": ").unwrap_or((&fault.text, ""));
+        self.waits(Kind::Note, fault.place.as_str(), message, remedy);
+        self.note(fault);
+    }
+
+    /// Notes an id that another place owns.
+    pub(super) fn duplicate(&mut self, fault: Fault) {
+        let (message, remedy) = fault.text.rsplit_once(": ").unwrap_or((&fault.text, ""));
+        self.waits(Kind::Duplicate, fault.place.as_str(), message, remedy);
+        self.note(fault);
     }
 
     fn note(&mut self, fault: Fault) {
@@ -37,6 +80,30 @@ impl Tally {
             FaultLevel::Error => &mut self.stats.errors,
         } += 1;
         self.faults.push(fault);
+    }
+
+    /// Notes something that waits for a person, for `attention`.
+    pub(super) fn waits(
+        &mut self,
+        kind: Kind,
+        place: impl Into<String>,
+        message: &str,
+        remedy: &str,
+    ) {
+        // A list that nobody reads to its end need not hold all.
+        if self.waiting.len() < WAITING_MAX {
+            self.waiting.push(Waiting {
+                kind: kind.as_str().to_owned(),
+                place: place.into(),
+                message: message.to_owned(),
+                remedy: remedy.to_owned(),
+            });
+        }
+    }
+
+    /// All that waits for a person.
+    pub(super) fn take_waiting(&mut self) -> Vec<Waiting> {
+        std::mem::take(&mut self.waiting)
     }
 
     /// Keeps an explanation, where any are asked for.
@@ -165,7 +232,8 @@ impl SyncStats {
         ] {
             report.set(name, value);
         }
-        report.set(stat::NEEDS_ATTENTION, self.needs_attention);
+        // A refused edit waits for a person as long as it lasts, not only when it is told.
+        report.set(stat::NEEDS_ATTENTION, self.needs_attention || self.conflicts > 0);
         report
     }
 }

@@ -2,6 +2,7 @@
 
 mod accidents;
 mod copies;
+mod guards;
 mod histories;
 mod rig;
 

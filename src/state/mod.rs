@@ -114,6 +114,18 @@ const MIGRATIONS: &[&str] = &[
      CREATE TRIGGER output_goes_with_its_run AFTER DELETE ON runs WHEN old.state <> 'skipped' BEGIN
          DELETE FROM outputs WHERE run_id = old.run_id;
      END;",
+    // 4: by which clock a block was missed, which folders lie on a device of their own, and what waits for a person
+    // (read and written by `reconcile`).
+    "ALTER TABLE missing_blocks ADD COLUMN boot TEXT NOT NULL DEFAULT '';
+     -- Seconds since that boot.
+     ALTER TABLE missing_blocks ADD COLUMN boot_time INTEGER NOT NULL DEFAULT 0;
+     CREATE TABLE mounts (path BLOB PRIMARY KEY) STRICT, WITHOUT ROWID;
+     CREATE TABLE attention (
+         kind TEXT NOT NULL,
+         place TEXT NOT NULL,
+         message TEXT NOT NULL,
+         remedy TEXT NOT NULL
+     ) STRICT;",
 ];
 
 /// `aCLs`: another program's database that happens to be named `state.db` is never taken for ours.

@@ -5,6 +5,7 @@
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
 
+mod attention;
 mod bench;
 mod cli;
 mod command_job;

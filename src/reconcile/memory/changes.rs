@@ -1,6 +1,6 @@
 //! What one run adds to what is remembered: changes that are kept together or not at all.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::block::VaultPath;
 use crate::vault::{Digest, FileStat};
@@ -33,19 +33,79 @@ pub struct MissingBlock {
     pub path: VaultPath,
     /// When it was first missed; by a complete scan, once there was one.
     pub first_missing_at: DateTime<Utc>,
+    /// The same by the time since a boot of the machine, which nobody can set.
+    pub boot: BootTime,
     /// In how many complete scans it was missing.
     pub scans: u32,
 }
 
+/// A time that nobody can set: which boot of the machine, and how long after it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct BootTime {
+    /// The kernel's id of this boot; empty where it is not known.
+    pub id: String,
+    /// Seconds since the boot, time spent suspended included.
+    pub seconds: i64,
+}
+
+impl BootTime {
+    /// How long ago `earlier` was; `None` where the machine was started anew meanwhile.
+    fn since(&self, earlier: &BootTime) -> Option<TimeDelta> {
+        (self.id == earlier.id && !self.id.is_empty())
+            .then(|| TimeDelta::seconds(self.seconds - earlier.seconds))
+    }
+}
+
+/// In how many complete scans a block must be missing before it is archived; in one more where the machine was started
+/// anew between them, as the clock may have been set meanwhile.
+const SCANS: u32 = 2;
+
 impl MissingBlock {
+    /// A block that no scan has counted as missing yet.
+    pub fn new(id: String, path: VaultPath, now: DateTime<Utc>) -> MissingBlock {
+        MissingBlock { id, path, first_missing_at: now, boot: BootTime::default(), scans: 0 }
+    }
+
     /// Counts one more complete scan that missed it.
-    pub fn missed_at(mut self, now: DateTime<Utc>) -> MissingBlock {
-        if self.scans == 0 {
+    pub fn missed_at(mut self, now: DateTime<Utc>, boot: &BootTime) -> MissingBlock {
+        // A time that has not come yet was taken from a clock that was wrong.
+        if self.scans == 0 || self.first_missing_at > now {
             self.first_missing_at = now;
         }
         self.scans += 1;
+        if self.boot.id != boot.id && self.scans <= SCANS {
+            self.boot = boot.clone();
+        }
         self
     }
+
+    /// Whether two complete scans that lie `wait` apart have missed it, by the wall clock and by the time since boot;
+    /// or three, where the machine was started anew between them.
+    pub fn is_missed_long_enough(
+        &self,
+        wait: TimeDelta,
+        now: DateTime<Utc>,
+        boot: &BootTime,
+    ) -> bool {
+        let by_boot = match boot.since(&self.boot) {
+            Some(passed) => self.scans >= SCANS && passed >= wait,
+            None => self.scans > SCANS,
+        };
+        by_boot && now - self.first_missing_at >= wait
+    }
+}
+
+/// Something that waits for a person.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Waiting {
+    /// What it is: `conflict`, `duplicate`, `missing`, `suspicious`, `note`.
+    pub kind: String,
+    /// Where: `notes/plan.md:12`.
+    pub place: String,
+    /// What is wrong.
+    pub message: String,
+    /// What to do about it.
+    pub remedy: String,
 }
 
 /// Changes to the local state that belong together: all of them are kept or none.
@@ -63,6 +123,10 @@ pub struct Changes {
     pub found: Vec<String>,
     /// The graph's token.
     pub token: Option<String>,
+    /// Folders that hold notes, and whether each lies on another device than the vault's root.
+    pub mounts: Vec<(VaultPath, bool)>,
+    /// All that waits for a person, where that was found out.
+    pub attention: Option<Vec<Waiting>>,
     /// When everything was last read and compared.
     pub full_scan_at: Option<DateTime<Utc>>,
 }
@@ -75,6 +139,8 @@ impl Changes {
             && self.missing.is_empty()
             && self.found.is_empty()
             && self.token.is_none()
+            && self.mounts.is_empty()
+            && self.attention.is_none()
             && self.full_scan_at.is_none()
     }
 }

@@ -9,6 +9,7 @@ mod changes;
 mod rows;
 
 use std::cmp::Ordering;
+use std::collections::HashSet;
 use std::path::Path;
 use std::thread;
 
@@ -20,7 +21,7 @@ use crate::block::{IdDigest, VaultPath};
 use crate::logging;
 use crate::state::{State, StateError};
 use crate::vault::Listing;
-pub use changes::{Changes, FileRecord, MissingBlock};
+pub use changes::{BootTime, Changes, FileRecord, MissingBlock, Waiting};
 use rows::{Row, Rows, forget, meta, path_bytes, set_meta, split_ids, write};
 
 /// The remembered token of a run that is writing, or was cut short while it did: no graph has it.
@@ -35,6 +36,13 @@ pub struct Comparison {
     pub gone: Vec<VaultPath>,
     /// Things worth a line in the log.
     pub remarks: Vec<String>,
+}
+
+/// All that waits for a person, as the last completed run left it in the state folder: what was noted, and blocks that are
+/// missing but not archived.
+pub fn attention(dir: &Path) -> Result<Vec<Waiting>, StateError> {
+    let Some(state) = State::open_existing(dir)? else { return Ok(Vec::new()) };
+    rows::attention(state.connection()).map_err(|error| state.error(error))
 }
 
 /// The remembered files of one vault.
@@ -224,6 +232,11 @@ impl StatCache {
     /// The blocks that are missing.
     pub fn missing(&self) -> Result<Vec<MissingBlock>, StateError> {
         Ok(self.read(rows::missing)?.unwrap_or_default())
+    }
+
+    /// The folders that lay on another device than the vault's root.
+    pub fn mounts(&self) -> Result<HashSet<VaultPath>, StateError> {
+        Ok(self.read(rows::mounts)?.unwrap_or_default())
     }
 
     /// Keeps changes, in one transaction. In a dry run nothing is kept.

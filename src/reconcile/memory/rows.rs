@@ -1,11 +1,12 @@
 //! The rows behind what is remembered: SQL, and the rows of all files read ahead.
 
+use std::collections::HashSet;
 use std::path::Path;
 
 use chrono::{DateTime, Utc};
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::changes::{Changes, FileRecord, MissingBlock};
+use super::changes::{BootTime, Changes, FileRecord, MissingBlock, Waiting};
 use crate::block::VaultPath;
 use crate::reconcile::trust::{Known, is_trusted};
 use crate::state::State;
@@ -49,8 +50,9 @@ pub(super) fn each(
 
 /// The blocks that are missing, by id.
 pub(super) fn missing(connection: &Connection) -> rusqlite::Result<Vec<MissingBlock>> {
-    let mut statement = connection
-        .prepare("SELECT id, path, first_missing_at, scans FROM missing_blocks ORDER BY id")?;
+    let mut statement = connection.prepare(
+        "SELECT id, path, first_missing_at, scans, boot, boot_time FROM missing_blocks ORDER BY id",
+    )?;
     let rows = statement.query_map([], |row| {
         let path: Vec<u8> = row.get(1)?;
         Ok(MissingBlock {
@@ -58,6 +60,30 @@ pub(super) fn missing(connection: &Connection) -> rusqlite::Result<Vec<MissingBl
             path: VaultPath::from_bytes(&path),
             first_missing_at: DateTime::from_timestamp(row.get(2)?, 0).unwrap_or_default(),
             scans: row.get(3)?,
+            boot: BootTime { id: row.get(4)?, seconds: row.get(5)? },
+        })
+    })?;
+    rows.collect()
+}
+
+/// The folders that lay on another device than the vault's root.
+pub(super) fn mounts(connection: &Connection) -> rusqlite::Result<HashSet<VaultPath>> {
+    let mut statement = connection.prepare("SELECT path FROM mounts")?;
+    let rows =
+        statement.query_map([], |row| Ok(VaultPath::from_bytes(row.get_ref(0)?.as_blob()?)))?;
+    rows.collect()
+}
+
+/// What waits for a person, as the last run left it.
+pub(super) fn attention(connection: &Connection) -> rusqlite::Result<Vec<Waiting>> {
+    let mut statement =
+        connection.prepare("SELECT kind, place, message, remedy FROM attention ORDER BY rowid")?;
+    let rows = statement.query_map([], |row| {
+        Ok(Waiting {
+            kind: row.get(0)?,
+            place: row.get(1)?,
+            message: row.get(2)?,
+            remedy: row.get(3)?,
         })
     })?;
     rows.collect()
@@ -132,7 +158,8 @@ pub(super) fn forget(state: &mut State, root: &Path) -> rusqlite::Result<()> {
         .connection_mut()
         .transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
     transaction.execute_batch(
-        "DELETE FROM files; DELETE FROM file_ids; DELETE FROM missing_blocks; DELETE FROM meta WHERE key GLOB 'vault.*'",
+        "DELETE FROM files; DELETE FROM file_ids; DELETE FROM missing_blocks; DELETE FROM mounts;
+         DELETE FROM attention; DELETE FROM meta WHERE key GLOB 'vault.*'",
     )?;
     set_meta(&transaction, "vault_root", path_bytes(root))?;
     transaction.commit()
@@ -198,18 +225,41 @@ pub(super) fn write(
             no_ids.execute([path.as_bytes()])?;
         }
         let mut missing = transaction.prepare_cached(
-            "INSERT INTO missing_blocks (id, path, first_missing_at, scans) VALUES (?1, ?2, ?3, ?4)
+            "INSERT INTO missing_blocks (id, path, first_missing_at, scans, boot, boot_time)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6)
              ON CONFLICT (id) DO UPDATE SET
-                 first_missing_at = iif(scans = 0, excluded.first_missing_at, first_missing_at),
+                 first_missing_at = iif(
+                     scans = 0, excluded.first_missing_at, min(first_missing_at, excluded.first_missing_at)
+                 ),
+                 boot = iif(excluded.scans > scans, excluded.boot, boot),
+                 boot_time = iif(excluded.scans > scans, excluded.boot_time, boot_time),
                  scans = max(scans, excluded.scans)",
         )?;
         for block in &changes.missing {
             let first = block.first_missing_at.timestamp();
-            missing.execute(params![block.id, block.path.as_bytes(), first, block.scans])?;
+            let BootTime { id: boot, seconds } = &block.boot;
+            let path = block.path.as_bytes();
+            missing.execute(params![block.id, path, first, block.scans, boot, seconds])?;
         }
         let mut found = transaction.prepare_cached("DELETE FROM missing_blocks WHERE id = ?1")?;
         for id in &changes.found {
             found.execute([id])?;
+        }
+    }
+    for (folder, is_mount) in &changes.mounts {
+        let sql = match is_mount {
+            true => "INSERT OR IGNORE INTO mounts (path) VALUES (?1)",
+            false => "DELETE FROM mounts WHERE path = ?1",
+        };
+        transaction.prepare_cached(sql)?.execute([folder.as_bytes()])?;
+    }
+    if let Some(attention) = &changes.attention {
+        transaction.execute("DELETE FROM attention", [])?;
+        let mut row = transaction.prepare_cached(
+            "INSERT INTO attention (kind, place, message, remedy) VALUES (?1, ?2, ?3, ?4)",
+        )?;
+        for Waiting { kind, place, message, remedy } in attention {
+            row.execute([kind, place, message, remedy])?;
         }
     }
     if let Some(token) = &changes.token {

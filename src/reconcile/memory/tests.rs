@@ -318,6 +318,7 @@ fn everything() -> Changes {
         id: "blk_m".to_owned(),
         path: VaultPath::new("gone.md"),
         first_missing_at: at(THEN),
+        boot: BootTime::default(),
         scans: 1,
     };
     Changes {
@@ -427,6 +428,7 @@ fn missing_blocks_keep_when_they_were_first_missed() {
         id: "blk_é".to_owned(),
         path: VaultPath::new(OsStr::from_bytes(b"d/\xff.md")),
         first_missing_at: at(THEN),
+        boot: BootTime::default(),
         scans: 1,
     };
     let second = MissingBlock { scans: 2, first_missing_at: at(THEN + 600), ..first.clone() };

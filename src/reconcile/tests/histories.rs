@@ -85,6 +85,8 @@ enum Service {
 #[derive(Clone, Copy, Debug)]
 struct Sync {
     full: bool,
+    /// A person has confirmed that many blocks are gone.
+    confirmed: bool,
     /// A dry run comes first, and must foretell what the real one does.
     dry_first: bool,
     /// The store tries again after a transient fault.
@@ -92,7 +94,8 @@ struct Sync {
     trouble: Option<Trouble>,
 }
 
-const IN_PEACE: Sync = Sync { full: false, dry_first: false, patient: false, trouble: None };
+const IN_PEACE: Sync =
+    Sync { full: false, confirmed: false, dry_first: false, patient: false, trouble: None };
 const FULL: Sync = Sync { full: true, ..IN_PEACE };
 
 /// Something that happens when the sync touches the graph for the n-th time.
@@ -178,6 +181,7 @@ impl Random {
         let trouble = Trouble { after: self.below(12) as u32, what };
         Sync {
             full: self.one_in(6),
+            confirmed: self.one_in(3),
             dry_first: self.one_in(6),
             patient: self.one_in(2),
             trouble: self.one_in(2).then_some(trouble),
@@ -344,7 +348,8 @@ impl Scene {
         let rounds = if has_blank { 4 } else { 2 };
         for round in 0..rounds {
             let full = !self.drifted.is_empty();
-            self.sync(if full { FULL } else { IN_PEACE })
+            // A person confirms that what is gone was meant to go, and need not wait for a day.
+            self.sync(Sync { full, confirmed: true, ..IN_PEACE })
                 .map_err(|error| format!("quiet sync {}: {error}", round + 1))?;
             self.clock.advance(ARCHIVE_AFTER + Duration::from_secs(1));
         }
@@ -373,7 +378,8 @@ impl Scene {
 
     /// One sync, and everything that must hold after it.
     fn sync(&mut self, sync: Sync) -> Result<(), String> {
-        let options = RunOptions { full: sync.full, ..RunOptions::default() };
+        let options =
+            RunOptions { full: sync.full, allow_archive: sync.confirmed, ..RunOptions::default() };
         let before = self.nodes();
         let foretold = sync.dry_first.then(|| self.dry_run(options)).transpose()?;
         if self.nodes() != before {

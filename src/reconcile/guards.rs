@@ -1,0 +1,165 @@
+//! What keeps missing blocks from being archived: places that cannot be looked into now, and signs that it was no person
+//! who took the blocks away.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::path::{Path, PathBuf};
+
+use chrono::TimeDelta;
+
+use crate::block::VaultPath;
+
+use crate::job::JobError;
+use crate::vault;
+
+use super::books::Books;
+use super::fault::state_error;
+use super::survey::Survey;
+use super::tally::{Kind, Tally};
+
+/// This many blocks may always go missing at once, if they are not more than half of all.
+const FEW_BLOCKS: u64 = 20;
+
+/// Beyond that, one in this many.
+const SHARE: u64 = 10;
+
+/// This many may go even if they are more than half of all: a vault may be very small.
+const HANDFUL: u64 = 3;
+
+/// How long blocks wait whose folder looks as if a mount were gone.
+const SUSPICION_LASTS: TimeDelta = TimeDelta::days(1);
+
+/// The notes that are gone while something stands in for them.
+pub(super) struct StandIns {
+    /// Conflict copies, by the note whose name they carry.
+    copies: HashMap<VaultPath, VaultPath>,
+}
+
+impl StandIns {
+    /// Those that the listing shows.
+    pub(super) fn of(survey: &Survey<'_>) -> StandIns {
+        let mut copies = HashMap::new();
+        for copy in &survey.listing.conflict_copies {
+            if let Some(original) = original_of(copy)
+                && survey.listed(&original).is_none()
+            {
+                copies.entry(original).or_insert_with(|| copy.clone());
+            }
+        }
+        StandIns { copies }
+    }
+
+    /// Whether something stands in for the note at `path`, so that what it holds is not known.
+    pub(super) fn has(&self, survey: &Survey<'_>, path: &VaultPath) -> bool {
+        survey.listed(path).is_none()
+            && (self.copies.contains_key(path) || survey.listing.root.has_place_holder(path))
+    }
+}
+
+/// The note that a conflict copy was made of, as its name tells.
+pub(super) fn original_of(copy: &VaultPath) -> Option<VaultPath> {
+    use std::os::unix::ffi::OsStrExt;
+    let name = copy.as_path().file_name()?;
+    let original = vault::copy_by_name(name.as_bytes())?.of?;
+    let folder = copy.as_path().parent().unwrap_or(Path::new(""));
+    Some(VaultPath::new(folder.join(std::ffi::OsStr::from_bytes(&original))))
+}
+
+/// Whether every tier is there: one that had blocks and is gone is told to the person, and makes the scan incomplete.
+pub(super) fn are_tiers_in_place(survey: &Survey<'_>, tally: &mut Tally) -> bool {
+    for tier in &survey.listing.missing_tiers {
+        if survey.tiers_with_blocks.contains(tier) {
+            tally.stats.needs_attention = true;
+            tally.error(
+                tier.to_string(),
+                "this tier folder is gone and had blocks: mount it, or correct paths.tier1 to tier3; nothing is archived",
+            );
+        }
+    }
+    survey.tiers_with_blocks.is_empty()
+}
+
+/// Whether so many may be missing at once: too many are told to the person, who may confirm them.
+pub(super) fn are_few(survey: &Survey<'_>, tally: &mut Tally, missing: u64) -> bool {
+    let live = tally.blocks_in_vault + missing;
+    let is_share = missing <= FEW_BLOCKS.max(live / SHARE);
+    let is_half = missing > HANDFUL && missing * 2 > live;
+    if is_share && !is_half || survey.ctx.options.allow_archive {
+        return true;
+    }
+    tally.stats.needs_attention = true;
+    let remedy = format!(
+        "if they were meant to go, run `aclarai-scheduler run {} --allow-archive`",
+        survey.ctx.job
+    );
+    let message =
+        format!("{missing} of {live} blocks are missing from the vault: nothing is archived");
+    tally.waits(Kind::Missing, "", &message, &remedy);
+    tally.warn("", format!("{message}; {remedy}"));
+    false
+}
+
+/// Looks for signs that a mount is gone, folder by folder.
+pub(super) struct Suspicion<'a> {
+    survey: &'a Survey<'a>,
+    /// Folders that lay on another device than the root.
+    mounts: &'a HashSet<VaultPath>,
+    root_device: Option<u64>,
+    known: BTreeMap<PathBuf, Option<&'static str>>,
+}
+
+impl<'a> Suspicion<'a> {
+    pub(super) fn new(survey: &'a Survey<'a>, mounts: &'a HashSet<VaultPath>) -> Suspicion<'a> {
+        let root_device = survey.listing.root.device_of_folder(Path::new("")).ok();
+        Suspicion { survey, mounts, root_device, known: BTreeMap::new() }
+    }
+
+    /// What is suspicious about the folder of a note that is gone.
+    pub(super) fn about(&mut self, note: &VaultPath) -> Option<&'static str> {
+        let folder = folder_of(note);
+        if let Some(known) = self.known.get(folder) {
+            return *known;
+        }
+        let found = self.look(folder);
+        self.known.insert(folder.to_owned(), found);
+        found
+    }
+
+    fn look(&self, folder: &Path) -> Option<&'static str> {
+        // A folder inside a mount that is gone is gone too: the folder it was mounted on is there.
+        let facts =
+            folder.ancestors().find_map(|above| self.survey.listing.root.folder(above).ok())?;
+        if facts.is_empty {
+            return Some("its folder is empty");
+        }
+        let was_mount = self.mounts.contains(&VaultPath::new(folder));
+        let is_mount = self.root_device.is_some_and(|root| root != facts.device);
+        (was_mount != is_mount).then_some("its folder is on another device")
+    }
+}
+
+/// Notes which folders lie on another device than the root, of those with notes that were read.
+pub(super) fn note_mounts(survey: &Survey<'_>, books: &mut Books<'_>) -> Result<(), JobError> {
+    let root = &survey.listing.root;
+    let Ok(root_device) = root.device_of_folder(Path::new("")) else { return Ok(()) };
+    let known = books.cache.mounts().map_err(state_error)?;
+    for folder in std::mem::take(&mut books.folders) {
+        if let Ok(device) = root.device_of_folder(&folder) {
+            let folder = VaultPath::new(&folder);
+            let is_mount = device != root_device;
+            if known.contains(&folder) != is_mount {
+                books.changes.mounts.push((folder, is_mount));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// How long blocks wait that are missing from such a folder.
+pub(super) fn suspicion_lasts(archive_after: TimeDelta) -> TimeDelta {
+    SUSPICION_LASTS.max(archive_after)
+}
+
+/// The folder that a file is in.
+pub(super) fn folder_of(path: &VaultPath) -> &Path {
+    path.as_path().parent().unwrap_or(Path::new(""))
+}

@@ -1,0 +1,83 @@
+//! What a folder of the vault looks like from outside: whether anything is in it, and on which device it lies. Asked
+//! where blocks are gone, because a mount that is gone leaves an empty folder behind.
+
+use std::io;
+use std::path::Path;
+
+use rustix::fs::{AtFlags, Dir, Mode, OFlags};
+
+use super::file::split;
+use super::root::Root;
+use crate::block::VaultPath;
+
+/// A folder that is there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FolderFacts {
+    /// The device it lies on.
+    pub device: u64,
+    /// Nothing is in it, but for hidden files.
+    pub is_empty: bool,
+}
+
+impl Root {
+    /// What the folder looks like; an error of the kind `NotFound` where there is none.
+    pub fn folder(&self, path: &Path) -> io::Result<FolderFacts> {
+        let folder = self.open_folder(path)?;
+        let device = rustix::fs::fstat(&folder)?.st_dev;
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let opened = rustix::fs::openat(&folder, ".", flags, Mode::empty())?;
+        for entry in Dir::read_from(opened)? {
+            if !entry?.file_name().to_bytes().starts_with(b".") {
+                return Ok(FolderFacts { device, is_empty: false });
+            }
+        }
+        Ok(FolderFacts { device, is_empty: true })
+    }
+
+    /// The device that the folder of a file lies on.
+    pub fn device_of_folder(&self, path: &Path) -> io::Result<u64> {
+        Ok(rustix::fs::fstat(self.open_folder(path)?)?.st_dev)
+    }
+
+    /// Whether iCloud has put a place holder in the place of the note at `path`: the note lies on a server for now.
+    pub fn has_place_holder(&self, path: &VaultPath) -> bool {
+        let (folder, name) = split(path);
+        let mut holder = std::ffi::OsString::from(".");
+        holder.push(name);
+        holder.push(".icloud");
+        self.open_folder(folder).is_ok_and(|folder| {
+            rustix::fs::statat(&folder, &holder, AtFlags::SYMLINK_NOFOLLOW).is_ok()
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    #[test]
+    fn a_folder_with_nothing_but_hidden_files_counts_as_empty() {
+        let temp = tempfile::tempdir().unwrap();
+        fs::create_dir_all(temp.path().join("mount/.trash")).unwrap();
+        fs::create_dir(temp.path().join("full")).unwrap();
+        fs::write(temp.path().join("full/a.md"), "").unwrap();
+        let root = Root::open(temp.path()).unwrap();
+        let is_empty = |path: &str| root.folder(Path::new(path)).map(|facts| facts.is_empty).ok();
+        assert_eq!(
+            ["", "mount", "full", "absent"].map(is_empty),
+            [Some(false), Some(true), Some(false), None]
+        );
+    }
+
+    #[test]
+    fn a_place_holder_of_icloud_is_found_beside_its_note() {
+        let temp = tempfile::tempdir().unwrap();
+        fs::create_dir(temp.path().join("sub")).unwrap();
+        fs::write(temp.path().join("sub/.a.md.icloud"), "").unwrap();
+        let root = Root::open(temp.path()).unwrap();
+        let holds = |path: &str| root.has_place_holder(&VaultPath::new(path));
+        assert_eq!(["sub/a.md", "sub/b.md", "a.md"].map(holds), [true, false, false]);
+    }
+}
