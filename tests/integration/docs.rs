@@ -201,3 +201,90 @@ fn a_job_of_the_python_service_runs_unchanged() {
     assert_eq!(failed["success"], false);
     assert_eq!(failed["error"], "exit code 1: no such graph");
 }
+
+/// A package like the Python service's, whose classes answer with what they were made of.
+const PYTHON_SERVICE: &str = r#"
+import os
+
+def fails():
+    raise ValueError("no concepts")
+
+class Job:
+    def __init__(self, config=None, graph=None):
+        self.config = config or {"loaded": True}
+
+    def run_job(self):
+        print("working")
+        if os.path.exists("broken"):
+            fails()
+        return {"success": not os.path.exists("lost"), "concepts": 3, "error_details": [], "config": self.config}
+
+class Greeter:
+    def __init__(self, name, times=1, params=None):
+        self.said = [name] * times, sorted(params)
+
+    def run_job(self):
+        return {"said": self.said}
+"#;
+
+#[test]
+fn the_six_jobs_of_the_python_service_run_as_the_page_says() {
+    if !has_python() {
+        return;
+    }
+    let page = blocks_of("docs/moving-over.md", "yaml").remove(0);
+    let runner = root().join("examples/python_job.py");
+    let yaml = page.replace("/opt/python_job.py", runner.to_str().unwrap());
+    let sandbox = Sandbox::new("");
+    let yaml = yaml.replace("/opt/aclarai", sandbox.path("aclarai").to_str().unwrap());
+    sandbox.configure(&yaml);
+    let mut names = Vec::new();
+    for line in page.lines().filter(|line| line.contains("aclarai_scheduler.")) {
+        let class = line.split("aclarai_scheduler.").nth(1).unwrap().trim_end_matches(['"', ']']);
+        let (module, class) = class.split_once(':').unwrap();
+        let file = format!("aclarai/services/scheduler/aclarai_scheduler/{module}.py");
+        sandbox.write(&file, &PYTHON_SERVICE.replace("class Job:", &format!("class {class}:")));
+    }
+    for line in page.lines().filter(|line| line.starts_with("    ") && !line.starts_with("     ")) {
+        names.push(line.trim().trim_end_matches(':').to_owned());
+    }
+    assert_eq!(names.len(), 6, "{names:?}");
+    for name in &names {
+        let result = sandbox.run(&["run", name, "--json"]).json(0);
+        assert_eq!(
+            (&result["concepts"], &result["success"]),
+            (&3.into(), &true.into()),
+            "{result}"
+        );
+        assert_eq!(result["config"], r#"{"loaded":true}"#);
+    }
+    sandbox.write("aclarai/lost", "");
+    let result = sandbox.run(&["run", &names[0], "--json"]).json(1);
+    assert_eq!((&result["concepts"], &result["success"]), (&3.into(), &false.into()), "{result}");
+    sandbox.write("aclarai/broken", "");
+    let result = sandbox.run(&["run", &names[0], "--json"]).json(1);
+    let error = result["error"].as_str().unwrap();
+    assert!(
+        error.contains("ValueError: no concepts\nTraceback (most recent call last):"),
+        "{error}"
+    );
+    assert!(error.contains("concept_refresh.py") && error.contains("in fails"), "{error}");
+}
+
+#[test]
+fn a_python_class_gets_the_parameters_that_it_asks_for() {
+    if !has_python() {
+        return;
+    }
+    let runner = root().join("examples/python_job.py");
+    let sandbox = Sandbox::new(&format!(
+        "scheduler: {{jobs: {{greet: {{command: [python3, -u, {runner:?}, 'greeting:Greeter'], name: Ada, times: 2, more: 1}}, \
+         absent: {{command: [python3, -u, {runner:?}, 'nowhere:Job']}}}}}}"
+    ));
+    sandbox.write("greeting.py", PYTHON_SERVICE);
+    let result = sandbox.run(&["run", "greet", "--json"]).json(0);
+    assert_eq!(result["said"], r#"[["Ada","Ada"],["more","name","times"]]"#);
+    let result = sandbox.run(&["run", "absent", "--json"]).json(1);
+    let error = result["error"].as_str().unwrap();
+    assert!(error.contains("ModuleNotFoundError: No module named 'nowhere'"), "{error}");
+}
