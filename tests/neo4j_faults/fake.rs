@@ -21,6 +21,8 @@ pub(crate) enum Reply {
     Silence,
     /// Answers with bytes that are no message.
     Garbage,
+    /// Answers with this message.
+    Message(Vec<u8>),
 }
 
 /// What a row may hold.
@@ -44,6 +46,10 @@ pub(crate) enum Greeting {
     Http,
     /// Speaks none of the versions offered.
     NoVersion,
+    /// Answers the login with this message.
+    Message(fn() -> Vec<u8>),
+    /// Answers the login with a message that does not end.
+    Endless,
 }
 
 /// What the script is told of each statement: its text, and how many connections had been made when it came.
@@ -161,7 +167,7 @@ impl Connection {
         match self.shared.greeting {
             Greeting::Http => return self.stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n"),
             Greeting::NoVersion => return self.stream.write_all(&[0; 4]),
-            Greeting::Welcome | Greeting::WrongPassword => self.stream.write_all(&[0, 0, 4, 4])?,
+            _ => self.stream.write_all(&[0, 0, 4, 4])?,
         }
         let mut pending = None;
         let mut failed = false;
@@ -171,6 +177,14 @@ impl Connection {
                 0x01 if matches!(self.shared.greeting, Greeting::WrongPassword) => {
                     self.fail("Neo.ClientError.Security.Unauthorized")?
                 }
+                0x01 if matches!(self.shared.greeting, Greeting::Message(_)) => {
+                    let Greeting::Message(message) = self.shared.greeting else { unreachable!() };
+                    self.send(&message())?;
+                }
+                0x01 if matches!(self.shared.greeting, Greeting::Endless) => loop {
+                    self.stream.write_all(&u16::MAX.to_be_bytes())?;
+                    self.stream.write_all(&[0x91; u16::MAX as usize])?;
+                },
                 0x01 => self.succeed(&[
                     ("server", Value::Text("Neo4j/4.4.0".into())),
                     ("connection_id", Value::Text("bolt-1".into())),
@@ -193,6 +207,7 @@ impl Connection {
                         }
                         Reply::Silence => {}
                         Reply::HangUp => return Ok(()),
+                        Reply::Message(message) => self.send(&message)?,
                         Reply::Garbage => self.send(b"\xb1\x70\xff\xff\xff")?,
                         reply => {
                             pending = Some(reply);
@@ -294,6 +309,11 @@ impl Connection {
             self.stream.read_exact(&mut message[start..])?;
         }
     }
+}
+
+/// The beginning of an answer that has one field, `x`.
+pub(crate) fn answer_with(value: &[u8]) -> Vec<u8> {
+    [b"\xb1\x70\xa1\x81x", value].concat()
 }
 
 /// Writes a value as PackStream has it.

@@ -6,7 +6,7 @@
 use std::any::Any;
 use std::time::Duration;
 
-use neo4rs::{DeError, Error};
+use neo4rs::{DeError, Error, bounds};
 
 /// What to do about an error.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -121,6 +121,12 @@ impl Fault {
             | Error::BytesTooBig
             | Error::ListTooLong
             | Error::WriteError(_) => Fault::new(Data, error.to_string()),
+            Error::UnexpectedMessage(text) if text.starts_with(bounds::REFUSED) => Fault::new(
+                Person,
+                format!(
+                    "{text}: this is no Neo4j, or something on the way changes what it says: {CHECK_ADDRESS}"
+                ),
+            ),
             Error::ConnectionTimedOut => Fault::new(Reconnect, format!("{error}: {CHECK_ADDRESS}")),
             Error::ServerUnavailableError(_) | Error::RoutingTableRefreshFailed(_) => {
                 Fault::new(Reconnect, format!("{error}: {CHECK_ADDRESS}"))
