@@ -52,6 +52,7 @@ pub fn registry(
         graph: config.graph.clone(),
         retries: config.retries,
         state_dir: config.state_dir.clone(),
+        sandbox: config.scheduler.sandbox,
         clock,
         surroundings: surroundings(config, env),
     };

@@ -27,6 +27,7 @@ pub mod metrics;
 pub mod observe;
 pub mod pause;
 pub mod reconcile;
+mod sandbox;
 pub mod schedule;
 pub mod scheduler;
 mod sqlite;

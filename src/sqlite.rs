@@ -284,7 +284,10 @@ pub(crate) fn open(path: &Path) -> rusqlite::Result<Connection> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
         | OpenFlags::SQLITE_OPEN_NO_MUTEX
         | OpenFlags::SQLITE_OPEN_NOFOLLOW;
-    Connection::open_with_flags(real(path), flags)
+    let connection = Connection::open_with_flags(real(path), flags)?;
+    // Else SQLite would look for a folder for its own scratch files, outside of what a sync may write.
+    connection.pragma_update(None, "temp_store", "memory")?;
+    Ok(connection)
 }
 
 /// Opens a database file to look at it: nothing is written, created or folded in, so this works on a read-only mount
@@ -320,6 +323,7 @@ pub(crate) fn look(path: &Path) -> rusqlite::Result<Connection> {
         | OpenFlags::SQLITE_OPEN_URI;
     let connection = Connection::open_with_flags(uri, flags)?;
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
+    connection.pragma_update(None, "temp_store", "memory")?;
     // It may be anybody's file: what is written in its schema is not carried out.
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, false)?;
     Ok(connection)

@@ -36,7 +36,7 @@ fn vault_sync_with(parameters: &str) -> Result<VaultSync, BuildError> {
         environment: BTreeMap::new(),
         supervisor: "/bin/false".into(),
     });
-    let deps = Deps { vault, graph, retries, state_dir, clock, surroundings };
+    let deps = Deps { vault, graph, retries, state_dir, sandbox: false, clock, surroundings };
     VaultSync::from_spec(&scheduler.jobs[&JobName::new("vault_sync")], deps)
 }
 

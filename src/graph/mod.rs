@@ -12,11 +12,12 @@ mod sqlite;
 mod store;
 mod wrap;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::clock::Clock;
 use crate::config::{GraphConfig, Neo4jConfig, RetryPolicy};
+use crate::sandbox::existing;
 use crate::stop::Stop;
 
 pub use memory::{Meddler, MemoryStore, Moment, Node};
@@ -87,6 +88,56 @@ fn open_neo4j(_: &Neo4jConfig, _: Patience) -> Result<Box<dyn GraphStore>, Graph
          databases.graph to embedded"
             .to_owned(),
     ))
+}
+
+/// Where a store works: for the walls around the threads that use it.
+pub(crate) struct Places {
+    /// What it reads.
+    pub(crate) read: Vec<PathBuf>,
+    /// The folder that its file lies in.
+    pub(crate) write: Option<PathBuf>,
+    /// Whether it is a server.
+    pub(crate) connects: bool,
+}
+
+/// Where the configured store works. Makes the folder of an embedded graph where it is missing, unless the run is dry.
+pub(crate) fn places(config: &GraphConfig, is_dry: bool) -> Result<Places, GraphError> {
+    match config {
+        GraphConfig::Embedded { path } => {
+            if !is_dry {
+                sqlite::make_place(path)?;
+            }
+            let write = path.parent().map(Path::to_owned);
+            Ok(Places { read: Vec::new(), write, connects: false })
+        }
+        GraphConfig::Neo4j(config) => {
+            // To find a server by its name, and to know the authorities whose certificates are trusted.
+            let mut read = existing(&[
+                "/etc/resolv.conf",
+                "/etc/hosts",
+                "/etc/host.conf",
+                "/etc/gai.conf",
+                "/etc/nsswitch.conf",
+                "/etc/services",
+                "/etc/ld.so.cache",
+                "/etc/ssl",
+                "/etc/pki",
+                "/etc/ca-certificates",
+                "/usr",
+                "/lib",
+                "/lib64",
+                "/var/lib/ca-certificates",
+                "/run/systemd/resolve",
+                "/run/nscd",
+                "/dev/null",
+                "/dev/urandom",
+            ]);
+            let named = ["SSL_CERT_FILE", "SSL_CERT_DIR"].map(std::env::var_os);
+            read.extend(named.into_iter().flatten().map(PathBuf::from));
+            read.extend(config.tls_ca.clone());
+            Ok(Places { read, write: None, connects: true })
+        }
+    }
 }
 
 /// What `check` says about the configured store: each thing a sync needs of it, and what to do where it is not so.

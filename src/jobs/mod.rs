@@ -33,6 +33,8 @@ pub struct Deps {
     pub retries: RetryPolicy,
     /// Where local state is kept.
     pub state_dir: PathBuf,
+    /// Whether a sync confines itself where the kernel can.
+    pub sandbox: bool,
     /// Time.
     pub clock: Arc<dyn Clock>,
     /// What the programs of command jobs find around them.

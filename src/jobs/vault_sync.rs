@@ -1,14 +1,18 @@
 //! The job `vault_sync`: its parameters, and one sync as one run.
 
+use std::panic::resume_unwind;
 use std::sync::Arc;
+use std::thread;
 use std::time::Duration;
 
 use crate::config::{JobSpec, Node, duration_of, job_key_like, shown, suggestion};
 use crate::graph;
 use crate::job::{BadParameter, BuildError, Job, JobError, RunContext, RunReport};
+use crate::logging::{debug, warn};
 use crate::reconcile::{
     OnMissing, Scope, StatCache, SyncSettings, graph_error, state_error, sync_vault,
 };
+use crate::sandbox::{self, InForce, Walls};
 use crate::schedule::Schedule;
 use crate::vault::ParseOptions;
 
@@ -76,7 +80,50 @@ impl VaultSync {
 }
 
 impl Job for VaultSync {
+    /// One sync. Notes and a server's answers may be anybody's, so it runs on a thread within walls, unless they are
+    /// switched off; the threads that it starts are within them too. The thread that runs jobs stays outside, as it
+    /// may start any program the next time.
     fn run(&self, ctx: &RunContext<'_>) -> Result<RunReport, JobError> {
+        if !self.deps.sandbox {
+            return self.sync(ctx);
+        }
+        let walls = self.walls(ctx.options.dry_run)?;
+        let confined = || {
+            match sandbox::confine(&walls) {
+                Ok(InForce::Whole) => {}
+                Ok(less) => debug!("sandbox: {less:?}"),
+                Err(why) => warn!("sandbox: cannot be set up: {why}: this sync runs without it"),
+            }
+            self.sync(ctx)
+        };
+        thread::scope(|scope| {
+            let thread = thread::Builder::new().name("vault-sync".to_owned());
+            match thread.spawn_scoped(scope, confined) {
+                Ok(thread) => thread.join().unwrap_or_else(|panic| resume_unwind(panic)),
+                Err(error) => Err(JobError::transient(format!("cannot start a thread: {error}"))),
+            }
+        })
+    }
+}
+
+impl VaultSync {
+    /// The vault, which is only read unless `write_back` is on; the state folder; the graph. Nothing else.
+    fn walls(&self, is_dry: bool) -> Result<Walls, JobError> {
+        let places = graph::places(&self.deps.graph, is_dry).map_err(graph_error)?;
+        let mut walls = Walls { read: places.read, write: Vec::new(), connect: places.connects };
+        let vault = self.settings.vault.root.clone();
+        let own = places.write.into_iter().chain([self.deps.state_dir.clone()]);
+        if is_dry {
+            walls.read.extend(own.chain([vault]));
+        } else {
+            walls.write.extend(own);
+            let list = if self.settings.write_back { &mut walls.write } else { &mut walls.read };
+            list.push(vault);
+        }
+        Ok(walls)
+    }
+
+    fn sync(&self, ctx: &RunContext<'_>) -> Result<RunReport, JobError> {
         let deps = &self.deps;
         let open = if ctx.options.dry_run { graph::open_dry } else { graph::open };
         let store = open(&deps.graph, deps.retries, ctx.stop.clone(), Arc::clone(&deps.clock))

@@ -19,4 +19,5 @@ mod sandbox;
 mod shown;
 mod surroundings;
 mod wait;
+mod walls;
 mod whose;

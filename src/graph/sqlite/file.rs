@@ -22,14 +22,22 @@ pub(super) fn create(path: &Path) -> Result<(), GraphError> {
             name(path)
         ))
     })?;
-    if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
-        sqlite::make_folder(folder, Folder::MayBeShared).map_err(refuse)?;
-    }
+    make_place(path)?;
     if !path.exists() {
         // SQLite gives its side files the mode of the main file.
         sqlite::make_file(path).map_err(refuse)?;
     }
     sqlite::check_files(path).map_err(refuse)
+}
+
+/// Makes the folder where it is missing.
+pub(in crate::graph) fn make_place(path: &Path) -> Result<(), GraphError> {
+    match path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+        Some(folder) => {
+            sqlite::make_folder(folder, Folder::MayBeShared).map_err(|denied| refuse(path, denied))
+        }
+        None => Ok(()),
+    }
 }
 
 /// What stands in the way of writing a graph that is there.

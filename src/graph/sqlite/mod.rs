@@ -21,8 +21,8 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use rusqlite::{Connection, ErrorCode, OptionalExtension, Transaction, TransactionBehavior};
 
-pub(super) use self::file::check_missing;
 use self::file::{FORMAT, create, damaged, examine, fault, name};
+pub(super) use self::file::{check_missing, make_place};
 use self::rows::{STORED, Writer, stamp, stored};
 use super::store::{
     Applied, BatchSize, Change, CheckLevel, CheckLine, GraphError, GraphStore, Purge, Purged,
