@@ -72,7 +72,7 @@ fn warm_scan(bencher: Bencher<'_, '_>, is_flat: bool) {
                 stat: reading.stat,
                 digest: reading.digest,
                 blocks: parsed.len() as u32,
-                ids: Some(parsed.blocks().map(|block| block.id().to_owned()).collect()),
+                ids: Some(parsed.blocks().map(|block| block.id()).collect::<Vec<_>>().join("\n")),
                 settled: true,
                 blank_runs: 0,
             });

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use crate::block::{IdDigest, VaultPath};
 use crate::job::JobError;
-use crate::vault::{self, BlockRef};
+use crate::vault;
 
 use super::books::Books;
 use super::claim::FileState;
@@ -51,9 +51,4 @@ fn originals(survey: &Survey<'_>, path: &VaultPath) -> Vec<FileIndex> {
         .into_iter()
         .filter_map(|plain| survey.listed(&VaultPath::new(folder.join(format!("{plain}.md")))))
         .collect()
-}
-
-/// Whether the marker stands in a code fence or span.
-pub(super) fn is_in_code(_: BlockRef<'_>) -> bool {
-    false
 }

@@ -13,7 +13,6 @@ use crate::vault::{self, BlockRef, ReadOptions, ReadOutcome, ToRead};
 
 use super::books::Books;
 use super::claim::{Claims, FileState, Held, Holding, Home, Loser, Rank};
-use super::copies;
 use super::fault::{graph_error, state_error, vault_error};
 use super::memory::StatCache;
 use super::seen::FileIndex;
@@ -163,7 +162,7 @@ fn gather(
             });
             contest.occurrences.push(Occurrence {
                 at: holding(*file, block),
-                in_code: copies::is_in_code(block),
+                in_code: block.in_code(),
                 offset: block.marker().start as u64,
             });
         }

@@ -1,6 +1,7 @@
 //! One look at files: they are read by folder and name, and each is worked off or put aside for a later look.
 
 use std::ops::ControlFlow;
+use std::rc::Rc;
 use std::thread;
 
 use crate::block::IdDigest;
@@ -11,8 +12,9 @@ use super::books::Books;
 use super::claim::FileState;
 use super::fault::vault_error;
 use super::memory::FileRecord;
+use super::note::{Batch, Note, NoteSlice};
 use super::seen::FileIndex;
-use super::settle::{Batch, BatchFile, DecidedBatch, Look, flush, settle_all};
+use super::settle::{DecidedBatch, Look, flush, settle_all};
 use super::survey::Survey;
 use super::tally::Tally;
 use super::trust::Verdict;
@@ -20,6 +22,9 @@ use super::under_way::UnderWay;
 
 /// A file that had blocks and is empty now is left alone for this many runs: it may be in the middle of being written.
 const BLANK_RUNS_MAX: u32 = 2;
+
+/// The next note is taken only when one larger than this is in the graph: several at once would take a lot of room.
+const LARGE_NOTE: u64 = 8 << 20;
 
 /// Reads the files that are due for this look and works each off.
 pub(super) fn look_at(
@@ -139,10 +144,7 @@ impl<'scope> Desk<'scope, '_> {
                     }
                 }
                 books.set_state(index, FileState::Read);
-                self.batch.push(BatchFile { index, reading, parsed });
-                if self.batch.is_full(survey.store.preferred_batch()) {
-                    self.flush(survey, books, tally)?;
-                }
+                self.hand_on(survey, books, tally, index, reading, parsed)?;
             }
             ReadOutcome::Same(reading) => {
                 books.set_state(index, FileState::Vouched);
@@ -167,6 +169,37 @@ impl<'scope> Desk<'scope, '_> {
                 books.not_compared(survey, survey.path(index).clone());
                 tally.error(fault.path.to_string(), fault.kind.to_string());
             }
+        }
+        Ok(())
+    }
+
+    /// Hands a note on to the graph, slice by slice.
+    fn hand_on<'a>(
+        &mut self,
+        survey: &Survey<'a>,
+        books: &mut Books<'_>,
+        tally: &mut Tally,
+        index: FileIndex,
+        reading: Reading,
+        parsed: ParsedFile,
+    ) -> Result<(), JobError>
+    where
+        'a: 'scope,
+    {
+        let note = Rc::new(Note::of(survey, books, index, reading, &parsed)?);
+        let size = survey.store.preferred_batch();
+        let mut from = 0;
+        for blocks in parsed.into_slices(size.rows, size.bytes) {
+            let next = from + blocks.len();
+            self.batch.push(NoteSlice { note: Rc::clone(&note), blocks, from });
+            from = next;
+            if self.batch.is_full(size) {
+                self.flush(survey, books, tally)?;
+            }
+        }
+        if reading.stat.size > LARGE_NOTE {
+            self.flush(survey, books, tally)?;
+            settle_all(survey, books, tally, &mut self.under_way)?;
         }
         Ok(())
     }

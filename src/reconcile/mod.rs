@@ -22,6 +22,7 @@ mod guards;
 mod look;
 mod memory;
 mod missing;
+mod note;
 mod seen;
 mod settings;
 mod settle;

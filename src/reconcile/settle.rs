@@ -1,24 +1,24 @@
 //! What becomes of the files of one batch: which of their blocks may write, what is written, and what is remembered.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 
 use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::block::{BlockId, IdDigest, Tier};
-use crate::graph::{Applied, BatchSize, Change, StoredBlock};
+use crate::graph::{Applied, Change, StoredBlock};
 use crate::job::JobError;
-use crate::vault::{self, BlockRef, ParsedFile, Reading, VersionEdit, WriteBack};
+use crate::vault::{self, BlockRef, VersionEdit, WriteBack};
 
 use super::batch::{Fate, Winner, Writing};
 use super::books::{Books, Undecided};
-use super::claim::{Claim, Held, Home, Loser, Standing};
-use super::copies;
+use super::claim::{Claim, Home, Loser, Standing};
 use super::diff::Outcome;
-use super::duplicates::{self, held, holding};
+use super::duplicates::{self, holding};
 use super::fault::{graph_error, state_error};
 use super::guards;
 use super::memory::FileRecord;
 use super::missing;
+use super::note::{Batch, Note, NoteFate, NoteSlice};
 use super::seen::FileIndex;
 use super::survey::Survey;
 use super::tally::{Kind, Tally};
@@ -49,64 +49,28 @@ const WRITE_BACK_AFTER: TimeDelta = TimeDelta::seconds(30);
 const CONFLICT_REMEDY: &str = "if the vault is right, raise the marker's ver= to the block's version in the graph; if the \
                                graph is right, bring the note's text back";
 
-/// Files read, whose blocks wait for the next write to the graph.
-#[derive(Default)]
-pub(super) struct Batch {
-    files: Vec<BatchFile>,
-    blocks: usize,
-    bytes: usize,
-}
-
-impl Batch {
-    pub(super) fn push(&mut self, file: BatchFile) {
-        self.blocks += file.parsed.len();
-        self.bytes += file.parsed.source().len();
-        self.files.push(file);
-    }
-
-    pub(super) fn is_full(&self, size: BatchSize) -> bool {
-        self.blocks >= size.rows || self.bytes >= size.bytes
-    }
-}
-
-pub(super) struct BatchFile {
-    pub(super) index: FileIndex,
-    pub(super) reading: Reading,
-    pub(super) parsed: ParsedFile,
-}
-
 /// A batch of which it is decided what to write.
 pub(super) struct DecidedBatch {
     look: Look,
-    files: Vec<BatchFile>,
-    /// For each file: what the graph calls it, and what is left open about it.
+    slices: Vec<NoteSlice>,
+    /// For each slice, what the graph calls its note.
     places: Vec<String>,
-    fates: Vec<FileFate>,
     winners: Vec<WinnerAt>,
     writing: Writing,
 }
 
-/// What is left open about a file.
-#[derive(Clone, Copy)]
-struct FileFate {
-    /// Nothing, as far as it was decided.
-    settled: bool,
-    /// It has claims that could not be answered.
-    open: bool,
-}
-
 /// Where in its batch a block is that may write.
 struct WinnerAt {
-    file: usize,
+    slice: usize,
     block: usize,
     tier: Tier,
 }
 
 impl WinnerAt {
-    fn winner<'b>(&self, files: &'b [BatchFile], places: &'b [String]) -> Winner<'b> {
+    fn winner<'b>(&self, slices: &'b [NoteSlice], places: &'b [String]) -> Winner<'b> {
         Winner {
-            block: files[self.file].parsed.block(self.block),
-            source_file: &places[self.file],
+            block: slices[self.slice].blocks.block(self.block),
+            source_file: &places[self.slice],
             tier: self.tier,
         }
     }
@@ -121,7 +85,7 @@ pub(super) fn flush<'a: 'scope, 'scope>(
     batch: Batch,
     under_way: &mut UnderWay<'scope, '_, DecidedBatch>,
 ) -> Result<(), JobError> {
-    if batch.files.is_empty() {
+    if batch.slices.is_empty() {
         return Ok(());
     }
     survey.ctx.checkpoint()?;
@@ -162,112 +126,61 @@ fn decide_batch(
         Look::First if survey.graph_was_empty => HashMap::new(),
         _ => look_up(survey, &batch)?,
     };
-    let Batch { files, .. } = batch;
-    let places: Vec<String> = files.iter().map(|file| survey.place(file.index)).collect();
-    let mut fates: Vec<FileFate> = files
-        .iter()
-        .map(|file| FileFate { settled: file.parsed.faults.is_empty(), open: false })
-        .collect();
+    let slices = batch.slices;
+    let places: Vec<String> = slices.iter().map(|slice| survey.place(slice.note.index)).collect();
     let (mut winners, mut stored) = (Vec::new(), Vec::new());
-    for (position, file) in files.iter().enumerate() {
-        let note = Note::of(survey, books, file)?;
-        for (number, block) in file.parsed.blocks().enumerate() {
+    for (position, slice) in slices.iter().enumerate() {
+        let note = &slice.note;
+        for (at, block) in slice.blocks.blocks().enumerate() {
             let digest = IdDigest::of(block.id());
             // On the last look all other blocks of the file have been worked off before.
-            if look == Look::Last && !books.claims.is_open(digest, file.index) {
+            if look == Look::Last && !books.claims.is_open(digest, note.index) {
                 continue;
             }
+            let number = slice.from + at;
             let id = BlockId::new(block.id());
             let node = nodes.get(&id);
-            let best = note.best(file, digest, number, node);
+            let best = note.best(digest, number, block, node);
             let claim = match look {
-                Look::Last => last_claim(survey, books, digest, file.index, node),
+                Look::Last => last_claim(survey, books, digest, note.index, node),
+                // An earlier slice of the note has the same id: one answer for all of them.
+                _ if books.claims.is_open(digest, note.index) => Claim::Undecided,
                 _ => {
-                    let standing = note.standing(file.parsed.block(best), node);
-                    claim(survey, books, digest, file.index, &places[position], node, standing)?
+                    let standing = note.standing(&best, node);
+                    claim(survey, books, digest, note.index, &places[position], node, standing)?
                 }
             };
             let owner = match claim {
                 Claim::Undecided => {
-                    fates[position].open = true;
+                    note.fate.set(NoteFate { open: true, ..note.fate.get() });
                     if look != Look::Last {
-                        books.claims.leave_open(digest, file.index);
+                        books.claims.leave_open(digest, note.index);
                     }
                     continue;
                 }
-                Claim::Wins if number == best => {
-                    let folder = survey.listing.files[file.index as usize].tier;
+                Claim::Wins if number == best.number => {
+                    let folder = survey.listing.files[note.index as usize].tier;
                     let tier = Tier::of_id(&id).or(folder).unwrap_or(Tier::One);
-                    winners.push(WinnerAt { file: position, block: number, tier });
+                    winners.push(WinnerAt { slice: position, block: at, tier });
                     let repeats = note.repeats(digest);
                     stored.push(if repeats { node.cloned() } else { nodes.remove(&id) });
                     continue;
                 }
-                Claim::Wins => file.index,
+                Claim::Wins => note.index,
                 Claim::LosesTo(owner) => owner,
             };
-            fates[position].settled = false;
+            note.unsettle();
             // Of a contest all have been told.
             if !books.contests.contains_key(&digest) {
-                let known =
-                    (owner == file.index).then(|| holding(file.index, file.parsed.block(best)));
-                let at = holding(file.index, block);
+                let known = (owner == note.index).then_some(best.at);
+                let at = holding(note.index, block);
                 books.losers.push(Loser { id, at, winner: owner, known });
             }
         }
     }
     let (writing, changes) =
-        Writing::begin(stored, &|number| winners[number].winner(&files, &places));
-    Ok((DecidedBatch { look, files, places, fates, winners, writing }, changes))
-}
-
-/// What is known of a note as a whole when its blocks claim their ids.
-struct Note {
-    /// Ids that it holds more than once, with the numbers of their blocks.
-    repeated: HashMap<IdDigest, Vec<usize>>,
-    /// It is a likely copy of a note that it shares an id with.
-    likely_copy: bool,
-}
-
-impl Note {
-    fn of(survey: &Survey<'_>, books: &mut Books<'_>, file: &BatchFile) -> Result<Note, JobError> {
-        let mut ids: Vec<(IdDigest, usize)> = (0..)
-            .zip(file.parsed.blocks())
-            .map(|(n, block)| (IdDigest::of(block.id()), n))
-            .collect();
-        ids.sort_unstable();
-        let mut repeated: HashMap<IdDigest, Vec<usize>> = HashMap::new();
-        for same in ids.chunk_by(|(a, _), (b, _)| a == b).filter(|same| same.len() > 1) {
-            repeated.insert(same[0].0, same.iter().map(|(_, number)| *number).collect());
-        }
-        let likely_copy = copies::find_original(survey, books, file.index, &ids)?;
-        Ok(Note { repeated, likely_copy })
-    }
-
-    fn repeats(&self, id: IdDigest) -> bool {
-        self.repeated.contains_key(&id)
-    }
-
-    /// The block of the file that has the best claim to an id, which the block `number` holds.
-    fn best(
-        &self,
-        file: &BatchFile,
-        id: IdDigest,
-        number: usize,
-        node: Option<&StoredBlock>,
-    ) -> usize {
-        let Some(numbers) = self.repeated.get(&id) else { return number };
-        let against = |number: &usize| {
-            let Standing { in_code, held, .. } = self.standing(file.parsed.block(*number), node);
-            (in_code, held == Held::OtherText, *number)
-        };
-        numbers.iter().copied().min_by_key(against).unwrap_or(number)
-    }
-
-    fn standing(&self, block: BlockRef<'_>, node: Option<&StoredBlock>) -> Standing {
-        let held = held(node, (block.hash(), block.body_hash()));
-        Standing { in_code: copies::is_in_code(block), likely_copy: self.likely_copy, held }
-    }
+        Writing::begin(stored, &|number| winners[number].winner(&slices, &places));
+    Ok((DecidedBatch { look, slices, places, winners, writing }, changes))
 }
 
 /// Works off what came of a batch, and remembers its files.
@@ -278,8 +191,8 @@ fn settle_batch(
     batch: DecidedBatch,
     mut applied: Applied,
 ) -> Result<(), JobError> {
-    let DecidedBatch { look, files, places, mut fates, winners, mut writing } = batch;
-    let winner = |number: usize| winners[number].winner(&files, &places);
+    let DecidedBatch { look, slices, places, winners, mut writing } = batch;
+    let winner = |number: usize| winners[number].winner(&slices, &places);
     loop {
         let changes = writing.take(applied, survey.store, &winner).map_err(graph_error)?;
         if changes.is_empty() {
@@ -288,23 +201,26 @@ fn settle_batch(
         books.begin_writing(survey).map_err(graph_error)?;
         applied = survey.store.apply(&changes, survey.now).map_err(graph_error)?;
     }
-    let mut edits: BTreeMap<usize, Vec<VersionEdit>> = BTreeMap::new();
     for (number, fate) in writing.into_fates().enumerate() {
-        let (position, block) = (winners[number].file, winner(number).block);
+        let (note, block) = (&slices[winners[number].slice].note, winner(number).block);
         if let (Fate::Settled(_, Some(version)), Some(digits)) = (&fate, block.version_digits())
             && *version != block.version()
         {
-            edits.entry(position).or_default().push(VersionEdit { digits, version: *version });
+            note.edits.borrow_mut().push(VersionEdit { digits, version: *version });
         }
-        fates[position].settled &= count(survey, tally, fate, block, files[position].index);
-    }
-    if survey.settings.write_back {
-        for (position, edits) in edits {
-            fates[position].settled &= write_back(survey, tally, &files[position], &edits);
+        if !count(survey, tally, fate, block, note.index) {
+            note.unsettle();
         }
     }
-    for (file, fate) in files.iter().zip(fates) {
-        remember(survey, books, look, file, fate)?;
+    for NoteSlice { note, .. } in slices.iter().filter(|slice| slice.blocks.is_last()) {
+        let edits = note.edits.take();
+        if survey.settings.write_back
+            && !edits.is_empty()
+            && !write_back(survey, tally, note, &edits)
+        {
+            note.unsettle();
+        }
+        remember(survey, books, look, note)?;
     }
     if books.changes.records.len() >= RECORDS_PER_COMMIT {
         books.commit(survey)?;
@@ -316,8 +232,12 @@ fn settle_batch(
 }
 
 fn look_up(survey: &Survey<'_>, batch: &Batch) -> Result<HashMap<BlockId, StoredBlock>, JobError> {
-    let mut ids: Vec<&str> =
-        batch.files.iter().flat_map(|file| file.parsed.blocks()).map(|block| block.id()).collect();
+    let mut ids: Vec<&str> = batch
+        .slices
+        .iter()
+        .flat_map(|slice| slice.blocks.blocks())
+        .map(|block| block.id())
+        .collect();
     ids.sort_unstable();
     ids.dedup();
     let ids: Vec<BlockId> = ids.into_iter().map(BlockId::new).collect();
@@ -420,12 +340,7 @@ fn count(
 }
 
 /// Writes the graph's versions into the markers of a file that nobody is working on; true if that is done.
-fn write_back(
-    survey: &Survey<'_>,
-    tally: &mut Tally,
-    file: &BatchFile,
-    edits: &[VersionEdit],
-) -> bool {
+fn write_back(survey: &Survey<'_>, tally: &mut Tally, file: &Note, edits: &[VersionEdit]) -> bool {
     let quiet = TimeDelta::nanoseconds(file.reading.stat.changed_ns());
     let changed_at =
         DateTime::<Utc>::UNIX_EPOCH.checked_add_signed(quiet).unwrap_or(DateTime::<Utc>::MAX_UTC);
@@ -463,32 +378,31 @@ fn write_back(
     }
 }
 
-/// Notes what is now known of a file, and which of its blocks are no longer in it.
+/// Notes what is now known of a note, and which blocks are no longer in it.
 fn remember(
     survey: &Survey<'_>,
     books: &mut Books<'_>,
     look: Look,
-    file: &BatchFile,
-    fate: FileFate,
+    note: &Note,
 ) -> Result<(), JobError> {
-    let record = Books::record(survey, file.index, &file.reading);
-    let blocks = file.parsed.len() as u32;
+    let record = Books::record(survey, note.index, &note.reading);
+    let (fate, blocks) = (note.fate.get(), note.blocks);
     let settled = fate.settled && !fate.open;
     if look == Look::Last {
         // It has been remembered as open; now that its claims are answered, nothing is left of that.
-        let undecided = books.undecided.get(&file.index);
+        let undecided = books.undecided.get(&note.index);
         if settled && undecided.is_some_and(|undecided| undecided.settled_otherwise) {
             books.changes.records.push(FileRecord { blocks, settled, ..record });
         }
         return Ok(());
     }
     if fate.open {
-        let seen = (file.reading.stat, file.reading.digest);
+        let seen = (note.reading.stat, note.reading.digest);
         let undecided = Undecided { seen, settled_otherwise: fate.settled };
-        books.undecided.insert(file.index, undecided);
+        books.undecided.insert(note.index, undecided);
     }
-    if survey.remembered(file.index).is_some_and(|remembered| remembered.blocks > 0) {
-        let left: HashSet<&str> = file.parsed.blocks().map(|block| block.id()).collect();
+    if survey.remembered(note.index).is_some_and(|remembered| remembered.blocks > 0) {
+        let left: HashSet<&str> = note.ids.lines().collect();
         let before = books.cache.ids(&record.path).map_err(state_error)?;
         let gone = before.into_iter().filter(|id| !left.contains(id.as_str()));
         missing::note(survey, books, gone.collect(), &record.path);
@@ -497,7 +411,7 @@ fn remember(
     if !books.folders.contains(folder) {
         books.folders.insert(folder.to_owned());
     }
-    let ids: Vec<String> = file.parsed.blocks().map(|block| block.id().to_owned()).collect();
-    books.changes.records.push(FileRecord { blocks, ids: Some(ids), settled, ..record });
+    let ids = Some(note.ids.clone());
+    books.changes.records.push(FileRecord { blocks, ids, settled, ..record });
     Ok(())
 }

@@ -499,3 +499,32 @@ fn a_sync_of_some_paths_leaves_all_others_as_they_were() {
         "{report:?}"
     );
 }
+
+#[test]
+fn a_note_larger_than_a_batch_is_decided_and_written_in_slices() {
+    let mut rig = Rig::new();
+    rig.settings.write_back = true;
+    rig.store.prefer(crate::graph::BatchSize { rows: 3, bytes: 1 << 20, at_once: 2 });
+    let mut lines: Vec<String> =
+        (0..20).map(|n| line(&format!("Text {n}."), &format!("blk_{n:02}"), 1)).collect();
+    rig.file("a.md", note(&lines));
+    assert_eq!(rig.sync().count("blocks_new"), 20);
+    // One id again, slices away from its original; one gone; and an edit in two slices.
+    lines[0] = line("A copy of the last one.", "blk_19", 1);
+    lines[1] = line("Text 1, edited.", "blk_01", 1);
+    lines[18] = line("Text 18, edited.", "blk_18", 1);
+    rig.file("a.md", note(&lines));
+    let report = rig.sync();
+    assert_eq!(
+        ["blocks_updated", "blocks_unchanged", "duplicates", "blocks_missing", "written_back"]
+            .map(|name| report.count(name)),
+        [2, 17, 1, 1, 2],
+        "{report:?}"
+    );
+    assert_eq!(rig.node("blk_19").text.as_deref(), Some("Text 19."));
+    // The numbers written back are taken in, and then all rests.
+    rig.sync();
+    rig.writes();
+    rig.sync();
+    assert_eq!(rig.writes(), 0);
+}

@@ -16,8 +16,8 @@ pub struct FileRecord {
     pub digest: Digest,
     /// How many blocks it has.
     pub blocks: u32,
-    /// Their ids, in file order; `None` where they are known to be those remembered.
-    pub ids: Option<Vec<String>>,
+    /// Their ids, in file order, one a line; `None` where they are known to be those remembered.
+    pub ids: Option<String>,
     /// False when something about it is open (a duplicate, a conflict, an error): it is read again in every run.
     pub settled: bool,
     /// In how many runs in a row the file was found empty though it had blocks.

@@ -210,7 +210,7 @@ pub(super) fn write(
                     no_ids.execute([path.as_bytes()])?;
                 }
                 Some(some) => {
-                    ids.execute(params![path.as_bytes(), some.join("\n")])?;
+                    ids.execute(params![path.as_bytes(), some])?;
                 }
             }
         }

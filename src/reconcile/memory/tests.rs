@@ -101,7 +101,7 @@ fn record(path: &str, stat: FileStat) -> FileRecord {
         stat,
         digest: Digest(42),
         blocks: 3,
-        ids: Some(vec!["blk_a".to_owned()]),
+        ids: Some("blk_a".to_owned()),
         settled: true,
         blank_runs: 0,
     }
@@ -405,7 +405,7 @@ fn the_ids_of_a_file_come_back_as_they_were() {
         place.commit(THEN, Changes { records: vec![record], ..Changes::default() });
         place.open(THEN)
     };
-    assert_eq!(with(Some(ids.clone())).ids(&path).unwrap(), ids);
+    assert_eq!(with(Some(ids.join("\n"))).ids(&path).unwrap(), ids);
     // Known to be the same ones.
     let mut cache = with(None);
     assert_eq!(cache.ids(&path).unwrap(), ids);
@@ -418,7 +418,7 @@ fn the_ids_of_a_file_come_back_as_they_were() {
     assert!(holds(&mut cache, "blk_a"));
     cache.commit(&removed).unwrap();
     assert!(!holds(&mut cache, "blk_a"));
-    assert_eq!(with(Some(Vec::new())).ids(&path).unwrap(), [""; 0]);
+    assert_eq!(with(Some(String::new())).ids(&path).unwrap(), [""; 0]);
 }
 
 #[test]

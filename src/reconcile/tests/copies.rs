@@ -117,3 +117,26 @@ fn an_edit_that_also_moves_is_written_when_no_other_place_has_the_text() {
     // Nothing is left open about the note: the next run skips it.
     assert_eq!(rig.sync().count("files_skipped"), 1);
 }
+
+#[test]
+fn a_marker_in_a_code_fence_loses_its_id_to_a_real_note_whoever_was_first() {
+    let howto = "# How to mark\n\n```markdown\nSome text <!-- aclarai:id=blk_a ver=1 -->\n```\n\nClosing words.\n";
+    for howto_is_first in [true, false] {
+        let rig = Rig::new();
+        rig.file("howto.md", howto);
+        if howto_is_first {
+            assert_eq!(rig.sync().count("blocks_new"), 1);
+            assert_eq!(rig.sync().count("files_skipped"), 1, "nothing is left open about it");
+        }
+        rig.file("z.md", note(&[line("The real claim.", "blk_a", 1)]));
+        let report = rig.sync();
+        assert_eq!(report.count("duplicates"), 1, "{report:?}");
+        assert_eq!(
+            (rig.home("blk_a"), text(&rig, "blk_a")),
+            ("z.md".to_owned(), "The real claim.".to_owned())
+        );
+        rig.writes();
+        rig.sync();
+        assert_eq!(rig.writes(), 0);
+    }
+}
