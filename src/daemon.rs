@@ -233,6 +233,7 @@ pub fn serve(start: &Serve<'_>, config: Config) -> Result<bool, ServeError> {
         scheduled;
         "started"
     );
+    let mut source = config.source.clone();
     // The scheduler has what it needs of it.
     drop(config);
     notifier.tell("READY=1");
@@ -244,7 +245,10 @@ pub fn serve(start: &Serve<'_>, config: Config) -> Result<bool, ServeError> {
                 Ok(Asked::Reload) if stopping => {}
                 Ok(Asked::Reload) => {
                     notifier.reloading(&*clock);
-                    let renewed = reload(start, &state_dir, &scheduler, &told, clock.clone());
+                    let renewed = reload(start, source.clone(), &state_dir, &scheduler, &told, clock.clone());
+                    if let Some(config) = &renewed {
+                        source.clone_from(&config.source);
+                    }
                     if let (Some(metrics), Some(config)) = (&metrics, &renewed) {
                         introduce_jobs(metrics, config);
                     }
@@ -316,19 +320,21 @@ fn path_text(path: &Path) -> String {
 /// Reads the configuration anew and puts it into force; `None` where it is faulty and the old one stays.
 fn reload(
     start: &Serve<'_>,
+    source: Option<PathBuf>,
     state_dir: &Path,
     scheduler: &Scheduler,
     told: &Told,
     clock: Arc<dyn Clock>,
 ) -> Option<Config> {
-    let renewed = load(&start.overrides, &start.env, start.register)
-        .map_err(ServeError::from)
-        .and_then(|mut config| {
+    let overrides = Overrides { in_force: source, ..start.overrides.clone() };
+    let renewed = load(&overrides, &start.env, start.register).map_err(ServeError::from).and_then(
+        |mut config| {
             let moved = config.state_dir != state_dir;
             // The scheduler keeps its folder until it ends, and no job may remember things elsewhere.
             config.state_dir = state_dir.to_owned();
             settings(start, &config, clock).map(|settings| (config, settings, moved))
-        });
+        },
+    );
     let (config, settings, moved) = match renewed {
         Ok(renewed) => renewed,
         Err(error) => {

@@ -27,7 +27,7 @@ impl<'r> Setup<'r> {
     /// What the command line says of the configuration.
     pub(super) fn overrides(&self) -> Overrides {
         let Global { config, vault, state_dir, log_level, .. } = self.global.clone();
-        Overrides { config, vault, state_dir, log_level }
+        Overrides { config, vault, state_dir, log_level, in_force: None }
     }
 
     /// The environment of the process.

@@ -2,7 +2,7 @@
 //! shown again.
 
 use std::fmt;
-use std::net::Ipv6Addr;
+use std::net::{IpAddr, Ipv6Addr};
 
 /// Where Bolt listens unless told otherwise.
 const BOLT_PORT: u16 = 7687;
@@ -77,6 +77,13 @@ impl Address {
         }
         let host = checked_host(inner.unwrap_or(host))?;
         Ok(Address { scheme: "bolt".to_owned(), host, port: None, user: None, password: None })
+    }
+
+    /// Whether no network lies in between.
+    pub(super) fn is_this_machine(&self) -> bool {
+        let address = self.host.parse::<IpAddr>();
+        self.host.eq_ignore_ascii_case("localhost")
+            || address.is_ok_and(|address| address.is_loopback())
     }
 
     /// Whether the connection is encrypted.

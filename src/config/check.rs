@@ -23,8 +23,10 @@ use super::settings::{
     VaultConfig,
 };
 use super::shown::shown_path;
+use super::source::fault_of;
 use super::value::{flag_word, suggestion};
 use crate::schedule::{Schedule, Zone};
+use crate::text::visible;
 
 /// What is wrong with the jobs' own parameters ([`JobSpec::params`]), which only the jobs know; see
 /// [`Config::job_fault`]. Also asked about a configuration that has other faults, which stand at their defaults in
@@ -45,18 +47,20 @@ pub(super) fn checked(
     yaml: Option<&str>,
     overrides: &Overrides,
     env: &Env,
-    (variables, dotenv_faults): (Variables<'_>, Vec<usize>),
+    (variables, remarks): (Variables<'_>, Vec<Fault>),
     look_at_jobs: LookAtJobs<'_>,
 ) -> Result<Config, ConfigErrors> {
     let mut findings = Findings::of(source.as_deref().map(shown_path), Lines::default());
-    for line in dotenv_faults {
-        let at = Origin::Variable { name: ".env".to_owned(), dotenv_line: Some(line) };
-        findings.warn(&at, None, "a line that is no setting is passed over: write NAME=value");
-    }
+    findings.warnings.extend(remarks);
     let raw = match yaml {
         Some(yaml) => raw::read(yaml, &mut findings)?,
         None => Raw::default(),
     };
+    if let (Some(_), Some(source), false) = (&overrides.in_force, &source, raw.holds_settings) {
+        let message =
+            "holds no settings any more: put them back, or remove the file and start anew";
+        return Err(fault_of(source, message.to_owned()).into());
+    }
 
     let mut checker = Checker { overrides, variables, cwd: env.cwd(), findings, notes: Vec::new() };
     if source.is_none() {
@@ -72,6 +76,8 @@ pub(super) fn checked(
     let retries = raw.retries;
     let log_level = checker.log_level(raw.log_level);
     checker.variables.check_pause(&mut checker.findings);
+    checker.variables.check_services(&mut checker.findings);
+    checker.note_dotenv();
 
     checker.note_what_reads_otherwise();
 
@@ -109,6 +115,14 @@ struct Checker<'a> {
 }
 
 impl Checker<'_> {
+    /// Which variables come from `.env`.
+    fn note_dotenv(&mut self) {
+        let names: Vec<_> = self.variables.added().map(|(name, _)| visible(name)).collect();
+        if !names.is_empty() {
+            self.notes.push(format!(".env: sets {}", names.join(", ")));
+        }
+    }
+
     /// Arguments are what is written. Where another reader of the file takes them for something else, one line says so.
     fn note_what_reads_otherwise(&mut self) {
         let paths = &self.findings.read_otherwise;
@@ -189,6 +203,7 @@ impl Checker<'_> {
     }
 
     fn scheduler(&mut self, raw: raw::Scheduler) -> SchedulerConfig {
+        self.warn_of_tz(raw.timezone.is_some());
         let timezone = self.zone(raw.timezone).unwrap_or(Zone::UTC);
         let mut raw_jobs = raw.jobs;
         // It is there whether or not the file says so.
@@ -334,6 +349,25 @@ impl Checker<'_> {
         }
     }
 
+    /// `TZ` moves other programs in a container, but no cron line here.
+    fn warn_of_tz(&mut self, zone_is_given: bool) {
+        let Some(Given { value, origin }) = self.variables.get("TZ").filter(|_| !zone_is_given)
+        else {
+            return;
+        };
+        let zone = value.to_string_lossy();
+        let zone = zone.trim_start_matches(':');
+        let is_utc = ["UTC", "Etc/UTC", "UTC0", "GMT", "Etc/GMT", "GMT0", "Universal", "Zulu"];
+        if !is_utc.contains(&zone) {
+            let remedy = match Zone::parse(zone) {
+                Ok(_) => format!("set scheduler.timezone: {zone}"),
+                Err(_) => "set scheduler.timezone, such as Europe/Berlin".to_owned(),
+            };
+            let message = format!("not used: cron lines are read in UTC. To change that, {remedy}");
+            self.findings.warn(&origin, Some(zone.to_owned().shown()), message);
+        }
+    }
+
     fn job_variable(&mut self, job: &str, what: &str) -> Option<Given<String>> {
         let given = self.variables.get(&env::variable_of_job(job, what))?;
         env::as_text(given, &mut self.findings)
@@ -369,7 +403,7 @@ impl Checker<'_> {
         Some(PathBuf::from(self.variables.get("HOME")?.value))
     }
 
-    /// `~/x` below the home folder: no shell stands between a file and us.
+    /// `~/x` below the home folder: no shell stands between a file and us, and most do not see the `~` of `--vault=~/x`.
     fn with_home(&self, path: &Path) -> PathBuf {
         match (path.strip_prefix("~"), self.home()) {
             (Ok(rest), Some(home)) => home.join(rest),

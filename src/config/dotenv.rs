@@ -9,9 +9,20 @@ use std::ffi::OsString;
 /// The value of a variable and the line it begins on.
 pub(super) type Variables = BTreeMap<String, (String, usize)>;
 
-/// Reads all variables; of two with one name the later counts. Also gives the lines that are no settings. `${NAME}`
-/// and `${NAME:-default}` stand for the variable of the process, else for one set further up.
-pub(super) fn read(text: &str, process: &BTreeMap<OsString, OsString>) -> (Variables, Vec<usize>) {
+/// No value is longer once `${NAME}` is filled in: a few lines that name each other would fill the memory.
+const VALUE_BYTES_MAX: usize = 64 << 10;
+
+/// What a text holds.
+#[derive(Debug)]
+pub(super) struct Read {
+    pub(super) variables: Variables,
+    /// Lines that are no settings.
+    pub(super) not_understood: Vec<usize>,
+}
+
+/// Reads all variables; of two with one name the later counts. `${NAME}` and `${NAME:-default}` stand for the variable
+/// of the process, else for one set further up. An `Err` is the line of a value that grows beyond all measure.
+pub(super) fn read(text: &str, process: &BTreeMap<OsString, OsString>) -> Result<Read, usize> {
     let mut found = Variables::new();
     let mut not_understood = Vec::new();
     let mut rest = text.strip_prefix('\u{feff}').unwrap_or(text);
@@ -22,7 +33,10 @@ pub(super) fn read(text: &str, process: &BTreeMap<OsString, OsString>) -> (Varia
             Some((setting, behind)) => {
                 rest = behind;
                 if let Some(Setting { name, value, expands }) = setting {
-                    let value = if expands { expanded(&value, &found, process) } else { value };
+                    let value = match expands {
+                        true => expanded(&value, &found, process).ok_or(line)?,
+                        false => value,
+                    };
                     found.insert(name, (value, line));
                 }
             }
@@ -33,7 +47,7 @@ pub(super) fn read(text: &str, process: &BTreeMap<OsString, OsString>) -> (Varia
         }
         line += here[..here.len() - rest.len()].matches('\n').count();
     }
-    (found, not_understood)
+    Ok(Read { variables: found, not_understood })
 }
 
 struct Setting {
@@ -109,7 +123,11 @@ fn without_comment(value: &str) -> &str {
     value[..end.unwrap_or(value.len())].trim_end()
 }
 
-fn expanded(value: &str, above: &Variables, process: &BTreeMap<OsString, OsString>) -> String {
+fn expanded(
+    value: &str,
+    above: &Variables,
+    process: &BTreeMap<OsString, OsString>,
+) -> Option<String> {
     let mut out = String::new();
     let mut rest = value;
     while let Some((before, behind)) = rest.split_once("${") {
@@ -121,8 +139,11 @@ fn expanded(value: &str, above: &Variables, process: &BTreeMap<OsString, OsStrin
         out.push_str(before);
         out.push_str(known.filter(|value| !value.is_empty()).as_deref().unwrap_or(default));
         rest = behind;
+        if out.len() > VALUE_BYTES_MAX {
+            return None;
+        }
     }
-    out + rest
+    Some(out + rest)
 }
 
 #[cfg(test)]
@@ -132,7 +153,7 @@ mod tests {
     #[track_caller]
     fn case(line: &str, expected: Option<&str>) {
         let process = BTreeMap::from([("HOME".into(), "/home/me".into())]);
-        let (found, _) = read(&format!("ABOVE=up\n{line}\nBELOW=down\n"), &process);
+        let found = read(&format!("ABOVE=up\n{line}\nBELOW=down\n"), &process).unwrap().variables;
         assert_eq!(found.get("A").map(|(value, _)| value.as_str()), expected, "{line}");
         assert!(found.contains_key("BELOW"), "{line} swallows the next line");
     }
@@ -168,7 +189,7 @@ mod tests {
     proptest::proptest! {
         #[test]
         fn no_text_makes_it_panic(text in "([A-C]|=|'|\"|\\\\|\\$\\{|:-|\\}|#| |\n|\r|export |é){0,40}") {
-            let (found, not_understood) = read(&text, &BTreeMap::new());
+            let Read { variables: found, not_understood } = read(&text, &BTreeMap::new()).unwrap();
             let lines = text.lines().count();
             let named = found.values().map(|(_, line)| line).chain(&not_understood);
             for line in named {
@@ -178,8 +199,20 @@ mod tests {
     }
 
     #[test]
+    fn values_that_name_each_other_do_not_grow_beyond_measure() {
+        let mut text = format!("A0={}\n", "x".repeat(100));
+        for i in 1..9 {
+            text += &format!("A{i}={}\n", format!("${{A{}}}", i - 1).repeat(10));
+        }
+        assert_eq!(read(&text, &BTreeMap::new()).unwrap_err(), 4);
+        let nested = format!("A={}{}\n", "${B:-".repeat(107), "}".repeat(107));
+        assert!(read(&nested, &BTreeMap::new()).is_ok());
+    }
+
+    #[test]
     fn lines_are_named() {
-        let (found, not_understood) = read("\n# c\nA=\"x\ny\"\nnonsense\nB=1\n", &BTreeMap::new());
+        let Read { variables: found, not_understood } =
+            read("\n# c\nA=\"x\ny\"\nnonsense\nB=1\n", &BTreeMap::new()).unwrap();
         assert_eq!(found["A"].1, 3);
         assert_eq!(found["B"].1, 6);
         assert_eq!(not_understood, [5]);

@@ -7,14 +7,14 @@
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::fmt;
-use std::io;
 use std::path::{Path, PathBuf};
 
-use super::dotenv;
 use super::error::{ConfigErrors, Fault, Place};
 use super::given::{Findings, Given, Origin};
 use super::shown::shown_text;
 use super::value::flag_word;
+use super::{dotenv, source};
+use crate::text::visible;
 
 /// Each variable and the path it outranks. The two of each job are made of its name: see [`variable_of_job`].
 pub(super) const VARIABLES: [(&str, &str); 10] = [
@@ -29,6 +29,9 @@ pub(super) const VARIABLES: [(&str, &str); 10] = [
     ("NEO4J_PASSWORD", "databases.neo4j.password"),
     ("LOG_LEVEL", "logging.level"),
 ];
+
+/// The file with variables, in the current folder.
+const NAME: &str = ".env";
 
 /// Pauses everything scheduled. Not a setting: it is looked at whenever a job fires.
 const AUTOMATION_PAUSE: &str = "AUTOMATION_PAUSE";
@@ -76,16 +79,12 @@ impl Env {
 
     /// What `.env` adds to the environment: a program started by this one should find it too, as it would if it had
     /// read the file itself. Empty where the file cannot be read; [`load`](super::load) says so.
+    ///
+    /// Names that decide which code a program loads (`LD_PRELOAD`, `PATH`, `PYTHONPATH`) are never among them.
     pub fn dotenv(&self) -> BTreeMap<String, String> {
-        let Ok((Variables { real, dotenv }, _)) = Variables::read(self) else {
-            return BTreeMap::new();
-        };
-        let added = |name: &String| !real.contains_key(OsStr::new(name));
-        dotenv
-            .into_iter()
-            .filter(|(name, _)| added(name))
-            .map(|(name, (value, _))| (name, value))
-            .collect()
+        let Ok((variables, _)) = Variables::read(self) else { return BTreeMap::new() };
+        let added = variables.added().map(|(name, (value, _))| (name.clone(), value.clone()));
+        added.collect()
     }
 
     /// Whether `AUTOMATION_PAUSE` asks for a pause (true, 1, yes or on in any case), and if so, what asks: the variable
@@ -107,34 +106,92 @@ impl Env {
 /// The variables of the process and those of `.env`.
 pub(super) struct Variables<'e> {
     real: &'e BTreeMap<OsString, OsString>,
-    dotenv: dotenv::Variables,
+    pub(super) dotenv: dotenv::Variables,
+}
+
+/// Whether a variable decides which code a program loads, or where it looks for code: too much for a file that lies
+/// in whatever folder the program was started in.
+fn decides_which_code_runs(name: &str) -> bool {
+    const BEGINNINGS: [&str; 17] = [
+        "LD_", "DYLD_", "BASH_", "PYTHON", "PERL", "RUBY", "NODE_", "NPM_", "JAVA_", "_JAVA_",
+        "JDK_", "LUA_", "GIT_", "GCONV_", "GLIBC_", "MALLOC_", "GEM_",
+    ];
+    const NAMES: [&str; 24] = [
+        "PATH",
+        "IFS",
+        "ENV",
+        "HOME",
+        "SHELL",
+        "SHELLOPTS",
+        "BASHOPTS",
+        "CDPATH",
+        "FPATH",
+        "ZDOTDIR",
+        "PS4",
+        "PROMPT_COMMAND",
+        "CLASSPATH",
+        "EDITOR",
+        "VISUAL",
+        "PAGER",
+        "BROWSER",
+        "PHPRC",
+        "PHP_INI_SCAN_DIR",
+        "LOCPATH",
+        "NLSPATH",
+        "HOSTALIASES",
+        "OPENSSL_CONF",
+        "R_PROFILE_USER",
+    ];
+    NAMES.contains(&name) || BEGINNINGS.iter().any(|beginning| name.starts_with(beginning))
 }
 
 impl<'e> Variables<'e> {
-    /// Reads `.env`; also gives its lines that are no settings.
-    pub(super) fn read(env: &'e Env) -> Result<(Variables<'e>, Vec<usize>), ConfigErrors> {
-        let (dotenv, not_understood) = match std::fs::read(env.cwd.join(".env")) {
-            Ok(bytes) => match String::from_utf8(bytes) {
-                Ok(text) => dotenv::read(&text, &env.variables),
-                Err(error) => {
-                    let at = error.utf8_error().valid_up_to();
-                    return Err(fault_of_dotenv(format!("not UTF-8 at byte {at}")));
-                }
-            },
+    /// Reads `.env`; also gives what is to be said about it.
+    pub(super) fn read(env: &'e Env) -> Result<(Variables<'e>, Vec<Fault>), ConfigErrors> {
+        let nothing = Variables { real: &env.variables, dotenv: dotenv::Variables::new() };
+        let path = env.cwd.join(NAME);
+        match path.symlink_metadata() {
             // A folder of this name is a Python environment, and no business of ours.
-            Err(error)
-                if matches!(
-                    error.kind(),
-                    io::ErrorKind::NotFound | io::ErrorKind::IsADirectory
-                ) =>
-            {
-                Default::default()
-            }
-            Err(error) => {
-                return Err(fault_of_dotenv(format!("{error}: make it readable or move it away")));
-            }
+            Ok(_) if path.is_dir() => return Ok((nothing, Vec::new())),
+            Err(error) if source::is_absent(&error) => return Ok((nothing, Vec::new())),
+            _ => {}
+        }
+        let about = |line, message: String| {
+            let place = Place::File { file: NAME.to_owned(), line, column: None };
+            Fault { subject: NAME.to_owned(), value: None, message, place }
         };
-        Ok((Variables { real: &env.variables, dotenv }, not_understood))
+        if let Some(why) = source::whose_else(&path) {
+            let remedy = "to use it, make it and its folder yours alone, or set its variables in the environment";
+            let message = format!("left out, as {why}: {remedy}");
+            return Ok((nothing, vec![source::fault_of(Path::new(NAME), message)]));
+        }
+        let text =
+            source::read(&path).map_err(|why| source::fault_of(Path::new(NAME), why.remedy()))?;
+        let dotenv::Read { mut variables, not_understood } = dotenv::read(&text, &env.variables)
+            .map_err(|line| {
+                let message = "${...} makes this value longer than 64 kB: write it out".to_owned();
+                about(Some(line), message)
+            })?;
+        let mut remarks = Vec::new();
+        for line in not_understood {
+            let message = "a line that is no setting is passed over: write NAME=value".to_owned();
+            remarks.push(about(Some(line), message));
+        }
+        variables.retain(|name, (_, line)| {
+            let refused = decides_which_code_runs(name);
+            if refused {
+                let message =
+                    format!("{} is not taken from here: set it in env of a job", visible(name));
+                remarks.push(about(Some(*line), message));
+            }
+            !refused
+        });
+        Ok((Variables { dotenv: variables, ..nothing }, remarks))
+    }
+
+    /// What `.env` adds to the environment of the process.
+    pub(super) fn added(&self) -> impl Iterator<Item = (&String, &(String, usize))> {
+        self.dotenv.iter().filter(|(name, _)| !self.real.contains_key(OsStr::new(name)))
     }
 
     /// A variable that is set to something. One that is set to nothing counts as not set, but hides that of `.env`.
@@ -150,7 +207,27 @@ impl<'e> Variables<'e> {
                 given(OsStr::new(value), Some(*line))
             }
         };
-        Some(found).filter(|found| !found.value.is_empty())
+        Some(found).filter(|found| !found.value.is_empty() && !self.is_of_a_service(name))
+    }
+
+    /// Whether Kubernetes set the variable for a service of its own: one named `neo4j-bolt` makes
+    /// `NEO4J_BOLT_PORT=tcp://10.0.0.1:7687`.
+    pub(super) fn is_of_a_service(&self, name: &str) -> bool {
+        let value = self.real.get(OsStr::new(name)).map(|value| value.to_string_lossy());
+        let is_link = |value: &str| {
+            ["tcp://", "udp://", "sctp://"].iter().any(|scheme| value.starts_with(scheme))
+        };
+        name.ends_with("_PORT") && value.is_some_and(|value| is_link(&value))
+    }
+
+    /// Says that a variable of Kubernetes is passed over.
+    pub(super) fn check_services(&self, findings: &mut Findings) {
+        for (name, _) in VARIABLES.iter().filter(|(name, _)| self.is_of_a_service(name)) {
+            let origin = Origin::Variable { name: (*name).to_owned(), dotenv_line: None };
+            let message = "set by Kubernetes for a service of this name, and not used: put the port in \
+                           databases.neo4j.uri";
+            findings.warn(&origin, None, message);
+        }
     }
 
     /// The variable that outranks `path`, if it is set.
@@ -204,9 +281,4 @@ pub(super) fn as_text(given: Given<OsString>, findings: &mut Findings) -> Option
 pub(super) fn variable_of_job(job: &str, what: &str) -> String {
     let letter = |c: char| if c.is_alphanumeric() { c } else { '_' };
     format!("{}_{what}", job.chars().map(letter).collect::<String>().to_uppercase())
-}
-
-fn fault_of_dotenv(message: String) -> ConfigErrors {
-    let place = Place::File { file: ".env".to_owned(), line: None, column: None };
-    Fault { subject: String::new(), value: None, message, place }.into()
 }

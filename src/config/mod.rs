@@ -27,6 +27,7 @@ mod raw;
 mod section;
 mod settings;
 mod shown;
+mod source;
 mod tree;
 mod value;
 
@@ -57,10 +58,11 @@ pub fn load(
     env: &Env,
     look_at_jobs: LookAtJobs<'_>,
 ) -> Result<Config, ConfigErrors> {
-    let variables = env::Variables::read(env)?;
-    let found = file::find(overrides, &variables.0, env.cwd())?;
-    let (source, text) = found.unzip();
-    check::checked(source, text.as_deref(), overrides, env, variables, look_at_jobs)
+    let (variables, mut remarks) = env::Variables::read(env)?;
+    let file::Found { file, left_out } = file::find(overrides, &variables, env.cwd())?;
+    remarks.extend(left_out);
+    let (source, text) = file.unzip();
+    check::checked(source, text.as_deref(), overrides, env, (variables, remarks), look_at_jobs)
 }
 
 /// Checks a configuration that was not read from a file, but for the jobs' own parameters; `name` stands for it in

@@ -28,6 +28,8 @@ pub(super) struct Raw {
     pub(super) retries: RetryPolicy,
     /// `logging.level`.
     pub(super) log_level: Maybe<String>,
+    /// Whether any section of ours is there and not empty.
+    pub(super) holds_settings: bool,
 }
 
 #[derive(Debug, Default)]
@@ -115,6 +117,10 @@ pub(super) fn read(yaml: &str, findings: &mut Findings) -> Result<Raw, ConfigErr
         return Err(fault_of_file(findings.file.as_deref(), Some((1, 1)), message).into());
     }
 
+    let holds_settings = ["paths", "databases", "scheduler", "processing", "logging"]
+        .iter()
+        .filter_map(|section| tree.get(section))
+        .any(|section| !section.is_null() && section.entries().is_none_or(|keys| !keys.is_empty()));
     let mut file = Section::root(&tree, findings);
     let raw = Raw {
         paths: paths(file.section("paths")),
@@ -122,6 +128,7 @@ pub(super) fn read(yaml: &str, findings: &mut Findings) -> Result<Raw, ConfigErr
         scheduler: scheduler(file.section("scheduler")),
         retries: processing(file.section("processing")),
         log_level: logging(file.section("logging")),
+        holds_settings,
     };
     // Sections that are not ours are not looked at; only their names are, for a slip that would hide a whole section.
     file.pass_over_unknown();

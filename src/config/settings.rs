@@ -28,6 +28,9 @@ pub struct Overrides {
     pub state_dir: Option<PathBuf>,
     /// `--log-level`.
     pub log_level: Option<String>,
+    /// On a reload: the file that the configuration in force was read from. If it is gone or holds no settings any more,
+    /// that is a fault and not a wish for the defaults.
+    pub in_force: Option<PathBuf>,
 }
 
 /// The name of a job: the key below `scheduler.jobs`.

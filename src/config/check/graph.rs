@@ -4,7 +4,9 @@ use std::path::Path;
 
 use super::Checker;
 use crate::config::address::Address;
-use crate::config::given::{Given, Origin};
+use crate::config::error::{Fault, Place};
+use crate::config::given::{Findings, Given, Origin};
+use crate::config::node::Lines;
 use crate::config::raw;
 use crate::config::section::Maybe;
 use crate::config::settings::{GraphConfig, Neo4jConfig};
@@ -53,6 +55,8 @@ impl Checker<'_> {
     fn neo4j(&mut self, raw: raw::Neo4j) -> Neo4jConfig {
         self.warn_of_secret(&raw.user, "NEO4J_USER");
         self.warn_of_secret(&raw.password, "NEO4J_PASSWORD");
+        let [uri, host] = [raw.uri.clone(), raw.host.clone()];
+        let without_dotenv = self.address_without_dotenv(uri, host, raw.port.clone());
         let (address, address_is_variable) = self.address(raw.uri, raw.host, raw.port);
         let database = self.findings.checked(raw.database, |name| match name.trim() {
             "" => Err("write the name of a database, or null".to_owned()),
@@ -67,6 +71,33 @@ impl Checker<'_> {
         });
         let user = self.variables.text_for_path("databases.neo4j.user", &mut self.findings);
         let password = self.variables.text_for_path("databases.neo4j.password", &mut self.findings);
+        let of_dotenv =
+            |origin: &Origin| matches!(origin, Origin::Variable { dotenv_line: Some(_), .. });
+        let is_moved = address.to_string() != without_dotenv && !address.is_tls();
+        // One in the address itself goes where whoever wrote it meant it to go.
+        let comes_along = match &password {
+            Some(given) => of_dotenv(&given.origin),
+            None => raw.password.is_none() || address_is_variable && address.password.is_some(),
+        };
+        if is_moved && !comes_along {
+            let message = "moves the address to one without TLS while the password comes from elsewhere: set both in \
+                           one place, or use a bolt+s:// address";
+            let place = Place::File { file: ".env".to_owned(), line: None, column: None };
+            let subject = "databases.neo4j".to_owned();
+            self.findings.faults.push(Fault {
+                subject,
+                value: None,
+                message: message.to_owned(),
+                place,
+            });
+        }
+        let has_password =
+            password.is_some() || raw.password.is_some() || address.password.is_some();
+        if has_password && !address.is_tls() && !address.is_this_machine() {
+            let message = "the password is sent there unencrypted: use bolt+s:// unless the network in between is yours";
+            let origin = Origin::Key("databases.neo4j".to_owned());
+            self.findings.warn(&origin, Some(address.to_string()), message);
+        }
         // What stands in an address has the rank of the address, and what has a key of its own comes before it.
         let ranked = |variable: Maybe<String>, key: Maybe<String>, in_uri: Option<String>| {
             let key = key.map(|given| given.value);
@@ -117,6 +148,22 @@ impl Checker<'_> {
             address.port = Some(port_number(port));
         }
         (address, is_variable)
+    }
+
+    /// The address as it would be if there were no `.env`.
+    fn address_without_dotenv(
+        &mut self,
+        uri: Maybe<String>,
+        host: Maybe<String>,
+        port: Maybe<u32>,
+    ) -> String {
+        let dotenv = std::mem::take(&mut self.variables.dotenv);
+        let scratch = Findings::of(None, Lines::default());
+        let findings = std::mem::replace(&mut self.findings, scratch);
+        let (address, _) = self.address(uri, host, port);
+        self.findings = findings;
+        self.variables.dotenv = dotenv;
+        address.to_string()
     }
 
     fn whole_address(&mut self, uri: Given<String>) -> Address {

@@ -156,7 +156,11 @@ fn dotenv_fills_in_what_the_environment_does_not_say() {
     assert_eq!(neo4j(&config).required_password(), Ok("pa$word"));
     assert_eq!(
         config.warnings,
-        [".env: a line that is no setting is passed over: write NAME=value (.env:4)"]
+        [
+            ".env: a line that is no setting is passed over: write NAME=value (.env:4)",
+            "databases.neo4j: bolt://neo4j:7687: the password is sent there unencrypted: use bolt+s:// unless the network \
+             in between is yours (c.yaml)"
+        ]
     );
 
     let place = Place::new(&[(".env", "A=1\nVAULT_SYNC_CRON=61 * * * *\n"), ("c.yaml", "{}")]);
@@ -165,7 +169,7 @@ fn dotenv_fills_in_what_the_environment_does_not_say() {
         "VAULT_SYNC_CRON: \"61 * * * *\": minute 61 is outside 0-59 (.env:2)"
     );
     fs::write(place.0.path().join(".env"), b"A=\xff").unwrap();
-    assert_eq!(place.fault(), ".env: not UTF-8 at byte 2");
+    assert_eq!(place.fault(), ".env: not UTF-8 on line 1 (byte 2): save the file as UTF-8");
     let place = Place::new(&[(".env/bin/python", ""), ("c.yaml", "{}")]);
     assert!(
         place.load(&flag("c.yaml"), &[]).is_ok(),
@@ -293,7 +297,13 @@ LOG_LEVEL=INFO
 fn the_other_services_files_load(yaml: &str, dotenv: &str) {
     let place = Place::new(&[(".env", dotenv), ("settings/aclarai.config.yaml", yaml)]);
     let config = place.load(&Overrides::default(), &[]).unwrap_or_else(|faults| panic!("{faults}"));
-    assert_eq!(config.warnings, [""; 0]);
+    assert_eq!(
+        config.warnings,
+        [
+            "databases.neo4j: bolt://neo4j:7687: the password is sent there unencrypted: use bolt+s:// unless the network \
+          in between is yours (settings/aclarai.config.yaml:5)"
+        ]
+    );
     assert_eq!(neo4j(&config).uri, "bolt://neo4j:7687");
     assert_eq!(neo4j(&config).required_password(), Ok("your_neo4j_password_here"));
     assert!(job(&config, "vault_sync").is_scheduled());
@@ -309,4 +319,169 @@ fn the_other_services_files_load(yaml: &str, dotenv: &str) {
 fn the_files_of_the_other_services_work_unchanged() {
     the_other_services_files_load(OF_THE_OTHER_SERVICES, ENV_OF_THE_OTHER_SERVICES);
     assert!(Place::with_text(OF_THE_OTHER_SERVICES).is_ok());
+}
+
+/// Gives others the right to write.
+fn open_to_others(path: &std::path::Path) {
+    let mode = fs::metadata(path).unwrap().permissions().mode();
+    fs::set_permissions(path, fs::Permissions::from_mode(mode | 0o020)).unwrap();
+}
+
+#[test]
+fn files_below_the_current_folder_are_taken_only_where_nobody_else_may_write_them() {
+    let new = || {
+        Place::new(&[
+            ("settings/aclarai.config.yaml", "paths: {vault: /theirs}"),
+            (".env", "LOG_LEVEL=DEBUG\n"),
+        ])
+    };
+    let seen = |place: &Place| {
+        let config = place.load(&Overrides::default(), &[]).unwrap();
+        let is_theirs = config.vault.root.as_os_str() == "/theirs";
+        (is_theirs, config.log_level == log::LevelFilter::Debug, config.warnings)
+    };
+    assert_eq!(seen(&new()), (true, true, Vec::new()));
+
+    let left_out =
+        |what: &str, remedy: &str| format!("{what}: left out, as others may write to {remedy}");
+    let name_it = "(chmod go-w): to use it all the same, name it with --config or ACLARAI_CONFIG";
+    let settings = "settings/aclarai.config.yaml";
+    let place = new();
+    open_to_others(&place.0.path().join(settings));
+    assert_eq!(seen(&place), (false, true, vec![left_out(settings, &format!("it {name_it}"))]));
+    assert!(
+        place
+            .load(&flag(settings), &[])
+            .is_ok_and(|config| config.vault.root.as_os_str() == "/theirs")
+    );
+    let place = new();
+    open_to_others(&place.0.path().join("settings"));
+    assert_eq!(
+        seen(&place),
+        (false, true, vec![left_out(settings, &format!("its folder {name_it}"))])
+    );
+
+    let make_it_yours = "(chmod go-w): to use it, make it and its folder yours alone, or set its variables in the environment";
+    for (open, what) in [(".env", "it"), (".", "its folder")] {
+        let place = new();
+        open_to_others(&place.0.path().join(open));
+        assert_eq!(
+            seen(&place),
+            (true, false, vec![left_out(".env", &format!("{what} {make_it_yours}"))])
+        );
+    }
+    let place = new();
+    match std::os::unix::fs::lchown(place.0.path().join(".env"), Some(12_345), None) {
+        Err(_) => println!("skipped: only root gives files away"),
+        Ok(()) => {
+            let (_, is_read, warnings) = seen(&place);
+            assert!(
+                !is_read && warnings[0].contains("it belongs to another user (uid 12345)"),
+                "{warnings:?}"
+            );
+        }
+    }
+}
+
+#[test]
+fn dotenv_never_says_which_code_a_job_loads() {
+    let place = Place::new(&[(
+        ".env",
+        "LD_PRELOAD=/tmp/x.so\nPATH=/tmp\nPYTHONPATH=/tmp\nBASH_ENV=x\nIFS=x\nA=1\nB=2\nNODE_OPTIONS=x\n",
+    )]);
+    let env = Env::new(place.0.path(), [("HOME", "/home/me"), ("B", "real")]);
+    assert_eq!(env.dotenv(), BTreeMap::from([("A".to_owned(), "1".to_owned())]));
+    let config = load(&Overrides::default(), &env, &|_| Vec::new()).unwrap();
+    assert_eq!(config.warnings.len(), 6);
+    assert_eq!(
+        config.warnings[0],
+        ".env: LD_PRELOAD is not taken from here: set it in env of a job (.env:1)"
+    );
+    assert!(config.notes.contains(&".env: sets A".to_owned()), "{:?}", config.notes);
+}
+
+#[test]
+fn dotenv_does_not_move_a_password_to_an_address_without_tls() {
+    let case = |dotenv: &str, yaml: &str, variables: &[(&str, &str)]| {
+        let place = Place::new(&[(".env", dotenv), ("c.yaml", yaml)]);
+        place
+            .load(&flag("c.yaml"), variables)
+            .map(|config| neo4j(&config).uri.clone())
+            .map_err(|faults| faults.to_string())
+    };
+    let refused = Err("databases.neo4j: moves the address to one without TLS while the password comes from elsewhere: set \
+                       both in one place, or use a bolt+s:// address (.env)"
+        .to_owned());
+    let password = [("NEO4J_PASSWORD", "secret")];
+    let tls = "databases: {neo4j: {uri: 'bolt+s://db'}}";
+    for dotenv in ["NEO4J_URI=bolt://evil\n", "NEO4J_HOST=evil\n"] {
+        assert_eq!(case(dotenv, tls, &password), refused, "{dotenv}");
+        assert_eq!(
+            case(dotenv, "databases: {neo4j: {password: secret}}", &[]),
+            refused,
+            "{dotenv}"
+        );
+        assert!(case(&format!("{dotenv}NEO4J_PASSWORD=own\n"), tls, &[]).is_ok(), "{dotenv}");
+    }
+    assert_eq!(case("NEO4J_BOLT_PORT=1\n", "databases: {neo4j: {host: db}}", &password), refused);
+    assert_eq!(
+        case("NEO4J_URI=bolt+s://other\n", tls, &password),
+        Ok("bolt+s://other:7687".to_owned())
+    );
+    assert_eq!(
+        case("NEO4J_HOST=db\n", "databases: {neo4j: {host: db}}", &password),
+        Ok("bolt://db:7687".to_owned())
+    );
+}
+
+#[test]
+fn a_file_like_a_bomb_or_a_pipe_is_no_dotenv() {
+    let place = Place::new(&[("c.yaml", "{}")]);
+    let dotenv = place.0.path().join(".env");
+    let mut text = format!("A0={}\n", "x".repeat(100));
+    for i in 1..9 {
+        text += &format!("A{i}={}\n", format!("${{A{}}}", i - 1).repeat(10));
+    }
+    fs::write(&dotenv, text).unwrap();
+    let bomb = ".env: ${...} makes this value longer than 64 kB: write it out (.env:4)";
+    assert_eq!(place.fault(), bomb);
+    fs::remove_file(&dotenv).unwrap();
+    rustix::fs::mknodat(rustix::fs::CWD, &dotenv, rustix::fs::FileType::Fifo, 0o600.into(), 0)
+        .unwrap();
+    assert_eq!(
+        place.fault(),
+        ".env: no ordinary file, but a pipe, a device or a socket: name a file"
+    );
+}
+
+#[test]
+fn a_configuration_in_force_does_not_give_way_to_nothing() {
+    let place = Place::new(&[("settings/aclarai.config.yaml", "paths: {vault: /v}")]);
+    let file = place.0.path().join("settings/aclarai.config.yaml");
+    let in_force = Some(PathBuf::from("settings/aclarai.config.yaml"));
+    let reload = || {
+        let overrides = Overrides { in_force: in_force.clone(), ..Overrides::default() };
+        place.load(&overrides, &[]).map(|_| ()).map_err(|faults| faults.to_string())
+    };
+    assert_eq!(reload(), Ok(()));
+    let holds_nothing =
+        "holds no settings any more: put them back, or remove the file and start anew";
+    for text in
+        ["", "# being written\n", "{}", "---\n", "paths:\nscheduler: {}\n", "other: {a: 1}\n"]
+    {
+        fs::write(&file, text).unwrap();
+        let fault = reload().unwrap_err();
+        assert_eq!(fault, format!("settings/aclarai.config.yaml: {holds_nothing}"), "{text:?}");
+    }
+    fs::remove_file(&file).unwrap();
+    let gone = "read before, and now there is no such file: put it back";
+    assert_eq!(reload(), Err(format!("settings/aclarai.config.yaml: {gone}")));
+    std::os::unix::fs::symlink("nowhere", &file).unwrap();
+    let dangling = "settings/aclarai.config.yaml: a link that leads nowhere: mend or remove it";
+    assert_eq!(reload(), Err(dangling.to_owned()));
+    assert_eq!(
+        place.load(&Overrides::default(), &[]).unwrap_err().to_string(),
+        dangling,
+        "also at the start"
+    );
 }

@@ -174,7 +174,7 @@ fn flags_outrank_variables_outrank_the_file() {
         vault: Some("/flag".into()),
         log_level: Some("trace".into()),
         state_dir: Some("state".into()),
-        config: None,
+        ..Overrides::default()
     };
     let seen = |config: Config| (config.vault.root.display().to_string(), config.log_level);
     assert_eq!(seen(good(yaml, &[])), ("/file".to_owned(), log::LevelFilter::Error));
@@ -342,6 +342,8 @@ fn secrets_work_from_anywhere_belong_in_the_environment_and_are_never_shown() {
     assert_eq!(
         config.warnings,
         [
+            "databases.neo4j: bolt://db:7687: the password is sent there unencrypted: use bolt+s:// unless the network in \
+             between is yours (c.yaml:2)",
             "databases.neo4j.uri: holds a user or password: take them out and set NEO4J_USER and NEO4J_PASSWORD in the \
          environment or in .env (c.yaml:3)",
             "databases.neo4j.username: does not belong in this file: set NEO4J_USER in the environment or in .env (c.yaml:4)",
@@ -354,7 +356,7 @@ fn secrets_work_from_anywhere_belong_in_the_environment_and_are_never_shown() {
     assert_eq!(who(&config), ("u3".to_owned(), Some("hunter3".to_owned())));
     let config = good("{}", &[("NEO4J_URI", "bolt://u4:hunter4@db")]);
     assert_eq!(who(&config), ("u4".to_owned(), Some("hunter4".to_owned())));
-    assert_eq!((config.warnings.len(), neo4j(&config).uri.as_str()), (0, "bolt://db:7687"));
+    assert_eq!((config.warnings.len(), neo4j(&config).uri.as_str()), (1, "bolt://db:7687"));
     let config = good(yaml, &[("NEO4J_URI", "bolt://u5:hunter5@db")]);
     assert_eq!(
         who(&config),
@@ -447,4 +449,56 @@ fn what_is_written_for_a_program_reaches_it_as_it_is_written() {
         good("scheduler: {jobs: {b: {command: [x, 30, 1.5, 'x y', '+30'], n: 3}}}", &[]).notes,
         [""; 0]
     );
+}
+
+#[test]
+fn what_a_container_sets_for_others_is_passed_over_and_said() {
+    let of_kubernetes = [("NEO4J_BOLT_PORT", "tcp://10.96.4.7:7687")];
+    let config = good("databases: {neo4j: {uri: 'bolt://db:7687'}}", &of_kubernetes);
+    assert_eq!(neo4j(&config).uri, "bolt://db:7687");
+    let passed_over = "NEO4J_BOLT_PORT: set by Kubernetes for a service of this name, and not used: put the port in \
+                       databases.neo4j.uri (environment)";
+    assert_eq!(config.warnings, [passed_over]);
+    let config = good("{}", &of_kubernetes);
+    assert!(matches!(config.graph, GraphConfig::Embedded { .. }), "it asks for no Neo4j");
+
+    let zone = |yaml: &str, tz: &str| good(yaml, &[("TZ", tz)]).warnings;
+    assert_eq!(
+        zone("{}", "Europe/Berlin"),
+        [
+            "TZ: \"Europe/Berlin\": not used: cron lines are read in UTC. To change that, set scheduler.timezone: \
+          Europe/Berlin (environment)"
+        ]
+    );
+    assert!(zone("{}", "CET-1CEST")[0].contains("set scheduler.timezone, such as Europe/Berlin"));
+    for quiet in ["UTC", ":Etc/UTC", ""] {
+        assert_eq!(zone("{}", quiet), [""; 0], "{quiet}");
+    }
+    assert_eq!(zone("scheduler: {timezone: UTC}", "Europe/Berlin"), [""; 0]);
+}
+
+#[test]
+fn a_password_that_crosses_a_network_unencrypted_is_warned_of() {
+    let warnings = |uri: &str, password: &str| {
+        good(&format!("databases: {{neo4j: {{uri: '{uri}'}}}}"), &[("NEO4J_PASSWORD", password)])
+            .warnings
+    };
+    for uri in ["bolt://db.example.org", "neo4j://10.0.0.5:7687", "bolt://db"] {
+        let [warning] = &warnings(uri, "hunter2")[..] else { panic!("{uri}") };
+        assert!(
+            warning.contains("the password is sent there unencrypted")
+                && !warning.contains("hunter2"),
+            "{warning}"
+        );
+        assert_eq!(warnings(uri, ""), [""; 0], "{uri}");
+    }
+    for uri in [
+        "bolt+s://db",
+        "neo4j+ssc://db",
+        "bolt://localhost",
+        "bolt://127.0.0.1",
+        "bolt://[::1]:7687",
+    ] {
+        assert_eq!(warnings(uri, "hunter2"), [""; 0], "{uri}");
+    }
 }
