@@ -111,6 +111,8 @@ impl VaultSync {
     fn walls(&self, is_dry: bool) -> Result<Walls, JobError> {
         let places = graph::places(&self.deps.graph, is_dry).map_err(graph_error)?;
         let mut walls = Walls { read: places.read, write: Vec::new(), connect: places.connects };
+        // Without it two scans cannot be told to be of one boot, and a block waits for a third.
+        walls.read.extend(sandbox::existing(&["/proc/sys/kernel/random/boot_id"]));
         let vault = self.settings.vault.root.clone();
         let own = places.write.into_iter().chain([self.deps.state_dir.clone()]);
         if is_dry {

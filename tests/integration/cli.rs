@@ -328,7 +328,7 @@ fn jobs_tells_schedule_runnability_and_the_last_outcome() {
 
 #[test]
 fn check_names_each_thing_and_what_to_do() {
-    let sandbox = Sandbox::new(
+    let mut sandbox = Sandbox::new(
         r#"
 scheduler:
   jobs:
@@ -338,6 +338,7 @@ scheduler:
     top_concepts: {enabled: true}
 "#,
     );
+    sandbox.variable("VAULT_CONCEPTS_PATH", "concepts");
     std::fs::remove_dir(sandbox.path("vault/concepts")).unwrap();
     let run = sandbox.run(&["check", "--json"]);
     let lines = run.json(4);

@@ -155,8 +155,7 @@ fn the_guides_rust_is_the_example_and_runs() {
 
     sandbox.configure(&blocks("yaml")[1].replace("[Ada, Grace]", "Ada"));
     let (code, _, stderr) = run(&["run", "greet"]);
-    let expected =
-        "error: scheduler.jobs.greet.names: invalid type: string \"Ada\", expected a sequence (";
+    let expected = "error: scheduler.jobs.greet.names: invalid type: text, expected a sequence (";
     assert!(code == Some(2) && stderr.starts_with(expected), "{stderr}");
     // A program of another crate supervises its command jobs itself.
     sandbox.configure("scheduler: {jobs: {echo: {command: [echo, '{\"n\": 1}']}}}\n");
