@@ -53,7 +53,11 @@ fn make(folder: &str, files: &str) -> Result<(), String> {
 fn scan(folder: &str, threads: usize) -> Result<(), VaultError> {
     let config =
         VaultConfig { root: PathBuf::from(folder), tiers: [None, None, None], whole: true };
-    let listing = list(&config, WalkOptions { follow_links: false, threads }, &Stop::new())?;
+    let listing = list(
+        &config,
+        &WalkOptions { follow_links: false, threads, ..WalkOptions::default() },
+        &Stop::new(),
+    )?;
     let files: Vec<ToRead<'_>> =
         listing.files.iter().map(|file| ToRead { file, known: None, expected: None }).collect();
     let (parse, clock) = (ParseOptions::default(), &SystemClock);

@@ -41,7 +41,7 @@ impl Vault {
 
     /// Lists it.
     pub(crate) fn list(&self, threads: usize) -> Listing {
-        let options = WalkOptions { follow_links: false, threads };
-        vault::list(&self.config, options, &Stop::new()).expect("the vault can be listed")
+        let options = WalkOptions { follow_links: false, threads, ..WalkOptions::default() };
+        vault::list(&self.config, &options, &Stop::new()).expect("the vault can be listed")
     }
 }

@@ -99,8 +99,8 @@ struct Phase {
 }
 
 fn measure(vault: &VaultConfig, scratch: &Path, threads: usize) -> Result<Vec<Phase>, Failure> {
-    let options = WalkOptions { follow_links: false, threads };
-    let (seconds, listing) = timed(|| vault::list(vault, options, &Stop::new()));
+    let options = WalkOptions { follow_links: false, threads, ..WalkOptions::default() };
+    let (seconds, listing) = timed(|| vault::list(vault, &options, &Stop::new()));
     let listing = listing.map_err(|error| Failure::unavailable(format!("vault: {error}")))?;
     let files = listing.files.len() as u64;
     let mut phases = vec![Phase { name: "walk", with: "", seconds, files, bytes: 0, blocks: 0 }];
@@ -186,6 +186,7 @@ fn sync(
 ) -> Result<RunReport, JobError> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let settings = SyncSettings {
+        ignore: crate::vault::IgnoreRules::default(),
         max_note_size: crate::vault::NOTE_BYTES_MAX,
         vault: vault.clone(),
         parse: ParseOptions::default(),

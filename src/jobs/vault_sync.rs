@@ -43,6 +43,7 @@ impl VaultSync {
     /// Reads and checks the parameters of a configured job.
     pub fn from_spec(spec: &JobSpec, deps: Deps) -> Result<VaultSync, BuildError> {
         let mut settings = SyncSettings {
+            ignore: crate::vault::IgnoreRules::default(),
             max_note_size: crate::vault::NOTE_BYTES_MAX,
             vault: deps.vault.clone(),
             parse: ParseOptions::default(),

@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::block::VaultPath;
 use crate::config::VaultConfig;
 use crate::schedule::Schedule;
-use crate::vault::ParseOptions;
+use crate::vault::{IgnoreRules, ParseOptions};
 
 /// The checked parameters of the `vault_sync` job.
 #[derive(Clone, Debug)]
@@ -16,6 +16,8 @@ pub struct SyncSettings {
     pub parse: ParseOptions,
     /// Follow symbolic links that stay in the vault.
     pub follow_links: bool,
+    /// Which notes are left out.
+    pub ignore: IgnoreRules,
     /// A note with more bytes is not read; its blocks are unknown.
     pub max_note_size: u64,
     /// How many threads list and read.

@@ -26,9 +26,13 @@ pub fn sync_vault(
     ctx: &RunContext<'_>,
 ) -> Result<RunReport, JobError> {
     ctx.progress.phase("listing", None);
-    let options = WalkOptions { follow_links: settings.follow_links, threads: settings.threads };
+    let options = WalkOptions {
+        follow_links: settings.follow_links,
+        threads: settings.threads,
+        ignore: settings.ignore.clone(),
+    };
     let listing = cache
-        .read_ahead(|| vault::list(&settings.vault, options, &ctx.stop))
+        .read_ahead(|| vault::list(&settings.vault, &options, &ctx.stop))
         .map_err(|error| vault_error(error, ctx))?;
     let (survey, findings) = Survey::make(settings, scope, store, cache, ctx, &listing)?;
     let mut tally = Tally::new(ctx.options.explain);

@@ -32,6 +32,14 @@ pub enum VaultError {
     /// A tier folder that is not below the vault.
     #[error("{}: a tier folder lies below the vault: give it as a path relative to paths.vault", .0.display())]
     TierOutside(PathBuf),
+    /// A list of what is to be left out that cannot be read.
+    #[error("{}: {why}; nothing is synced, since it may name notes that are to be left out", path.display())]
+    List {
+        /// The list.
+        path: PathBuf,
+        /// What is wrong with it, and what to do about it.
+        why: String,
+    },
     /// The system refuses for another reason.
     #[error("{}: {what}: {error}", path.display())]
     Io {

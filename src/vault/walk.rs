@@ -6,7 +6,7 @@
 //! A folder that cannot be listed is a fact, not an error: the listing names it, and whoever misses a block there
 //! knows that it is not gone. What is in a file is no business of this one.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::ffi::OsStr;
 use std::fs;
 use std::io;
@@ -21,6 +21,7 @@ use rustix::fs::{AtFlags, Stat};
 
 use super::fault::{FaultKind, ScanFault, VaultError, is_absence};
 use super::file::{FileStat, ListedFile, other_kind};
+use super::ignore::{Ignore, IgnoreRules, IgnoredBy};
 use super::names::{copy_by_name, is_hidden, is_markdown};
 use super::root::{Neighbours, Root};
 use super::threads::on_threads;
@@ -53,27 +54,67 @@ pub struct Listing {
     pub links_skipped: Vec<VaultPath>,
     /// Hidden files that a write-back which was cut short has left.
     pub left_overs: Vec<VaultPath>,
+    /// Each pattern of what is to be left out, and how many notes it leaves out.
+    pub ignored: Vec<Ignored>,
+    /// Tells why a note is left out.
+    pub ignore: Arc<Ignore>,
+}
+
+/// A pattern, and how many notes it leaves out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ignored {
+    /// The pattern and its source.
+    pub by: IgnoredBy,
+    /// How many notes.
+    pub notes: u64,
+}
+
+impl Listing {
+    /// These files, in order, and nothing else.
+    #[cfg(test)]
+    pub(crate) fn of_files(root: Root, files: Vec<ListedFile>) -> Listing {
+        Listing {
+            root,
+            files,
+            faults: Vec::new(),
+            conflict_copies: Vec::new(),
+            missing_tiers: Vec::new(),
+            links_skipped: Vec::new(),
+            left_overs: Vec::new(),
+            ignored: Vec::new(),
+            ignore: Arc::new(Ignore::nothing()),
+        }
+    }
+
+    /// How many notes patterns leave out.
+    pub fn files_ignored(&self) -> u64 {
+        self.ignored.iter().map(|ignored| ignored.notes).sum()
+    }
 }
 
 /// How the vault is listed.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct WalkOptions {
     /// Follow symbolic links that stay in the vault.
     pub follow_links: bool,
     /// How many threads list, and how many look at files.
     pub threads: usize,
+    /// What is to be left out.
+    pub ignore: IgnoreRules,
 }
 
 /// Lists the files of all tiers. `stop` is asked between folders.
 pub fn list(
     config: &VaultConfig,
-    options: WalkOptions,
+    options: &WalkOptions,
     stop: &Stop,
 ) -> Result<Listing, VaultError> {
     let root = Root::open(&config.root)?;
     let tiers: Arc<[(PathBuf, Tier)]> = tiers(config)?.into();
+    let ignore = Arc::new(Ignore::load(&root, &options.ignore)?);
     let mut walk = Walk {
         root: &root,
+        ignore: Arc::clone(&ignore),
         tiers: Arc::clone(&tiers),
         options,
         stop,
@@ -101,8 +142,7 @@ pub fn list(
     walk.follow()?;
 
     let Walk { met, mut links_skipped, .. } = walk;
-    let Met { files: mut folders, mut unseen, mut faults, mut conflict_copies, left_overs, .. } =
-        met;
+    let Met { files: mut folders, mut unseen, mut faults, mut conflict_copies, .. } = met;
     unseen.sort_unstable_by(|a, b| a.path.cmp(&b.path));
     folders.push(look(&root, unseen, options, stop, &mut faults)?);
     // Each folder's files are in order. With the folders in order too, sorting has next to nothing to do.
@@ -116,7 +156,20 @@ pub fn list(
     conflict_copies.sort();
     links_skipped.sort();
     root.check_in_place()?;
-    Ok(Listing { root, files, faults, conflict_copies, missing_tiers, links_skipped, left_overs })
+    let count = |by: IgnoredBy| Ignored { notes: met.ignored.get(&by).copied().unwrap_or(0), by };
+    let mut ignored: Vec<Ignored> = ignore.written().into_iter().map(count).collect();
+    ignored.dedup();
+    Ok(Listing {
+        root,
+        files,
+        faults,
+        conflict_copies,
+        missing_tiers,
+        links_skipped,
+        left_overs: met.left_overs,
+        ignored,
+        ignore,
+    })
 }
 
 /// The configured tier folders, as plain relative paths.
@@ -203,8 +256,9 @@ fn is_link_on(root: &Root, path: &Path) -> bool {
 /// A walk in progress.
 struct Walk<'a> {
     root: &'a Root,
+    ignore: Arc<Ignore>,
     tiers: Arc<[(PathBuf, Tier)]>,
-    options: WalkOptions,
+    options: &'a WalkOptions,
     stop: &'a Stop,
     met: Met,
     links_skipped: Vec<VaultPath>,
@@ -224,6 +278,8 @@ struct Met {
     conflict_copies: Vec<VaultPath>,
     links: Vec<VaultPath>,
     left_overs: Vec<VaultPath>,
+    /// How many notes each pattern leaves out.
+    ignored: BTreeMap<IgnoredBy, u64>,
 }
 
 impl Met {
@@ -234,6 +290,9 @@ impl Met {
         self.conflict_copies.append(&mut other.conflict_copies);
         self.links.append(&mut other.links);
         self.left_overs.append(&mut other.left_overs);
+        for (by, notes) in std::mem::take(&mut other.ignored) {
+            *self.ignored.entry(by).or_default() += notes;
+        }
     }
 }
 
@@ -244,6 +303,7 @@ impl Walk<'_> {
         let met = Arc::new(Mutex::new(Met::default()));
         let sorter = Sorter {
             root: self.root.clone(),
+            ignore: Arc::clone(&self.ignore),
             tiers: Arc::clone(&self.tiers),
             start: start.clone(),
             shown: shown.to_owned(),
@@ -323,6 +383,10 @@ impl Walk<'_> {
             None => FaultKind::io("list", &io::Error::other(error.to_string())),
         };
         let path = VaultPath::new(moved(path, start, shown));
+        // Nothing in there is wanted.
+        if self.ignore.folder(path.as_path()).is_some() {
+            return;
+        }
         self.met.faults.push(ScanFault { path, is_folder: true, kind });
     }
 
@@ -355,6 +419,10 @@ impl Walk<'_> {
         if !is_folder && !is_markdown {
             return Ok(());
         }
+        if !is_folder && let Some(by) = self.ignore.why(&link) {
+            *self.met.ignored.entry(by).or_default() += 1;
+            return Ok(());
+        }
         let inside = target.strip_prefix(self.root.real()).ok().map(Path::to_owned);
         match inside.filter(|target| self.options.follow_links && !self.reached.contains(target)) {
             None => self.links_skipped.push(link),
@@ -385,6 +453,7 @@ fn moved(path: &Path, from: &Path, to: &Path) -> PathBuf {
 /// Sorts the entries of each folder into those that matter, and looks at its files, on the threads of `jwalk`.
 struct Sorter {
     root: Root,
+    ignore: Arc<Ignore>,
     tiers: Arc<[(PathBuf, Tier)]>,
     start: PathBuf,
     shown: PathBuf,
@@ -409,12 +478,20 @@ impl Sorter {
             path.extend_from_slice(name.as_bytes());
             VaultPath::from_bytes(&path)
         };
+        let ignores = !self.ignore.is_empty();
+        let folder_ignored = if ignores { self.ignore.folder(&shown) } else { None };
+        let ignored_by = |path: &VaultPath| match &folder_ignored {
+            Some(by) => Some(by.clone()),
+            None if ignores => self.ignore.note(path),
+            None => None,
+        };
         let mut met = Met { unseen: Vec::with_capacity(entries.len()), ..Met::default() };
         entries.retain(|entry| {
             let entry = match entry {
                 Ok(entry) => entry,
                 Err(error) => {
-                    if let Some(error) = error.io_error().filter(|error| !is_absence(error)) {
+                    let error = error.io_error().filter(|error| !is_absence(error));
+                    if let Some(error) = error.filter(|_| folder_ignored.is_none()) {
                         let kind = FaultKind::io("list", error);
                         let path = VaultPath::new(&shown);
                         met.faults.push(ScanFault { path, is_folder: true, kind });
@@ -433,15 +510,25 @@ impl Sorter {
                 return true;
             }
             if entry.file_type.is_symlink() {
-                met.links.push(path_of(name));
+                if folder_ignored.is_none() {
+                    met.links.push(path_of(name));
+                }
             } else if is_markdown(name.as_bytes()) {
                 let path = path_of(name);
-                if copy_by_name(name.as_bytes()).is_some() {
+                if let Some(by) = ignored_by(&path) {
+                    *met.ignored.entry(by).or_default() += 1;
+                } else if copy_by_name(name.as_bytes()).is_some() {
                     met.conflict_copies.push(path);
                 } else {
                     // Whether it is a regular file is seen when it is looked at.
                     let (stat, through_link) = (FileStat::default(), self.through_link);
                     met.unseen.push(ListedFile { path, stat, tier, through_link });
+                }
+            } else if copy_by_name(name.as_bytes()).is_some_and(|copy| copy.is_conflict) {
+                // `note.md.conflict1`, say.
+                let path = path_of(name);
+                if ignored_by(&path).is_none() {
+                    met.conflict_copies.push(path);
                 }
             }
             false
@@ -480,7 +567,7 @@ fn is_copy(path: &VaultPath) -> bool {
 fn look(
     root: &Root,
     files: Vec<ListedFile>,
-    options: WalkOptions,
+    options: &WalkOptions,
     stop: &Stop,
     faults: &mut Vec<ScanFault>,
 ) -> Result<Vec<ListedFile>, VaultError> {

@@ -67,15 +67,7 @@ impl Place {
         };
         let mut files: Vec<ListedFile> = files.iter().map(listed).collect();
         files.sort_by(|a, b| a.path.cmp(&b.path));
-        Listing {
-            root: Root::open(self.temp.path()).unwrap(),
-            files,
-            faults: Vec::new(),
-            conflict_copies: Vec::new(),
-            missing_tiers: Vec::new(),
-            links_skipped: Vec::new(),
-            left_overs: Vec::new(),
-        }
+        Listing::of_files(Root::open(self.temp.path()).unwrap(), files)
     }
 
     /// A run that began at `seconds` and read these files.

@@ -266,6 +266,7 @@ impl Scene {
         let tiers =
             if tiered { [Some("t1".into()), Some("t2".into()), None] } else { [None, None, None] };
         let settings = SyncSettings {
+            ignore: crate::vault::IgnoreRules::default(),
             max_note_size: crate::vault::NOTE_BYTES_MAX,
             vault: VaultConfig { root, whole: tiers.iter().all(Option::is_none), tiers },
             parse: ParseOptions::default(),

@@ -43,6 +43,7 @@ impl Rig {
             Ok(())
         }));
         let settings = SyncSettings {
+            ignore: crate::vault::IgnoreRules::default(),
             max_note_size: crate::vault::NOTE_BYTES_MAX,
             vault: VaultConfig { root, tiers: [None, None, None], whole: true },
             parse: ParseOptions::default(),

@@ -75,7 +75,12 @@ impl Vault {
             tiers: [None, None, None],
             whole: true,
         };
-        list(&config, WalkOptions { follow_links: true, threads: 2 }, &Stop::new()).unwrap()
+        list(
+            &config,
+            &WalkOptions { follow_links: true, threads: 2, ..WalkOptions::default() },
+            &Stop::new(),
+        )
+        .unwrap()
     }
 }
 

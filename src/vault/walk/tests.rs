@@ -26,8 +26,8 @@ fn config(vault: &TempDir, tiers: [Option<&str>; 3]) -> VaultConfig {
 }
 
 fn listing(vault: &TempDir, tiers: [Option<&str>; 3], follow_links: bool) -> Listing {
-    let options = WalkOptions { follow_links, threads: 2 };
-    list(&config(vault, tiers), options, &Stop::new()).unwrap()
+    let options = WalkOptions { follow_links, threads: 2, ..WalkOptions::default() };
+    list(&config(vault, tiers), &options, &Stop::new()).unwrap()
 }
 
 fn shown(paths: &[VaultPath]) -> Vec<String> {
@@ -171,10 +171,10 @@ fn a_tier_that_is_not_there_is_named_and_a_tier_outside_is_refused() {
         listing.faults[0].to_string(),
         "file: a file, not a folder: move it out of the vault"
     );
-    let options = WalkOptions { follow_links: false, threads: 1 };
+    let options = WalkOptions { follow_links: false, threads: 1, ..WalkOptions::default() };
     for tier in ["../x", "/etc", "one/../.."] {
         let error =
-            list(&config(&temp, [Some(tier), None, None]), options, &Stop::new()).unwrap_err();
+            list(&config(&temp, [Some(tier), None, None]), &options, &Stop::new()).unwrap_err();
         assert!(matches!(error, VaultError::TierOutside(_)), "{error}");
     }
 }
@@ -182,11 +182,11 @@ fn a_tier_that_is_not_there_is_named_and_a_tier_outside_is_refused() {
 #[test]
 fn a_vault_that_is_not_there_names_the_remedy() {
     let temp = vault(&["file"]);
-    let options = WalkOptions { follow_links: false, threads: 1 };
+    let options = WalkOptions { follow_links: false, threads: 1, ..WalkOptions::default() };
     let error = |name: &str| {
         let config =
             VaultConfig { root: temp.path().join(name), tiers: [None, None, None], whole: true };
-        list(&config, options, &Stop::new()).unwrap_err().to_string()
+        list(&config, &options, &Stop::new()).unwrap_err().to_string()
     };
     assert!(error("none").ends_with(
         "none: no such folder: create it, mount it, or set paths.vault (VAULT_PATH, --vault)"
@@ -203,8 +203,12 @@ fn the_root_may_be_a_link_and_may_not_be_swapped() {
         tiers: [Some(".".into()), None, None],
         whole: false,
     };
-    let listing =
-        list(&config, WalkOptions { follow_links: false, threads: 1 }, &Stop::new()).unwrap();
+    let listing = list(
+        &config,
+        &WalkOptions { follow_links: false, threads: 1, ..WalkOptions::default() },
+        &Stop::new(),
+    )
+    .unwrap();
     assert_eq!(files(&listing), ["a.md"]);
     listing.root.check_in_place().unwrap();
     fs::rename(temp.path().join("real"), temp.path().join("away")).unwrap();
@@ -378,8 +382,8 @@ fn a_closed_vault_is_an_error() {
     }
     let temp = vault(&["sub/a.md"]);
     fs::set_permissions(temp.path(), fs::Permissions::from_mode(0o000)).unwrap();
-    let options = WalkOptions { follow_links: false, threads: 1 };
-    let error = list(&config(&temp, [None; 3]), options, &Stop::new()).unwrap_err();
+    let options = WalkOptions { follow_links: false, threads: 1, ..WalkOptions::default() };
+    let error = list(&config(&temp, [None; 3]), &options, &Stop::new()).unwrap_err();
     fs::set_permissions(temp.path(), fs::Permissions::from_mode(0o700)).unwrap();
     assert!(
         error
@@ -400,9 +404,38 @@ fn many_files_in_one_folder_are_looked_at_by_several_threads() {
 #[test]
 fn a_walk_stops_when_told() {
     let temp = vault(&["a/b.md", "c/d.md"]);
-    let options = WalkOptions { follow_links: false, threads: 1 };
+    let options = WalkOptions { follow_links: false, threads: 1, ..WalkOptions::default() };
     for allowed in 0..3 {
-        let result = list(&config(&temp, [None; 3]), options, &after_looks(allowed));
+        let result = list(&config(&temp, [None; 3]), &options, &after_looks(allowed));
         assert!(matches!(result, Err(VaultError::Interrupted)), "after {allowed}");
+    }
+}
+
+#[test]
+fn what_patterns_leave_out_is_counted_for_each_of_them() {
+    let vault = vault(&[
+        "a.md",
+        "templates/t.md",
+        "templates/deep/u.md",
+        "templates/deep/picture.png",
+        "x.draft.md",
+        "x.draft.sync-conflict-20240101-101010-ABCDEFG.md",
+    ]);
+    symlink("..", vault.path().join("templates/up")).unwrap();
+    let patterns = ["templates/", "*.draft*", "unused/"].map(str::to_owned).to_vec();
+    for follow_links in [false, true] {
+        let ignore = IgnoreRules { patterns: patterns.clone(), obsidian_excluded: false };
+        let options = WalkOptions { follow_links, threads: 2, ignore };
+        let listing = list(&config(&vault, [None; 3]), &options, &Stop::new()).unwrap();
+        assert_eq!(files(&listing), ["a.md"]);
+        assert!(listing.conflict_copies.is_empty() && listing.links_skipped.is_empty());
+        let counts: Vec<(&str, u64)> = listing
+            .ignored
+            .iter()
+            .map(|ignored| (ignored.by.pattern.as_str(), ignored.notes))
+            .collect();
+        assert_eq!(counts, [("templates/", 2), ("*.draft*", 2), ("unused/", 0)]);
+        assert_eq!(listing.files_ignored(), 4);
+        assert!(listing.ignore.why(&VaultPath::new("templates/gone.md")).is_some());
     }
 }
