@@ -59,6 +59,12 @@ names! {
     CONFLICT_COPIES = "conflict_copies";
     /// Notes that are likely copies of another note and share an id with it.
     LIKELY_COPIES = "likely_copies";
+    /// Notes that patterns leave out.
+    FILES_IGNORED = "files_ignored";
+    /// Symbolic links that were not followed.
+    LINKS_SKIPPED = "links_skipped";
+    /// Notes left alone because of an unresolved merge.
+    MERGE_CONFLICTS = "merge_conflicts";
     /// Things that are probably not meant.
     WARNINGS = "warnings";
     /// Whether a person should look.

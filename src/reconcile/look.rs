@@ -3,10 +3,11 @@
 use std::ops::ControlFlow;
 use std::rc::Rc;
 use std::thread;
+use std::time::Duration;
 
 use crate::block::IdDigest;
 use crate::job::JobError;
-use crate::vault::{self, ParsedFile, ReadOptions, ReadOutcome, Reading, ToRead};
+use crate::vault::{self, Deferral, ParsedFile, ReadOptions, ReadOutcome, Reading, ToRead};
 
 use super::books::Books;
 use super::claim::FileState;
@@ -19,6 +20,9 @@ use super::survey::Survey;
 use super::tally::Tally;
 use super::trust::Verdict;
 use super::under_way::UnderWay;
+
+/// How long a run waits in all for notes that were changed a moment ago.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// A file that had blocks and is empty now is left alone for this many runs: it may be in the middle of being written.
 const BLANK_RUNS_MAX: u32 = 2;
@@ -36,6 +40,9 @@ pub(super) fn look_at(
     let indices = due(survey, books, look);
     if indices.is_empty() {
         return Ok(());
+    }
+    if look == Look::Second {
+        wait_until_quiet(survey, &indices)?;
     }
     let ctx = survey.ctx;
     let phase = if look == Look::First { "reading" } else { "looking again" };
@@ -81,6 +88,26 @@ pub(super) fn look_at(
     })
 }
 
+/// Gives those who were writing a moment ago the time to finish: until each note has been quiet for a second, but not
+/// longer than [`PATIENCE`] for all of them together.
+fn wait_until_quiet(survey: &Survey<'_>, indices: &[FileIndex]) -> Result<(), JobError> {
+    let ctx = survey.ctx;
+    let mut left = PATIENCE;
+    while !left.is_zero() {
+        let now = ctx.clock.now().timestamp_nanos_opt().unwrap_or(i64::MAX);
+        let quiet_in = |index: &FileIndex| {
+            let file = &survey.listing.files[*index as usize];
+            vault::look_once(&survey.listing.root, file)?.quiet_in(now)
+        };
+        let Some(wait) = indices.iter().filter_map(quiet_in).max() else { break };
+        let wait = wait.min(left);
+        left -= wait;
+        ctx.stop.wait(ctx.clock, wait);
+        ctx.checkpoint()?;
+    }
+    Ok(())
+}
+
 /// The files to read on this look, by folder and name.
 fn due(survey: &Survey<'_>, books: &Books<'_>, look: Look) -> Vec<FileIndex> {
     let mut due: Vec<FileIndex> = match look {
@@ -104,7 +131,8 @@ fn to_read<'a>(survey: &Survey<'a>, books: &Books<'_>, index: FileIndex, look: L
             let current = survey.remembered(index).filter(|remembered| remembered.current);
             (current.map(|remembered| remembered.digest), None)
         }
-        Look::Second => (None, books.second_look.get(&index).copied().map(Box::new)),
+        // Changed or not since the first look: that it holds still now is what counts.
+        Look::Second => (None, None),
         Look::Last => (None, books.undecided.get(&index).map(|undecided| Box::new(undecided.seen))),
     };
     ToRead { file: &survey.listing.files[index as usize], known, expected }
@@ -134,12 +162,17 @@ impl<'scope> Desk<'scope, '_> {
         let look = self.look;
         match outcome {
             ReadOutcome::Parsed(reading, parsed) => {
-                if look == Look::First {
-                    count_read(survey, tally, index, &reading, &parsed);
+                if look != Look::Last {
                     for block in parsed.blocks() {
                         books.claims.note(IdDigest::of(block.id()), index);
                     }
-                    if is_left_alone(survey, books, tally, index, &reading) {
+                    if look == Look::First && reading.is_recent() {
+                        books.set_state(index, FileState::Unknown);
+                        books.second_look.insert(index, (reading.stat, reading.digest));
+                        return Ok(());
+                    }
+                    count_read(survey, tally, index, &reading, &parsed);
+                    if is_left_alone(survey, books, tally, index, &reading, &parsed, look) {
                         return Ok(());
                     }
                 }
@@ -240,15 +273,33 @@ fn count_read(
     }
 }
 
-/// Whether a file that was read is not worked off now: it was changed a moment ago and will be looked at again, or
-/// it became empty and may be in the middle of being written.
+/// Whether a file that was read is left to the next run: it may be in the middle of being written, or of a merge.
 fn is_left_alone(
     survey: &Survey<'_>,
     books: &mut Books<'_>,
     tally: &mut Tally,
     index: FileIndex,
     reading: &Reading,
+    parsed: &ParsedFile,
+    look: Look,
 ) -> bool {
+    if look == Look::Second
+        && reading.stat.quiet_in(reading.read_at_ns).is_some()
+        && books.second_look.get(&index) != Some(&(reading.stat, reading.digest))
+    {
+        defer(survey, books, tally, index, &Deferral::StillChanging.to_string());
+        return true;
+    }
+    let first = books.second_look.get(&index).filter(|_| look == Look::Second);
+    if first.is_some_and(|(stat, _)| stat.size > 0) && reading.is_blank {
+        defer(survey, books, tally, index, "it was emptied during the run");
+        return true;
+    }
+    if let Some(line) = parsed.merge_conflict {
+        tally.stats.merge_conflicts += 1;
+        defer(survey, books, tally, index, &Deferral::UnresolvedMerge { line }.to_string());
+        return true;
+    }
     if let Some(known) = survey.remembered(index)
         && reading.is_blank
         && known.blocks > 0
@@ -261,11 +312,6 @@ fn is_left_alone(
             blank_runs: known.blank_runs + 1,
             ..Books::record(survey, index, reading)
         });
-        return true;
-    }
-    if reading.is_recent() {
-        books.set_state(index, FileState::Unknown);
-        books.second_look.insert(index, (reading.stat, reading.digest));
         return true;
     }
     false

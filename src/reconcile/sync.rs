@@ -2,6 +2,7 @@
 
 use crate::graph::GraphStore;
 use crate::job::{JobError, RunContext, RunReport};
+use crate::logging;
 use crate::vault::{self, Listing, WalkOptions};
 
 use super::books::Books;
@@ -88,6 +89,11 @@ fn look_after_left_overs(survey: &Survey<'_>, tally: &mut Tally) {
 fn tell_listing(survey: &Survey<'_>, findings: &Findings, tally: &mut Tally) {
     let listing: &Listing = survey.listing;
     tally.stats.files_scanned = listing.files.len() as u64;
+    tally.stats.files_ignored = listing.files_ignored();
+    tally.stats.links_skipped = listing.links_skipped.len() as u64;
+    for link in &listing.links_skipped {
+        logging::debug!(job_id = survey.ctx.run_id.as_str(); "{link}: a symbolic link: not followed");
+    }
     tally.stats.conflict_copies = listing.conflict_copies.len() as u64;
     for verdict in &survey.verdicts {
         if let Verdict::Unchanged(blocks) = verdict {

@@ -167,6 +167,12 @@ pub(super) struct SyncStats {
     pub(super) conflict_copies: u64,
     /// Notes that are likely copies of another note and share an id with it.
     pub(super) likely_copies: u64,
+    /// Notes that patterns leave out.
+    pub(super) files_ignored: u64,
+    /// Symbolic links that were not followed.
+    pub(super) links_skipped: u64,
+    /// Notes left alone because of an unresolved merge.
+    pub(super) merge_conflicts: u64,
     /// Near-miss markers, duplicates with the same text, and other things that are probably not meant.
     pub(super) warnings: u64,
     /// Files and blocks that could not be read or written, and duplicates with different texts.
@@ -228,6 +234,9 @@ impl SyncStats {
             (stat::WRITTEN_BACK, self.written_back),
             (stat::CONFLICT_COPIES, self.conflict_copies),
             (stat::LIKELY_COPIES, self.likely_copies),
+            (stat::FILES_IGNORED, self.files_ignored),
+            (stat::LINKS_SKIPPED, self.links_skipped),
+            (stat::MERGE_CONFLICTS, self.merge_conflicts),
             (stat::WARNINGS, self.warnings),
         ] {
             report.set(name, value);

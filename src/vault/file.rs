@@ -3,6 +3,7 @@
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
+use std::time::Duration;
 
 use rustix::fs::{FileType, Stat};
 
@@ -22,6 +23,9 @@ pub struct ListedFile {
     pub(crate) through_link: bool,
 }
 
+/// A writer that pauses for less than this has not finished.
+const QUIET: Duration = Duration::from_secs(1);
+
 /// What a file looked like from outside, as far as it tells whether the content may have changed. No device number:
 /// it changes when the same file system is mounted again.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -40,6 +44,24 @@ impl FileStat {
     /// The later of the two times.
     pub fn changed_ns(&self) -> i64 {
         self.mtime_ns.max(self.ctime_ns)
+    }
+
+    /// Whether the last thing that happened to the file was no write: most editors write beside a note and rename, which
+    /// changes the ctime alone. Such a note is complete.
+    fn is_put_in_place(&self) -> bool {
+        self.ctime_ns > self.mtime_ns
+    }
+
+    /// How long it takes, at the instant `now_ns`, until the file has been quiet for a second; `None` if it has, or was
+    /// put in its place as a whole. A change in the future tells nothing but that a second has to pass.
+    pub fn quiet_in(&self, now_ns: i64) -> Option<Duration> {
+        if self.is_put_in_place() {
+            return None;
+        }
+        let age = Duration::from_nanos(
+            u64::try_from(now_ns.saturating_sub(self.changed_ns())).unwrap_or(0),
+        );
+        QUIET.checked_sub(age).filter(|left| !left.is_zero())
     }
 
     pub(super) fn new(stat: &Stat) -> FileStat {

@@ -38,10 +38,11 @@ pub use parse::{
     TEXT_BYTES_STORED, parse, parse_bytes,
 };
 pub use read::{
-    Deferral, Digest, NOTE_BYTES_MAX, ReadOptions, ReadOutcome, Reading, ToRead, read_in_order,
+    Deferral, Digest, NOTE_BYTES_MAX, ReadOptions, ReadOutcome, Reading, ToRead, look_once,
+    read_in_order,
 };
 pub use root::Root;
 pub use sample::{Sample, SampleTotals};
-pub use warning::{BlockFault, Warning, WarningKind};
 pub use walk::{Ignored, Listing, WalkOptions, list};
+pub use warning::{BlockFault, Warning, WarningKind};
 pub use write_back::{VersionEdit, WriteBack, recover, write_back};

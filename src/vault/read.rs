@@ -128,17 +128,33 @@ impl Reading {
 pub enum Deferral {
     /// It changed during each of four readings.
     BeingWritten,
-    /// It changed between two looks in one run.
+    /// It changed between two looks in one run, and was not quiet for a second before the last one.
     StillChanging,
+    /// It holds both sides of a merge that nobody has resolved.
+    UnresolvedMerge {
+        /// Where the first side begins, counted from 1.
+        line: u32,
+    },
 }
 
 impl fmt::Display for Deferral {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Deferral::BeingWritten => "it changed each time it was read",
-            Deferral::StillChanging => "it changed again during the run",
-        })
+        match self {
+            Deferral::BeingWritten => f.write_str("it changed each time it was read"),
+            Deferral::StillChanging => f.write_str("it changed again during the run"),
+            Deferral::UnresolvedMerge { line } => {
+                write!(
+                    f,
+                    "line {line}: an unresolved merge: resolve it, and remove the lines with <<<<<<< and >>>>>>>"
+                )
+            }
+        }
     }
+}
+
+/// What a file looks like now, as far as that can be told.
+pub fn look_once(root: &Root, file: &ListedFile) -> Option<FileStat> {
+    stat_by_name(root, &mut Neighbours::new(root), file).ok().map(|stat| FileStat::new(&stat))
 }
 
 /// Reads `files`, which are in path order, and hands each to `visit` in that order, on the calling thread. Ends early
@@ -391,12 +407,20 @@ impl<'a> Reader<'a> {
     }
 
     fn stat(&mut self, file: &ListedFile) -> io::Result<Stat> {
-        if file.through_link {
-            return self.root.stat_through_links(&file.path);
-        }
-        let (folder, name) = self.neighbours.folder_of(&file.path)?;
-        Ok(rustix::fs::statat(folder, name, AtFlags::SYMLINK_NOFOLLOW)?)
+        stat_by_name(self.root, &mut self.neighbours, file)
     }
+}
+
+fn stat_by_name(
+    root: &Root,
+    neighbours: &mut Neighbours<'_>,
+    file: &ListedFile,
+) -> io::Result<Stat> {
+    if file.through_link {
+        return root.stat_through_links(&file.path);
+    }
+    let (folder, name) = neighbours.folder_of(&file.path)?;
+    Ok(rustix::fs::statat(folder, name, AtFlags::SYMLINK_NOFOLLOW)?)
 }
 
 /// Whether a reading of `len` bytes took place in one state of the file: by the handle before and after, and by the

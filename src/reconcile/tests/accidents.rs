@@ -1,5 +1,8 @@
 //! Accidents that random histories found, each in its shortest form.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use super::rig::{Counts, Rig};
 use super::{DRY, FULL, line, note};
 use crate::block::BlockId;
@@ -200,4 +203,131 @@ fn a_block_of_a_file_that_was_emptied_while_all_was_compared_is_missed_later() {
     }
     // It used to stay in the graph for ever.
     assert!(rig.node("blk_a").archived_at.is_some());
+}
+
+/// A note in three parts, cut off behind the second marker as by a writer that pauses.
+fn torn() -> (String, String) {
+    let whole =
+        note(&[line("One.", "blk_a", 1), line("Two.", "blk_b", 1), line("Three.", "blk_c", 1)]);
+    let end = whole.find("blk_c").unwrap();
+    let cut = whole[..end].rfind("-->").unwrap() + 3;
+    (whole[..cut].to_owned(), whole)
+}
+
+#[test]
+fn a_writer_that_pauses_is_waited_for() {
+    let mut rig = Rig::new();
+    let (prefix, whole) = torn();
+    rig.file("a.md", &whole);
+    rig.sync();
+    rig.writes();
+    // The note is as young as it can be.
+    rig.clock.step(chrono::TimeDelta::minutes(-60));
+    rig.file("a.md", prefix);
+    let (path, text) = (rig.path("a.md"), whole);
+    let written = AtomicU64::new(0);
+    rig.while_waiting = Arc::new(move || {
+        if written.fetch_add(1, Ordering::Relaxed) == 0 {
+            std::fs::write(&path, &text).unwrap();
+        }
+    });
+    let report = rig.sync();
+    assert_eq!(
+        (report.count("blocks_unchanged"), report.count("blocks_missing"), rig.writes()),
+        (3, 0, 0),
+        "{report:?}"
+    );
+}
+
+#[test]
+fn a_note_that_is_still_being_written_is_left_to_the_next_run() {
+    let mut rig = Rig::new();
+    rig.clock.step(chrono::TimeDelta::minutes(-60));
+    let waits = Arc::new(AtomicU64::new(0));
+    let (path, counted) = (rig.path("a.md"), Arc::clone(&waits));
+    rig.file("a.md", line("One", "blk_a", 1));
+    rig.while_waiting = Arc::new(move || {
+        let round = counted.fetch_add(1, Ordering::Relaxed);
+        // Its times lie ahead of the clock: it was changed a moment ago, whenever it is looked at.
+        std::fs::write(&path, line(&format!("One {round}"), "blk_a", 1)).unwrap();
+        let later = std::time::SystemTime::now() + std::time::Duration::from_secs(600);
+        std::fs::File::options().write(true).open(&path).unwrap().set_modified(later).unwrap();
+    });
+    let report = rig.sync();
+    assert_eq!((report.count("files_deferred"), report.count("blocks_new")), (1, 0), "{report:?}");
+    assert_eq!(
+        report.faults[0].to_string(),
+        "warning: a.md: left to the next run: it changed again during the run"
+    );
+    // Two seconds in all, a second at a time.
+    assert_eq!(waits.load(Ordering::Relaxed), 2);
+}
+
+#[test]
+fn a_note_that_was_renamed_into_its_place_is_not_waited_for() {
+    let mut rig = Rig::new();
+    rig.clock.step(chrono::TimeDelta::minutes(-60));
+    rig.file("other", line("One.", "blk_a", 1));
+    let hour_ago = std::time::SystemTime::now() - std::time::Duration::from_secs(3_600);
+    std::fs::File::options()
+        .write(true)
+        .open(rig.path("other"))
+        .unwrap()
+        .set_modified(hour_ago)
+        .unwrap();
+    rig.rename("other", "a.md");
+    rig.while_waiting = Arc::new(|| panic!("no wait is due"));
+    assert_eq!(rig.sync().count("blocks_new"), 1);
+}
+
+#[test]
+fn an_unresolved_merge_is_left_alone_until_it_is_resolved() {
+    let rig = Rig::new();
+    rig.file("a.md", note(&[line("We ship on Monday.", "blk_a", 1)]));
+    rig.sync();
+    rig.writes();
+    let sides =
+        "<<<<<<< HEAD\nWe ship on Tuesday.\n=======\nWe ship on Friday.\n>>>>>>> origin/main\n";
+    let marker = "<!-- aclarai:id=blk_a ver=1 -->\n\nClosing words, long enough.\n";
+    rig.file("a.md", format!("Before.\n{sides}{marker}"));
+    for _ in 0..2 {
+        let report = rig.sync();
+        assert_eq!(
+            (report.count("merge_conflicts"), report.count("files_deferred"), rig.writes()),
+            (1, 1, 0),
+            "{report:?}"
+        );
+        assert_eq!(
+            report.faults[0].to_string(),
+            "warning: a.md: left to the next run: line 2: an unresolved merge: resolve it, and remove the lines with \
+             <<<<<<< and >>>>>>>"
+        );
+        rig.minutes_pass(60);
+    }
+    assert_eq!(rig.node("blk_a").text.as_deref(), Some("We ship on Monday."));
+    rig.file("a.md", format!("We ship on Friday.\n{marker}"));
+    let report = rig.sync();
+    assert_eq!((report.count("blocks_updated"), report.count("merge_conflicts")), (1, 0));
+}
+
+#[test]
+fn notes_that_are_left_out_from_now_on_count_as_missing() {
+    let mut rig = Rig::new();
+    rig.file("a.md", line("One.", "blk_a", 1));
+    rig.file("templates/t.md", line("Two.", "blk_t", 1));
+    rig.sync();
+    rig.settings.ignore.patterns = vec!["templates/".to_owned()];
+    let report = rig.sync();
+    assert_eq!(
+        (
+            report.count("files_ignored"),
+            report.count("files_scanned"),
+            report.count("blocks_missing")
+        ),
+        (1, 1, 1),
+        "{report:?}"
+    );
+    rig.settings.ignore.patterns.clear();
+    let report = rig.sync();
+    assert_eq!((report.count("files_ignored"), report.count("blocks_missing")), (0, 0));
 }

@@ -1,10 +1,14 @@
 //! A vault in a temporary folder, a graph in memory, and a clock that stands still until it is moved.
 
+use std::fmt;
 use std::fs;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
+
+use chrono::{DateTime, Utc};
+use crossbeam_channel::Receiver;
 
 use serde_json::Value;
 
@@ -24,6 +28,44 @@ pub(crate) struct Rig {
     pub(crate) store: MemoryStore,
     pub(crate) settings: SyncSettings,
     writes: Arc<AtomicU64>,
+    /// Done each time a sync waits, which moves the clock on by as much.
+    pub(crate) while_waiting: Arc<dyn Fn() + Send + Sync>,
+}
+
+/// The clock of a sync: whoever waits moves it on.
+struct Leaping {
+    clock: Arc<ManualClock>,
+    while_waiting: Arc<dyn Fn() + Send + Sync>,
+}
+
+impl fmt::Debug for Leaping {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Leaping")
+    }
+}
+
+impl Clock for Leaping {
+    fn now(&self) -> DateTime<Utc> {
+        self.clock.now()
+    }
+
+    fn monotonic(&self) -> Duration {
+        self.clock.monotonic()
+    }
+
+    fn boottime(&self) -> Duration {
+        self.clock.boottime()
+    }
+
+    fn alarm(&self, at: DateTime<Utc>) -> Receiver<Instant> {
+        self.clock.alarm(at)
+    }
+
+    fn wait(&self, duration: Duration, ended: &dyn Fn() -> bool) -> bool {
+        (self.while_waiting)();
+        self.clock.advance(duration);
+        ended()
+    }
 }
 
 impl Rig {
@@ -56,7 +98,7 @@ impl Rig {
             write_back: false,
         };
         let clock = Arc::new(ManualClock::at(SystemClock.now() + chrono::TimeDelta::hours(1)));
-        Rig { dir, clock, store, settings, writes }
+        Rig { dir, clock, store, settings, writes, while_waiting: Arc::new(|| ()) }
     }
 
     /// Only these tier folders are scanned.
@@ -129,7 +171,10 @@ impl Rig {
             trigger: Trigger::Manual,
             scheduled_for: now,
             attempt: 1,
-            clock: &*self.clock,
+            clock: &Leaping {
+                clock: Arc::clone(&self.clock),
+                while_waiting: Arc::clone(&self.while_waiting),
+            },
             stop: Stop::new(),
             options,
             progress: &NoProgress,
