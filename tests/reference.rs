@@ -47,7 +47,7 @@ fn settings(parameters: &str) -> String {
 
 #[test]
 fn every_parameter_of_vault_sync_in_the_reference_has_the_default_it_says() {
-    assert_eq!(rows().len(), 7);
+    assert_eq!(rows().len(), 10);
     for (key, default) in rows() {
         assert_eq!(settings(&format!("{key}: {default}")), settings(""), "{key}: {default}");
         let refused = vault_sync_with(&format!("{key}: [[]]")).unwrap_err();

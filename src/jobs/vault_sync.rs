@@ -14,7 +14,7 @@ use crate::reconcile::{
 };
 use crate::sandbox::{self, InForce, Walls};
 use crate::schedule::Schedule;
-use crate::vault::ParseOptions;
+use crate::vault::{IgnoreRules, NOTE_BYTES_MAX, ParseOptions};
 
 use super::Deps;
 
@@ -26,7 +26,7 @@ pub struct VaultSync {
 }
 
 /// The parameters, in the order in which the reference names them.
-const PARAMETERS: [&str; 7] = [
+const PARAMETERS: [&str; 10] = [
     "on_missing",
     "archive_after",
     "rehash_after",
@@ -34,6 +34,9 @@ const PARAMETERS: [&str; 7] = [
     "write_back",
     "follow_links",
     "accept_hyphen_ids",
+    "ignore",
+    "ignore_obsidian_excluded",
+    "max_note_size",
 ];
 
 /// Two scans that both miss a block must be this far apart before it is archived.
@@ -43,8 +46,8 @@ impl VaultSync {
     /// Reads and checks the parameters of a configured job.
     pub fn from_spec(spec: &JobSpec, deps: Deps) -> Result<VaultSync, BuildError> {
         let mut settings = SyncSettings {
-            ignore: crate::vault::IgnoreRules::default(),
-            max_note_size: crate::vault::NOTE_BYTES_MAX,
+            ignore: IgnoreRules::default(),
+            max_note_size: NOTE_BYTES_MAX,
             vault: deps.vault.clone(),
             parse: ParseOptions::default(),
             follow_links: false,
@@ -150,6 +153,9 @@ fn set(settings: &mut SyncSettings, key: &str, value: &Node, spec: &JobSpec) -> 
         "write_back" => settings.write_back = flag(value)?,
         "follow_links" => settings.follow_links = flag(value)?,
         "accept_hyphen_ids" => settings.parse.accept_hyphen_ids = flag(value)?,
+        "ignore" => settings.ignore.patterns = patterns(value)?,
+        "ignore_obsidian_excluded" => settings.ignore.obsidian_excluded = flag(value)?,
+        "max_note_size" => settings.max_note_size = size(value)?,
         _ => unreachable!("{key} is a parameter that is read nowhere"),
     }
     Ok(())
@@ -170,6 +176,43 @@ fn on_missing(value: &Node) -> Result<OnMissing, String> {
 
 fn flag(value: &Node) -> Result<bool, String> {
     value.as_flag().ok_or_else(|| "write true or false".to_owned())
+}
+
+/// Patterns of notes to leave out, each checked.
+fn patterns(value: &Node) -> Result<Vec<String>, String> {
+    const REMEDY: &str =
+        r#"write a list of patterns as in .gitignore, such as ["templates/", "*.excalidraw.md"]"#;
+    let items = value.as_list().ok_or(REMEDY)?;
+    items
+        .map(|item| {
+            let pattern = item.as_str().ok_or(REMEDY)?;
+            IgnoreRules::check(pattern)?;
+            Ok(pattern.to_owned())
+        })
+        .collect()
+}
+
+/// The largest note that the parser can take: positions in it are numbers of 32 bits.
+const NOTE_BYTES_LIMIT: u64 = 1 << 30;
+
+/// A number of bytes, or one with a unit: `64 MiB`.
+fn size(value: &Node) -> Result<u64, String> {
+    const REMEDY: &str = "write a number of bytes, or one with KiB or MiB, from 1 KiB to 1024 MiB";
+    let bytes = value.as_u64().or_else(|| {
+        let text = value.as_str()?.trim();
+        let digits = text.len() - text.trim_start_matches(|c: char| c.is_ascii_digit()).len();
+        let unit: u64 = match text[digits..].trim().to_ascii_lowercase().as_str() {
+            "" | "b" | "bytes" => 1,
+            "k" | "kb" | "kib" => 1 << 10,
+            "m" | "mb" | "mib" => 1 << 20,
+            "g" | "gb" | "gib" => 1 << 30,
+            _ => return None,
+        };
+        text[..digits].parse::<u64>().ok()?.checked_mul(unit)
+    });
+    bytes
+        .filter(|bytes| (1 << 10..=NOTE_BYTES_LIMIT).contains(bytes))
+        .ok_or_else(|| REMEDY.to_owned())
 }
 
 fn full_scan(value: &Node, spec: &JobSpec) -> Result<Schedule, String> {

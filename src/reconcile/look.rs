@@ -291,7 +291,9 @@ fn is_left_alone(
         return true;
     }
     let first = books.second_look.get(&index).filter(|_| look == Look::Second);
-    if first.is_some_and(|(stat, _)| stat.size > 0) && reading.is_blank {
+    if first.is_some_and(|(stat, digest)| stat.size > 0 && *digest != reading.digest)
+        && reading.is_blank
+    {
         defer(survey, books, tally, index, "it was emptied during the run");
         return true;
     }

@@ -99,19 +99,33 @@ pub(super) fn find(
     if is_complete && guards::are_few(survey, tally, missing.len() as u64) {
         archive(survey, books, tally, missing)?;
     } else {
-        keep_in_mind(books, tally, missing);
+        keep_in_mind(survey, books, tally, missing);
     }
     Ok(())
 }
 
+/// Why no run meets the note any more.
+fn why_gone(survey: &Survey<'_>, path: &VaultPath) -> String {
+    match survey.listing.ignore.why(path) {
+        Some(by) => by.to_string(),
+        None => "gone from the vault".to_owned(),
+    }
+}
+
 /// Remembers blocks that are missing but not archived.
-fn keep_in_mind(books: &mut Books<'_>, tally: &mut Tally, missing: Vec<Missing>) {
+fn keep_in_mind(
+    survey: &Survey<'_>,
+    books: &mut Books<'_>,
+    tally: &mut Tally,
+    missing: Vec<Missing>,
+) {
     for Missing { block, .. } in missing {
         tally.explain(|| {
             let MissingBlock { id, path, first_missing_at: since, scans, .. } = &block;
             let since = since.to_rfc3339_opts(SecondsFormat::Secs, true);
             let scans = if *scans == 1 { "1 scan".to_owned() } else { format!("{scans} scans") };
-            format!("{id} {path}: missing: gone from the vault since {since}, missed by {scans}")
+            let why = why_gone(survey, path);
+            format!("{id} {path}: missing: {why} since {since}, missed by {scans}")
         });
         tally.waits(
             Kind::Missing,
@@ -283,7 +297,7 @@ fn archive(
             survey.ctx.job
         ));
     }
-    keep_in_mind(books, tally, early);
+    keep_in_mind(survey, books, tally, early);
     for chunk in ripe.chunks(CHUNK) {
         survey.ctx.checkpoint()?;
         let ids: Vec<BlockId> =
@@ -313,7 +327,9 @@ fn archive(
             tally.stats.blocks_archived += 1;
             tally.stats.blocks_missing -= 1;
             books.changes.found.push(block.id.clone());
-            tally.explain(|| format!("{} {}: archived: gone from the vault", block.id, block.path));
+            tally.explain(|| {
+                format!("{} {}: archived: {}", block.id, block.path, why_gone(survey, &block.path))
+            });
         }
     }
     Ok(())

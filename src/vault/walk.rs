@@ -21,7 +21,7 @@ use rustix::fs::{AtFlags, Stat};
 
 use super::fault::{FaultKind, ScanFault, VaultError, is_absence};
 use super::file::{FileStat, ListedFile, other_kind};
-use super::ignore::{Ignore, IgnoreRules, IgnoredBy};
+use super::left_out::{Ignore, IgnoreRules, IgnoredBy};
 use super::names::{copy_by_name, is_hidden, is_markdown};
 use super::root::{Neighbours, Root};
 use super::threads::on_threads;

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use super::rig::{Counts, Rig};
 use super::{DRY, FULL, line, note};
 use crate::block::BlockId;
-use crate::clock::Clock;
+use crate::clock::{Clock, SystemClock};
 use crate::graph::{DryRun, GraphError, GraphStore, Moment};
 use crate::job::RunOptions;
 
@@ -250,7 +250,8 @@ fn a_note_that_is_still_being_written_is_left_to_the_next_run() {
         let round = counted.fetch_add(1, Ordering::Relaxed);
         // Its times lie ahead of the clock: it was changed a moment ago, whenever it is looked at.
         std::fs::write(&path, line(&format!("One {round}"), "blk_a", 1)).unwrap();
-        let later = std::time::SystemTime::now() + std::time::Duration::from_secs(600);
+        let later =
+            std::time::SystemTime::from(SystemClock.now()) + std::time::Duration::from_secs(600);
         std::fs::File::options().write(true).open(&path).unwrap().set_modified(later).unwrap();
     });
     let report = rig.sync();
@@ -268,7 +269,8 @@ fn a_note_that_was_renamed_into_its_place_is_not_waited_for() {
     let mut rig = Rig::new();
     rig.clock.step(chrono::TimeDelta::minutes(-60));
     rig.file("other", line("One.", "blk_a", 1));
-    let hour_ago = std::time::SystemTime::now() - std::time::Duration::from_secs(3_600);
+    let hour_ago =
+        std::time::SystemTime::from(SystemClock.now()) - std::time::Duration::from_secs(3_600);
     std::fs::File::options()
         .write(true)
         .open(rig.path("other"))

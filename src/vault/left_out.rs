@@ -17,8 +17,8 @@ use std::fmt;
 use std::io;
 use std::path::Path;
 
-use ignore::Match;
-use ignore::gitignore::{Gitignore, GitignoreBuilder};
+use ::ignore::Match;
+use ::ignore::gitignore::{Gitignore, GitignoreBuilder};
 use regex_automata::meta::Regex;
 use rustix::fs::OFlags;
 use rustix::io::Errno;
@@ -287,12 +287,12 @@ fn obsidian_filters(settings: &str) -> Result<Vec<Filter>, String> {
 }
 
 /// The message of the crate, which names its own line numbers.
-fn shown(error: &ignore::Error) -> String {
+fn shown(error: &::ignore::Error) -> String {
     match error {
-        ignore::Error::WithPath { err, .. }
-        | ignore::Error::WithLineNumber { err, .. }
-        | ignore::Error::WithDepth { err, .. } => shown(err),
-        ignore::Error::Glob { glob: Some(glob), err } => format!("`{glob}`: {err}"),
+        ::ignore::Error::WithPath { err, .. }
+        | ::ignore::Error::WithLineNumber { err, .. }
+        | ::ignore::Error::WithDepth { err, .. } => shown(err),
+        ::ignore::Error::Glob { glob: Some(glob), err } => format!("`{glob}`: {err}"),
         error => error.to_string(),
     }
 }
