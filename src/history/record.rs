@@ -58,6 +58,10 @@ pub struct CutOff {
     pub rerun: u32,
 }
 
+/// Pages given back after each portion of pruning: as many as its rows can have left, and more, so that a file that has
+/// become large for another reason shrinks by and by.
+const PAGES_PER_PRUNE: u32 = 512;
+
 impl Recorder {
     /// Opens the history of a state folder to write in it, and signs this process on as one that runs jobs.
     pub fn open(dir: &Path) -> Result<Recorder, StateError> {
@@ -188,6 +192,7 @@ impl Recorder {
                 )?
                 .execute((before.timestamp_micros(), limit))
         })?;
+        self.state.shrink(PAGES_PER_PRUNE)?;
         Ok(deleted == limit as usize)
     }
 

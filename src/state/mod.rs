@@ -139,6 +139,9 @@ const FORMAT: Format = Format {
 /// How long a write waits for another connection's transaction before it gives up.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// SQLite's number for `auto_vacuum = incremental`.
+const INCREMENTAL: i64 = 2;
+
 /// The database file in the state folder.
 const FILE: &str = "state.db";
 
@@ -229,7 +232,10 @@ impl State {
     pub fn verify(self) -> Result<State, StateError> {
         let verdict = self.connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0));
         let damage = match verdict {
-            Ok(verdict) if verdict == "ok" => return Ok(self),
+            Ok(verdict) if verdict == "ok" => {
+                self.learn_to_shrink();
+                return Ok(self);
+            }
             Ok(finding) => finding,
             Err(error) if sqlite::trouble(&error) == Trouble::Damaged => error.to_string(),
             Err(error) => return Err(StateError::sqlite(&self.dir.join(FILE), error)),
@@ -237,6 +243,32 @@ impl State {
         let State { connection, dir, .. } = self;
         drop(connection);
         State::begin_again(&dir, Durability::Full, &damage, quick_check)
+    }
+
+    /// Has a file from before files could shrink learn it: it is written anew once. What cannot be done now, because
+    /// another process has the file or the disk is full, is done by a later start.
+    fn learn_to_shrink(&self) {
+        let can: rusqlite::Result<i64> =
+            self.connection.pragma_query_value(None, "auto_vacuum", |row| row.get(0));
+        if can.is_ok_and(|mode| mode != INCREMENTAL) {
+            let set = self.connection.pragma_update(None, "auto_vacuum", INCREMENTAL);
+            if let Err(error) = set.and_then(|()| self.connection.execute_batch("VACUUM")) {
+                crate::logging::debug!("state file stays as large as it is: {error}");
+            }
+        }
+    }
+
+    /// Gives room that rows have left back to the file system: at most `pages` of 4 KiB, some milliseconds' worth.
+    pub fn shrink(&self, pages: u32) -> Result<(), StateError> {
+        let give_back = || -> rusqlite::Result<()> {
+            let mut statement =
+                self.connection.prepare(&format!("PRAGMA incremental_vacuum({pages})"))?;
+            let mut rows = statement.query([])?;
+            // Each step gives one page back.
+            while rows.next()?.is_some() {}
+            Ok(())
+        };
+        give_back().map_err(|error| self.error(error))
     }
 
     fn open_for(dir: &Path, durability: Durability) -> Result<State, StateError> {
@@ -343,6 +375,10 @@ fn connect(path: &Path, durability: Durability) -> Result<Connection, StateError
         let found = sqlite::identify(&connection, &FORMAT)?;
         if matches!(found, Found::Foreign | Found::Newer(_)) {
             return Ok((connection, found));
+        }
+        if found == Found::Empty {
+            // Only before anything is written: pages that rows leave can be given back.
+            connection.pragma_update(None, "auto_vacuum", INCREMENTAL)?;
         }
         connection.pragma_update(None, "journal_mode", "wal")?;
         set_durability(&connection, durability)?;
@@ -620,6 +656,9 @@ mod tests {
                 file.execute_batch(migration).unwrap();
                 file.pragma_update(None, "user_version", version).unwrap();
             }
+            if old > FORMAT.unmarked as usize {
+                file.pragma_update(None, "application_id", FORMAT.application_id).unwrap();
+            }
             if old > 0 {
                 file.execute("INSERT INTO meta VALUES ('kept', 7)", []).unwrap();
             }
@@ -807,6 +846,38 @@ mod tests {
         let state = State::open(temp.path()).unwrap().verify().unwrap();
         assert!(state.moved_aside().is_some());
         assert!(state.verify().unwrap().moved_aside().is_some(), "a sound file stays as it is");
+    }
+
+    #[test]
+    fn a_file_gives_back_the_room_that_rows_leave_also_one_from_before_it_could() {
+        for old in [false, true] {
+            let temp = tempfile::tempdir().unwrap();
+            let path = temp.path().join(FILE);
+            if old {
+                let file = Connection::open(&path).unwrap();
+                file.execute_batch(MIGRATIONS[0]).unwrap();
+                file.pragma_update(None, "user_version", 1).unwrap();
+            }
+            let state = State::open(temp.path()).unwrap().verify().unwrap();
+            for n in 0..500 {
+                let row = (n, "x".repeat(4000));
+                state.connection().execute("INSERT INTO meta VALUES (?1, ?2)", row).unwrap();
+            }
+            state.connection().execute("DELETE FROM meta", []).unwrap();
+            let pages = || -> i64 {
+                let free = |row: &rusqlite::Row<'_>| row.get(0);
+                state.connection().pragma_query_value(None, "freelist_count", free).unwrap()
+            };
+            let before = pages();
+            assert!(before > 400, "{before}");
+            state.shrink(100).unwrap();
+            assert_eq!(pages(), before - 100, "as many as were asked for");
+            state.shrink(u32::from(u16::MAX)).unwrap();
+            assert_eq!(pages(), 0);
+            drop(state);
+            let size = fs::metadata(&path).unwrap().len();
+            assert!(size < 400 << 10, "{size}");
+        }
     }
 
     #[test]
