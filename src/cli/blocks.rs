@@ -1,9 +1,10 @@
 //! `blocks FILE...`: what the parser sees. Reads the named files and nothing else, not even the configuration.
 
-use std::fs;
+use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
 
+use rustix::fs::{Mode, OFlags};
 use serde::Serialize;
 
 use super::arguments::Blocks;
@@ -75,11 +76,12 @@ fn write_json(out: &mut Out, file: &str, block: &BlockRef<'_>) -> io::Result<()>
 fn write_text(out: &mut Out, file: &str, block: &BlockRef<'_>) -> io::Result<()> {
     writeln!(
         out,
-        "{file}:{}: {} version {}, {}",
+        "{file}:{}: {} version {}, {}{}",
         block.line(),
         block.id(),
         block.version(),
         block.level().as_str(),
+        if block.in_code() { ", in code" } else { "" },
     )?;
     writeln!(out, "    hash {}", block.hash())?;
     writeln!(out, "    body {}", block.body_hash())?;
@@ -155,5 +157,16 @@ fn read(path: &Path) -> io::Result<Vec<u8>> {
         io::stdin().lock().read_to_end(&mut bytes)?;
         return Ok(bytes);
     }
-    fs::read(path)
+    // Opened without waiting: a pipe that nobody writes to would be waited for, for ever.
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    let mut file = File::from(rustix::fs::open(path, flags, Mode::empty())?);
+    let kind = file.metadata()?.file_type();
+    if !kind.is_file() {
+        let kind = if kind.is_dir() { "a folder" } else { "a pipe or a device" };
+        let remedy = "name a note, or give its text on standard input and write `-`";
+        return Err(io::Error::other(format!("{kind}, not a file: {remedy}")));
+    }
+    let mut bytes = Vec::new();
+    file.read_to_end(&mut bytes)?;
+    Ok(bytes)
 }

@@ -70,7 +70,7 @@ impl fmt::Display for Warning {
         match &self.kind {
             WarningKind::NearMiss(reason) => reason.fmt(f),
             WarningKind::MarkerInCode => f.write_str(
-                "a marker in code is a block like any other: if it is an example, take `aclarai:id=` apart",
+                "a marker in code makes a block: if it is an example, leave out its `<!--`",
             ),
             WarningKind::NulCharacter => f.write_str("the text has a NUL character: remove it"),
         }

@@ -3,6 +3,7 @@
 use std::io::Read;
 use std::process::Stdio;
 
+use rustix::fs::{FileType, Mode};
 use rustix::process::Signal;
 use serde_json::json;
 
@@ -136,9 +137,27 @@ fn blocks_shows_what_the_parser_sees() {
         "error: missing.md: No such file or directory (os error 2)\n\
          error: no file could be read: see above\n",
     );
+    let code = "Text\n\n`<!-- aclarai:id=blk_1 -->`\n\nMore text behind it.\n";
+    let code = sandbox.run_with_input(&["blocks", "-"], code);
+    assert!(code.stdout.starts_with("-:3: blk_1 version 1, inline, in code\n"), "{code:?}");
+    assert!(code.stderr.starts_with("warning: -: line 3: marker_in_code: "), "{code:?}");
     let near = sandbox.run_with_input(&["blocks", "-"], "Text <!-- aclarai:ID=blk_1 -->\n");
     assert_eq!(near.code, Some(0));
     assert!(near.stderr.starts_with("warning: -: line 1: near_miss_marker: "), "{near:?}");
+}
+
+#[test]
+fn blocks_waits_for_no_pipe() {
+    let sandbox = Sandbox::new("");
+    let (pipe, mode) = (sandbox.path("pipe.md"), Mode::RUSR | Mode::WUSR);
+    rustix::fs::mknodat(rustix::fs::CWD, &pipe, FileType::Fifo, mode, 0).unwrap();
+    sandbox.run(&["blocks", "pipe.md", "vault"]).is(
+        4,
+        "",
+        "error: pipe.md: a pipe or a device, not a file: name a note, or give its text on standard input and write `-`\n\
+         error: vault: a folder, not a file: name a note, or give its text on standard input and write `-`\n\
+         error: no file could be read: see above\n",
+    );
 }
 
 #[test]

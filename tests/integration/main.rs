@@ -13,6 +13,7 @@ mod config;
 mod daemon;
 mod docs;
 mod first_steps;
+mod markers;
 mod notifications;
 mod operating;
 mod sandbox;
