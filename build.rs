@@ -1,4 +1,4 @@
-//! Tells the program which commit it is built from, for `--version`: `ACLARAI_COMMIT` where that is set, else what a
+//! Tells the program when it was built, and which commit it is built from, for `--version`: `ACLARAI_COMMIT` where that is set, else what a
 //! package of this crate says of itself, else what git says. Where nothing is known, the version goes without.
 
 use std::env;
@@ -11,6 +11,11 @@ fn main() {
         PathBuf::from(env::var_os("CARGO_MANIFEST_DIR").expect("cargo says where it builds"));
     println!("cargo::rerun-if-changed=build.rs");
     println!("cargo::rerun-if-env-changed=ACLARAI_COMMIT");
+    println!("cargo::rerun-if-env-changed=SOURCE_DATE_EPOCH");
+    // A clock that shows an earlier time is certainly wrong.
+    if let Some(built) = env::var("SOURCE_DATE_EPOCH").ok().or_else(|| commit_time(&root)) {
+        println!("cargo::rustc-env=ACLARAI_BUILT={built}");
+    }
     // In a build for development, each commit would have everything compiled anew.
     if env::var_os("ACLARAI_COMMIT").is_some() || env::var("PROFILE").as_deref() != Ok("release") {
         return;
@@ -44,4 +49,12 @@ fn of_git(root: &Path) -> Option<String> {
         println!("cargo::rerun-if-changed={}", log.display());
     }
     git(&["rev-parse", "--short=9", "HEAD"])
+}
+
+/// When the last commit was made, in seconds since 1970.
+fn commit_time(root: &Path) -> Option<String> {
+    let output =
+        Command::new("git").arg("-C").arg(root).args(["log", "-1", "--format=%ct"]).output();
+    let text = String::from_utf8(output.ok()?.stdout).ok()?.trim().to_owned();
+    text.parse::<i64>().is_ok().then_some(text)
 }

@@ -33,6 +33,22 @@ pub trait Clock: fmt::Debug + Send + Sync {
 /// A difference between wall and boot time up to this is a clock being adjusted, not set.
 pub const STEP_MIN: TimeDelta = TimeDelta::seconds(2);
 
+/// When this program was built: no clock that is right shows an earlier time. 1970 where the build does not say.
+pub fn built() -> DateTime<Utc> {
+    let seconds = option_env!("ACLARAI_BUILT").and_then(|seconds| seconds.parse().ok());
+    seconds.and_then(|seconds| DateTime::from_timestamp(seconds, 0)).unwrap_or_default()
+}
+
+/// That the wall clock is certainly wrong, in words; `None` where it may be right.
+pub fn not_set(now: DateTime<Utc>) -> Option<String> {
+    not_set_before(built(), now)
+}
+
+/// The same for another earliest time.
+pub fn not_set_before(earliest: DateTime<Utc>, now: DateTime<Utc>) -> Option<String> {
+    (now < earliest).then(|| format!("clock not set: it shows {}", now.format("%Y-%m-%d")))
+}
+
 /// What the three clocks show.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Moment {

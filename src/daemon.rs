@@ -15,12 +15,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use chrono::SecondsFormat;
-use crossbeam_channel::{bounded, select};
+use crossbeam_channel::{Sender, bounded, select};
 
 use self::notify::Notifier;
 use self::signals::Asked;
-use crate::clock::{Clock, SystemClock};
+use crate::clock::{self, Clock, SystemClock};
 use crate::config::{self, Config, ConfigErrors, Env, Fault, JobSpec, Overrides, suggestion};
+use crate::gate::{FileWatch, Look, PauseSwitch};
 use crate::history::History;
 use crate::job::{BadParameter, BuildError, DuplicateKind, JobRegistry};
 use crate::jobs::command::Surroundings;
@@ -30,7 +31,6 @@ use crate::logging::Logging;
 use crate::metrics::{Counters, MetricsFile};
 use crate::observe::log_run;
 use crate::observe::notify::{FaultWatch, Hooks, Notifier as Told};
-use crate::pause::PauseSwitch;
 use crate::schedule::Zone;
 use crate::scheduler::{
     ConfiguredJob, Ending, Event, Scheduler, Settings, Setup, StartError, Status,
@@ -173,6 +173,7 @@ pub fn serve(start: &Serve<'_>, config: Config) -> Result<bool, ServeError> {
     let settings = settings(start, &config, clock.clone())?;
     // Room for whoever leans on Ctrl-C; more than that say nothing new.
     let (sender, asked) = bounded(16);
+    let file_changed = sender.clone();
     signals::listen(move |what| {
         let _ = sender.try_send(what);
     })
@@ -191,6 +192,8 @@ pub fn serve(start: &Serve<'_>, config: Config) -> Result<bool, ServeError> {
     };
     let mut setup = Setup {
         clock: clock.clone(),
+        built: clock::built(),
+        config: config.source.as_deref().map(path_text),
         state_dir: config.state_dir.clone(),
         settings,
         observers: vec![Box::new(log_event)],
@@ -215,7 +218,7 @@ pub fn serve(start: &Serve<'_>, config: Config) -> Result<bool, ServeError> {
         Box::new(move |status| {
             feed(status);
             for (kind, text) in watch.look(status) {
-                told.fault(kind, text);
+                told.fault(kind, &text);
             }
         })
     };
@@ -234,6 +237,8 @@ pub fn serve(start: &Serve<'_>, config: Config) -> Result<bool, ServeError> {
         "started"
     );
     let mut source = config.source.clone();
+    let watch = |config: &Config| watch_file(config, &start.env, &file_changed);
+    let mut watched = watch(&config);
     // The scheduler has what it needs of it.
     drop(config);
     notifier.tell("READY=1");
@@ -248,6 +253,9 @@ pub fn serve(start: &Serve<'_>, config: Config) -> Result<bool, ServeError> {
                     let renewed = reload(start, source.clone(), &state_dir, &scheduler, &told, clock.clone());
                     if let Some(config) = &renewed {
                         source.clone_from(&config.source);
+                        if config.scheduler.watch_config != watched.is_some() {
+                            watched = watch(config);
+                        }
                     }
                     if let (Some(metrics), Some(config)) = (&metrics, &renewed) {
                         introduce_jobs(metrics, config);
@@ -298,13 +306,14 @@ fn settings(
         }
     }
     ConfigErrors::check(faults)?;
-    let switch = PauseSwitch::new(&config.vault.root, start.env.clone());
+    let switch = PauseSwitch::of(config, start.env.clone());
+    let pause = Look::on_thread("look-at-pause", None, move || switch.is_paused());
     Ok(Settings {
         jobs,
         workers: config.scheduler.workers,
         shutdown_grace_time: config.scheduler.shutdown_grace_time,
         history_days: config.scheduler.history_days,
-        is_paused: Box::new(move || switch.is_paused()),
+        pause: pause.map_err(StartError::Thread)?,
     })
 }
 
@@ -361,6 +370,23 @@ fn reload(
     told.set(hooks(&config, &start.env));
     logging::info!(jobs, scheduled; "configuration reloaded");
     Some(config)
+}
+
+/// With `watch_config`, asks for a reload each time the file's content changes.
+fn watch_file(config: &Config, env: &Env, asked: &Sender<Asked>) -> Option<FileWatch> {
+    let file = config.source.as_ref().filter(|_| config.scheduler.watch_config)?;
+    let asked = asked.clone();
+    let watch = FileWatch::start(env.cwd().join(file), move || {
+        // The queue is full of the same wish.
+        let _ = asked.try_send(Asked::Reload);
+    });
+    watch
+        .inspect_err(|error| {
+            logging::error!(error = error.to_string().as_str();
+                "cannot watch the configuration: it is reloaded by SIGHUP only"
+            );
+        })
+        .ok()
 }
 
 fn start_metrics(path: &Path, clock: &dyn Clock) -> Result<MetricsFile, StartError> {

@@ -10,6 +10,10 @@ use std::time::Duration;
 
 use crate::clock::Clock;
 
+/// How long a command has between SIGTERM and SIGKILL. Every other patience with work that was told to stop is this and
+/// some seconds to spare.
+pub const STOP_GRACE: Duration = Duration::from_secs(10);
+
 /// Tells work to stop, from another thread or by a deadline. Clones share one flag.
 #[derive(Clone, Default)]
 pub struct Stop {

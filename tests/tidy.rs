@@ -13,7 +13,7 @@ const FLOORS: &[&[&str]] = &[
     &["text", "clock", "stop", "schedule", "signals", "finding", "logging", "sandbox", "sqlite"],
     &["block", "config", "state"],
     &["job", "graph", "vault"],
-    &["history", "gate", "pause", "reconcile"],
+    &["history", "gate", "reconcile"],
     &["jobs", "scheduler"],
     &["metrics", "observe"],
     &["app"],
@@ -66,7 +66,6 @@ const WIRING: &[(&str, &[&str])] = &[
             "logging",
             "metrics",
             "observe",
-            "pause",
             "schedule",
             "scheduler",
             "signals",
@@ -79,7 +78,7 @@ const WIRING: &[(&str, &[&str])] = &[
         "cli/",
         &[
             "app", "clock", "config", "daemon", "finding", "gate", "history", "job", "logging",
-            "pause", "schedule", "signals", "state", "stop", "text",
+            "schedule", "signals", "state", "stop", "text",
         ],
     ),
     ("cli/mod.rs", &["app", "daemon", "job", "jobs", "text"]),
@@ -143,6 +142,21 @@ const WIRING: &[(&str, &[&str])] = &[
     (
         "cli/attention",
         &["app", "clock", "config", "finding", "history", "reconcile", "state", "text"],
+    ),
+    (
+        "cli/status.rs",
+        &[
+            "app",
+            "clock",
+            "config",
+            "daemon",
+            "gate",
+            "history",
+            "job",
+            "scheduler",
+            "state",
+            "text",
+        ],
     ),
     ("cli/backup.rs", &["app", "config", "graph", "state", "text"]),
 ];

@@ -59,6 +59,7 @@ pub(super) fn run(setup: &Setup<'_>, arguments: &Run) -> Result<Exit, Failure> {
         clock: &clock,
         state_dir: &config.state_dir,
         job: &job,
+        followers: followers(&config, spec),
         options: RunOptions {
             full: arguments.full,
             dry_run: arguments.dry_run,
@@ -94,6 +95,13 @@ pub(super) fn run(setup: &Setup<'_>, arguments: &Run) -> Result<Exit, Failure> {
         daemon::hooks(&config, &setup.env()?).tell_of_run(&outcome.record, &clock, &Stop::new());
     }
     judge(&outcome).map_or(exit, Err)
+}
+
+/// The jobs that a daemon starts after this one.
+fn followers(config: &Config, spec: &JobSpec) -> Vec<Arc<JobSpec>> {
+    let follows =
+        |other: &&Arc<JobSpec>| other.after.as_ref().is_some_and(|after| after.job == spec.name);
+    config.scheduler.jobs.values().filter(follows).cloned().collect()
 }
 
 /// A run by hand goes ahead whatever holds the schedule back; the person is told what that was.

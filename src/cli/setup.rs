@@ -8,9 +8,9 @@ use super::exit::{Exit, Failure};
 use crate::clock::SystemClock;
 use crate::config::{Config, ConfigErrors, Env, JobName, JobSpec, Overrides, suggestion};
 use crate::daemon::{self, Register};
+use crate::gate::PauseSwitch;
 use crate::job::JobRegistry;
 use crate::logging::{self, LogFormat, Logging};
-use crate::pause::PauseSwitch;
 use crate::state::StateError;
 
 /// Where a command finds what it needs.
@@ -53,7 +53,7 @@ impl<'r> Setup<'r> {
 
     /// What pauses everything scheduled.
     pub(super) fn pause(&self, config: &Config) -> Result<PauseSwitch, Failure> {
-        Ok(PauseSwitch::new(&config.vault.root, self.env()?))
+        Ok(PauseSwitch::of(config, self.env()?))
     }
 
     /// Opens the log on standard error.

@@ -9,10 +9,11 @@ use super::exit::{Exit, Failure};
 use super::next::fire_times;
 use super::out::{Out, written};
 use super::setup::Setup;
-use crate::clock::{Clock, SystemClock};
+use crate::clock::{Moment, SystemClock};
 use crate::config::JobName;
 use crate::history::{History, OpenRun};
 use crate::job::RunState;
+use crate::scheduler::health::{self, Health, Held};
 use crate::state::{DaemonLock, Holder};
 use crate::text::{instant, relative};
 
@@ -25,7 +26,8 @@ pub(super) fn status(setup: &Setup<'_>, format: &Format) -> Result<Exit, Failure
         Some(history) => history.open_runs()?,
         None => Vec::new(),
     };
-    let now = SystemClock.now();
+    let moment = Moment::of(&SystemClock);
+    let now = moment.wall;
     let next = config
         .scheduler
         .jobs
@@ -33,13 +35,17 @@ pub(super) fn status(setup: &Setup<'_>, format: &Format) -> Result<Exit, Failure
         .filter(|spec| spec.is_scheduled() && registry.knows(spec.kind()))
         .filter_map(|spec| Some((fire_times(&spec.schedule, now).next()?, &spec.name)))
         .min();
-    let seen = Seen { daemon, paused, open, next };
+    let health = daemon.as_ref().map(|_| health::of(&config.state_dir, moment));
+    let seen = Seen { daemon, health, paused, open, next };
     let mut out = Out::stdout();
     let result = if format.json { out.json(&seen.to_json()) } else { seen.write(&mut out, now) };
     written(result.and_then(|()| out.flush()), Exit::Done)?;
-    match seen.daemon {
-        Some(_) => Ok(Exit::Done),
-        None => Err(Failure::unavailable(format!(
+    match (seen.daemon, seen.health) {
+        (Some(_), Some(health)) if !health.reasons.is_empty() => {
+            Err(Failure::unavailable(health.reasons.join("; ")))
+        }
+        (Some(_), _) => Ok(Exit::Done),
+        (None, _) => Err(Failure::unavailable(format!(
             "no daemon is running on {}: start it with `aclarai-scheduler serve`",
             config.state_dir.display()
         ))),
@@ -49,6 +55,8 @@ pub(super) fn status(setup: &Setup<'_>, format: &Format) -> Result<Exit, Failure
 /// What there is to see from outside.
 struct Seen<'c> {
     daemon: Option<Holder>,
+    /// Of a daemon that runs.
+    health: Option<Health>,
     paused: Option<String>,
     open: Vec<OpenRun>,
     next: Option<(DateTime<Utc>, &'c JobName)>,
@@ -62,6 +70,19 @@ impl Seen<'_> {
                 let since = daemon.since.map(|since| format!(" ({})", relative(since, now)));
                 writeln!(out, "running: {daemon}{}", since.unwrap_or_default())?;
             }
+        }
+        let sign = self.health.as_ref().and_then(|health| health.sign.as_ref());
+        for reason in self.health.iter().flat_map(|health| &health.reasons) {
+            writeln!(out, "not healthy: {reason}")?;
+        }
+        if let Some(sign) = sign.filter(|sign| sign.waiting > 0 && sign.held.len() >= sign.workers)
+        {
+            let held = sign
+                .held
+                .iter()
+                .map(|held| format!("{} since {}", held.run_id, relative(held.since, now)));
+            let held = held.collect::<Vec<_>>().join(", ");
+            writeln!(out, "all {} workers are held, {} wait: {held}", sign.workers, sign.waiting)?;
         }
         if let Some(why) = &self.paused {
             writeln!(out, "paused by {why}")?;
@@ -87,6 +108,7 @@ impl Seen<'_> {
 
     fn to_json(&self) -> Value {
         let daemon = self.daemon.as_ref();
+        let sign = self.health.as_ref().and_then(|health| health.sign.as_ref());
         let running: Vec<Value> = self
             .open
             .iter()
@@ -103,6 +125,24 @@ impl Seen<'_> {
             .collect();
         json!({
             "running": daemon.is_some(),
+            "healthy": self.health.as_ref().is_some_and(|health| health.reasons.is_empty()),
+            "reasons": match &self.health {
+                Some(health) => health.reasons.clone(),
+                None => vec!["no daemon is running".to_owned()],
+            },
+            "last_sign_of_life": sign.map(|sign| instant(sign.at)),
+            "workers": sign.map(|sign| sign.workers),
+            "workers_held_by": sign.map(|sign| {
+                let held = |held: &Held| {
+                    json!({
+                        "job_name": held.job,
+                        "job_id": held.run_id,
+                        "since": instant(held.since),
+                        "overdue": held.is_overdue,
+                    })
+                };
+                sign.held.iter().map(held).collect::<Vec<_>>()
+            }),
             "pid": daemon.and_then(|daemon| daemon.pid),
             "since": daemon.and_then(|daemon| daemon.since).map(instant),
             "paused": self.paused,

@@ -65,7 +65,7 @@ mod tests {
     use crate::state::Durability;
 
     fn record(recorder: &mut Recorder, run: &RunRecord) -> RowId {
-        recorder.write(Durability::Process, |writer| writer.run(run, 0, 0)).unwrap().unwrap()
+        recorder.write(Durability::Process, |writer| writer.run(run, 0, 0)).unwrap().unwrap().0
     }
 
     fn run(at: &str) -> RunRecord {

@@ -9,7 +9,7 @@ use rusqlite::{OptionalExtension, Transaction, TransactionBehavior, params};
 use super::{CUT_OFF, Seen, from_micros, micros, row_to_record, rows, select};
 use crate::config::JobName;
 use crate::history::OpenRun;
-use crate::job::{RunRecord, RunState, Trigger};
+use crate::job::{RunId, RunRecord, RunState, Trigger};
 use crate::state::{Durability, Owner, State, StateError};
 
 /// The history of a process that runs jobs.
@@ -56,6 +56,8 @@ pub struct CutOff {
     pub epoch: u32,
     /// Which repetition it was.
     pub rerun: u32,
+    /// Whether an orderly stop has told of its end.
+    pub was_told: bool,
 }
 
 /// Pages given back after each portion of pruning: as many as its rows can have left, and more, so that a file that has
@@ -118,7 +120,9 @@ impl Recorder {
                 let alive = seen.holder(&row.get::<_, String>("owner")?).is_some();
                 let (epoch, rerun) = (row.get("epoch")?, row.get("rerun")?);
                 let record = row_to_record(row)?;
-                Ok((alive, CutOff { row: RowId(row.get("seq")?), record, epoch, rerun }))
+                let was_told = record.state == RunState::Interrupted;
+                let row = RowId(row.get("seq")?);
+                Ok((alive, CutOff { row, record, epoch, rerun, was_told }))
             })?;
             let mut cut_offs = Vec::new();
             for (alive, mut cut_off) in found {
@@ -148,6 +152,17 @@ impl Recorder {
     /// What was decided when the program last ran, by job.
     pub fn remembered(&self) -> Result<BTreeMap<JobName, Remembered>, StateError> {
         self.read_remembered().map_err(|error| self.state.error(error))
+    }
+
+    /// The occurrences that wait, as far as the file knows: also those that another process has made due.
+    pub fn waiting(&self) -> Result<Vec<(JobName, DateTime<Utc>, u32)>, StateError> {
+        let sql = "SELECT job, scheduled_for, epoch FROM waiting";
+        let waiting = rows(self.state.connection(), sql, (), |row| {
+            Ok((JobName::new(&row.get::<_, String>(0)?), from_micros(row.get(1)?), row.get(2)?))
+        });
+        let waiting = waiting.map_err(|error| self.state.error(error))?;
+        let known = |(job, instant, epoch)| Some((job, instant?, epoch));
+        Ok(waiting.into_iter().filter_map(known).collect())
     }
 
     fn read_remembered(&self) -> rusqlite::Result<BTreeMap<JobName, Remembered>> {
@@ -262,9 +277,44 @@ impl Writer<'_> {
         record: &RunRecord,
         epoch: u32,
         rerun: u32,
-    ) -> rusqlite::Result<Option<RowId>> {
-        let inserted = self.insert(record, epoch, rerun, Some(self.owner))?;
-        Ok((inserted == 1).then(|| RowId(self.transaction.last_insert_rowid())))
+    ) -> rusqlite::Result<Option<(RowId, RunId)>> {
+        let id = self.free_id(record)?;
+        let record = RunRecord { run_id: id.clone(), ..record.clone() };
+        let inserted = self.insert(&record, epoch, rerun, Some(self.owner))?;
+        Ok((inserted == 1).then(|| (RowId(self.transaction.last_insert_rowid()), id)))
+    }
+
+    /// The record's own id, with a number where another run of that second has it.
+    fn free_id(&self, record: &RunRecord) -> rusqlite::Result<RunId> {
+        let second = record.scheduled_for.timestamp() * 1_000_000;
+        let sql = "SELECT run_id FROM runs
+                   WHERE job = ?1 AND trigger = 'schedule' AND state <> 'skipped'
+                       AND scheduled_for >= ?2 AND scheduled_for < ?2 + 1000000
+                   UNION ALL
+                   SELECT run_id FROM runs
+                   WHERE job = ?1 AND trigger = 'manual'
+                       AND scheduled_for >= ?2 AND scheduled_for < ?2 + 1000000";
+        let params = (record.job.as_str(), second);
+        let taken = rows(&self.transaction, sql, params, |row| row.get::<_, String>(0))?;
+        let is_free = |id: &RunId| !taken.iter().any(|taken| taken == id.as_str());
+        let numbered = (2..).map(|n| record.run_id.numbered(n));
+        let mut ids = std::iter::once(record.run_id.clone()).chain(numbered);
+        Ok(ids.find(is_free).expect("there are more numbers than runs"))
+    }
+
+    /// Makes a job due that a daemon schedules, because a run it follows has ended in this process. The daemon takes it
+    /// up within half a minute, or at its next start.
+    pub fn demand(&self, job: &JobName, at: DateTime<Utc>) -> rusqlite::Result<()> {
+        // No line names an instant that is no whole second.
+        let instant = at.timestamp_micros();
+        let instant = if instant % 1_000_000 == 0 { instant + 1 } else { instant };
+        self.transaction
+            .prepare_cached(
+                "INSERT OR IGNORE INTO waiting
+                 SELECT job, ?2, epoch FROM jobs WHERE job = ?1 AND schedule <> ''",
+            )?
+            .execute((job.as_str(), instant))?;
+        Ok(())
     }
 
     fn insert(
@@ -277,8 +327,8 @@ impl Writer<'_> {
         self.transaction
             .prepare_cached(
                 "INSERT INTO runs (job, run_id, trigger, state, reason, scheduled_for, last_scheduled_for, count,
-                     coalesced, epoch, decided_at, started_at, lateness, queue_wait, attempt, rerun, owner)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17)
+                     coalesced, epoch, decided_at, started_at, lateness, queue_wait, attempt, rerun, owner, error)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18)
                  ON CONFLICT DO NOTHING",
             )?
             .execute(params![
@@ -299,6 +349,7 @@ impl Writer<'_> {
                 record.attempt,
                 rerun,
                 owner,
+                record.error,
             ])
     }
 
@@ -315,10 +366,15 @@ impl Writer<'_> {
             .prepare_cached(
                 "SELECT seq, last_scheduled_for FROM runs
                  WHERE seq = (SELECT max(seq) FROM runs WHERE job = ?1)
-                     AND state = 'skipped' AND reason = ?2 AND epoch = ?3",
+                     AND state = 'skipped' AND reason = ?2 AND epoch = ?3 AND error IS ?4",
             )?
             .query_row(
-                (record.job.as_str(), record.reason.map(|reason| reason.as_str()), epoch),
+                (
+                    record.job.as_str(),
+                    record.reason.map(|reason| reason.as_str()),
+                    epoch,
+                    record.error.as_deref(),
+                ),
                 |row| Ok((row.get::<_, i64>(0)?, row.get(1)?)),
             )
             .optional()?;

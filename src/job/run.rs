@@ -15,7 +15,8 @@ use serde_json::{Map, Value};
 
 use crate::config::JobName;
 
-/// The id of a run: the job's name, `_`, and the unix second it was scheduled for.
+/// The id of a run: the job's name, `_`, and the unix second it was scheduled for; `_2` behind that for a second run of
+/// one second, `_r2` for one that is made again after it was cut off.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct RunId(String);
 
@@ -23,6 +24,16 @@ impl RunId {
     /// The id of the run of `job` for `instant`.
     pub fn new(job: &JobName, instant: DateTime<Utc>) -> RunId {
         RunId(format!("{job}_{}", instant.timestamp()))
+    }
+
+    /// The id of the `n`-th run of one job for one second.
+    pub fn numbered(&self, n: usize) -> RunId {
+        RunId(format!("{}_{n}", self.0))
+    }
+
+    /// The id of a run that is made again, for the `n`-th time counted with the first.
+    pub fn rerun(job: &JobName, instant: DateTime<Utc>, n: u32) -> RunId {
+        RunId(format!("{}_r{n}", RunId::new(job, instant)))
     }
 
     /// An id read back from the state file.

@@ -37,8 +37,7 @@ use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGQUIT, SIGTERM};
 
 use crate::clock::{Clock, SystemClock};
 
-/// How long a program that was asked to end (SIGTERM) may take before it is killed.
-pub const STOP_GRACE: Duration = Duration::from_secs(10);
+pub use crate::stop::STOP_GRACE;
 
 /// How long killed processes may take to go: longer only if the kernel holds them (a dead network drive).
 const KILL_WAIT: Duration = Duration::from_secs(10);

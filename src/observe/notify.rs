@@ -354,8 +354,15 @@ pub struct FaultWatch {
 
 impl FaultWatch {
     /// The faults that were not there the last time.
-    pub fn look<'s>(&mut self, status: &'s Status) -> Vec<(&'static str, &'s str)> {
-        let faults = [("state", status.fault.as_deref())];
+    pub fn look(&mut self, status: &Status) -> Vec<(&'static str, String)> {
+        let names = status.starving.iter().map(JobName::as_str).collect::<Vec<_>>().join(", ");
+        let starving = (!names.is_empty())
+            .then(|| format!("all workers are held while other runs wait: {names}"));
+        let faults = [
+            ("state", status.fault.clone()),
+            ("clock", status.clock_not_set.clone()),
+            ("starvation", starving),
+        ];
         let mut begun = Vec::new();
         for (kind, text) in faults {
             match text {
@@ -411,13 +418,13 @@ mod tests {
     fn a_fault_is_told_of_when_it_begins() {
         let mut watch = FaultWatch::default();
         let mut status = Status::default();
-        assert_eq!(watch.look(&status), []);
+        assert!(watch.look(&status).is_empty());
         status.fault = Some("state.db: disk full".to_owned());
-        assert_eq!(watch.look(&status), [("state", "state.db: disk full")]);
+        assert_eq!(watch.look(&status), [("state", "state.db: disk full".to_owned())]);
         status.fault = Some("state.db: read-only".to_owned());
-        assert_eq!(watch.look(&status), []);
+        assert!(watch.look(&status).is_empty());
         status.fault = None;
-        assert_eq!(watch.look(&status), []);
+        assert!(watch.look(&status).is_empty());
         status.fault = Some("state.db: disk full".to_owned());
         assert_eq!(watch.look(&status).len(), 1);
     }

@@ -9,7 +9,7 @@ use chrono::SubsecRound;
 use super::ConfiguredJob;
 use super::execute::{Assignment, carry_out, conclude};
 use crate::clock::Clock;
-use crate::config::JobName;
+use crate::config::{JobName, JobSpec};
 use crate::history::{OpenRun, Recorder};
 use crate::job::{JobError, Progress, RunId, RunOptions, RunRecord, RunReport, RunState, Trigger};
 use crate::logging;
@@ -24,6 +24,8 @@ pub struct ManualRun<'a> {
     pub state_dir: &'a Path,
     /// What to run. `enabled`, `manual_only` and a pause do not matter here.
     pub job: &'a ConfiguredJob,
+    /// The jobs that run after this one, as their `after` says; those that a daemon schedules become due.
+    pub followers: Vec<Arc<JobSpec>>,
     /// What was asked for beyond the configuration.
     pub options: RunOptions,
     /// Told how far the run is.
@@ -105,7 +107,10 @@ pub fn run_now(run: ManualRun<'_>) -> Result<ManualOutcome, ManualError> {
                 }
                 writer.run(&record, 0, 0).map(Ok)
             })?;
-            begun?
+            begun?.map(|(row, run_id)| {
+                record.run_id = run_id;
+                row
+            })
         }
     };
     let outcome = carry_out(&Assignment {
@@ -121,7 +126,14 @@ pub fn run_now(run: ManualRun<'_>) -> Result<ManualOutcome, ManualError> {
     let result = outcome.result.clone();
     conclude(&mut record, outcome);
     if let (Some(recorder), Some(row)) = (&mut recorder, row) {
-        let recorded = recorder.write(Durability::Process, |writer| writer.finish(row, &record));
+        let recorded = recorder.write(Durability::Process, |writer| {
+            writer.finish(row, &record)?;
+            let end = record.finished_at.unwrap_or(now);
+            for follower in due_after(&record, &run.followers) {
+                writer.demand(&follower.name, end)?;
+            }
+            Ok(())
+        });
         if let Err(error) = recorded {
             // The work is done: that it is missing from the history is not a failure of the run.
             logging::error!(job_id = record.run_id.as_str(), error = error.to_string().as_str();
@@ -130,6 +142,22 @@ pub fn run_now(run: ManualRun<'_>) -> Result<ManualOutcome, ManualError> {
         }
     }
     Ok(ManualOutcome { record, result })
+}
+
+/// The jobs that become due by this end.
+fn due_after<'f>(
+    record: &RunRecord,
+    followers: &'f [Arc<JobSpec>],
+) -> impl Iterator<Item = &'f Arc<JobSpec>> {
+    let succeeded = match record.state {
+        RunState::Succeeded => Some(true),
+        RunState::Failed => Some(false),
+        _ => None,
+    };
+    followers.iter().filter(move |spec| {
+        let after = spec.after.as_ref();
+        after.zip(succeeded).is_some_and(|(after, succeeded)| after.fires(succeeded))
+    })
 }
 
 #[cfg(test)]
@@ -152,6 +180,7 @@ mod tests {
             clock: &clock,
             state_dir: dir,
             job,
+            followers: Vec::new(),
             options,
             progress: &NoProgress,
             stop: Stop::new(),
@@ -235,6 +264,7 @@ mod tests {
             clock: &shared,
             state_dir: temp.path(),
             job,
+            followers: Vec::new(),
             options: RunOptions::default(),
             progress: &NoProgress,
             stop: stop.clone(),

@@ -12,9 +12,10 @@
 //! then hands runs to a fixed pool of workers. A decision that cannot be recorded is not taken.
 //!
 //! This room knows no job: it is handed [`ConfiguredJob`]s. It knows no vault: whether automation is paused is a
-//! closure. What an operator reads is up to the observers it is handed.
+//! look that it is handed. What an operator reads is up to the observers it is handed.
 
 mod execute;
+pub mod health;
 pub mod manual;
 pub mod plan;
 mod pool;
@@ -33,6 +34,7 @@ use crossbeam_channel::{Receiver, Sender};
 pub use self::execute::log_faults;
 use crate::clock::Clock;
 use crate::config::{JobName, JobSpec};
+use crate::gate::Look;
 use crate::job::{Job, RunId, RunRecord};
 use crate::state::StateError;
 
@@ -55,15 +57,20 @@ pub struct Settings {
     pub shutdown_grace_time: Duration,
     /// `scheduler.history_days`.
     pub history_days: u32,
-    /// Why nothing scheduled may run now; `None` when it may. Asked each time the tick thread wakes: it must not
-    /// block.
-    pub is_paused: Box<dyn Fn() -> Option<String> + Send>,
+    /// Why nothing scheduled may run now; `None` when it may. Looked at when something is due; a look that hangs holds
+    /// nothing up.
+    pub pause: Look<Option<String>>,
 }
 
 /// Everything a scheduler is made of.
 pub struct Setup {
     /// Time.
     pub clock: Arc<dyn Clock>,
+    /// When this program was built ([`clock::built`](crate::clock::built)): while the clock shows an earlier time, nothing
+    /// is scheduled.
+    pub built: DateTime<Utc>,
+    /// The configuration file, to be told to those who ask what the daemon runs with.
+    pub config: Option<String>,
     /// The state folder. One scheduler at a time has it.
     pub state_dir: PathBuf,
     /// What is scheduled, and how.
@@ -94,6 +101,12 @@ pub struct Event<'a> {
 pub struct Status {
     /// Why nothing scheduled runs, if that is so.
     pub paused: Option<String>,
+    /// Since when nobody can say whether that is so: the vault or `.env` does not answer, and the last answer counts.
+    pub pause_unknown_since: Option<DateTime<Utc>>,
+    /// That the wall clock is certainly wrong, in words: nothing is scheduled until it is set.
+    pub clock_not_set: Option<String>,
+    /// The jobs that have held all workers for five minutes and more while others wait; empty if that is not so.
+    pub starving: Vec<JobName>,
     /// The runs that workers have, the oldest first.
     pub running: Vec<Running>,
     /// How many runs wait for a worker.
@@ -153,7 +166,7 @@ impl Scheduler {
     pub fn start(setup: Setup) -> Result<Scheduler, StartError> {
         let (commands, inbox) = crossbeam_channel::bounded(16);
         let (alive, ended) = crossbeam_channel::bounded(0);
-        let mut tick = tick::Tick::new(setup, inbox)?;
+        let tick = tick::Tick::new(setup, inbox)?;
         let thread = std::thread::Builder::new()
             .name("tick".to_owned())
             .spawn(move || {

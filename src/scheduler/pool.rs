@@ -31,6 +31,7 @@ const FAULTS_LOGGED: usize = 20;
 pub(super) struct Order {
     /// The tick thread's name for the run.
     pub(super) number: u64,
+    pub(super) run_id: RunId,
     pub(super) job: ConfiguredJob,
     pub(super) scheduled_for: DateTime<Utc>,
     /// Monotonic time since which it has been waiting.
@@ -154,8 +155,7 @@ impl Pool {
 fn work(clock: &Arc<dyn Clock>, intake: &Receiver<Errand>, report: &Sender<Box<Report>>) {
     while let Ok(Errand::Run(order)) = intake.recv() {
         let (at, begun) = (clock.now().trunc_subsecs(6), clock.monotonic());
-        let Order { number, job, scheduled_for, waiting_since, stop } = *order;
-        let run_id = RunId::new(&job.spec.name, scheduled_for);
+        let Order { number, run_id, job, scheduled_for, waiting_since, stop } = *order;
         let queue_wait = begun.saturating_sub(waiting_since);
         // Nobody listens any more once the scheduler has ended without waiting: then the run is recorded as
         // interrupted, and the process is about to end.

@@ -6,6 +6,7 @@
 mod again;
 mod ending;
 mod entry;
+mod life;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -15,17 +16,20 @@ use chrono::{DateTime, SubsecRound, TimeDelta, Utc};
 use crossbeam_channel::{Receiver, Sender, select};
 
 use self::ending::Stopping;
-use self::entry::{Begun, Entry, Overdue, Row, Run, record_again, to_record, write_plan};
+use self::entry::{Begun, Entry, Overdue, Run, Written, record_again, to_record, write_plan};
+use self::life::{Life, Starving};
 use super::execute::conclude;
 use super::plan::{Decision, Fate, Notice, Plan, Planner, Surroundings};
 use super::pool::{Order, Pool, Report};
 use super::{ConfiguredJob, Ending, Event, Running, Settings, Setup, StartError, Status};
 use crate::clock::{Clock, LONGEST_WAIT, Moment};
 use crate::config::JobName;
+use crate::gate::ClockTrust;
 use crate::history::{Recorder, Skipped};
-use crate::job::{RunId, RunRecord, RunState, SkipReason};
+use crate::job::{RunRecord, RunState, SkipReason};
 use crate::logging;
-use crate::state::{DaemonLock, Durability, StateError};
+use crate::state::{DaemonLock, Durability, SignOfLife, StateError};
+use crate::stop::STOP_GRACE;
 
 /// How long after a fault of the state file it is tried again.
 const RETRY: TimeDelta = TimeDelta::seconds(5);
@@ -33,8 +37,9 @@ const RETRY: TimeDelta = TimeDelta::seconds(5);
 /// How many reports of workers are recorded in one round.
 const HEARD_MAX: usize = 256;
 
-/// How long after the end of its time a run may take to notice: a command has 10 s between SIGTERM and SIGKILL.
-const OVERDUE_AFTER: Duration = Duration::from_secs(15);
+/// How long after the end of its time a run may take to notice: as long as a command has between SIGTERM and SIGKILL, and
+/// some seconds to spare.
+const OVERDUE_AFTER: Duration = STOP_GRACE.saturating_add(Duration::from_secs(5));
 
 /// How often old history is pruned.
 const PRUNE_EVERY: Duration = Duration::from_secs(24 * 3600);
@@ -57,7 +62,7 @@ pub(super) struct Tick {
     lock: DaemonLock,
     recorder: Recorder,
     planner: Planner,
-    pool: Option<Pool>,
+    pool: Pool,
     settings: Settings,
     jobs: BTreeMap<JobName, ConfiguredJob>,
     observers: Vec<super::Observer>,
@@ -76,6 +81,21 @@ pub(super) struct Tick {
     running: BTreeSet<u64>,
     /// Workers hired in the place of those that overdue runs hold.
     spares: usize,
+    starving: Option<Starving>,
+    life: Life,
+    /// The configuration file, for those who look at the sign of life.
+    config: Option<String>,
+    trust: ClockTrust,
+    /// That the wall clock is certainly wrong: nothing is decided until it is set.
+    clock_not_set: Option<String>,
+    /// The jobs were not handed to the planner: the clock was wrong all the time.
+    is_unscheduled: bool,
+    /// The jobs that run at each start were made due.
+    has_started: bool,
+    /// Since when nobody can say whether automation is paused.
+    pause_unknown_since: Option<DateTime<Utc>>,
+    /// When the pause was looked at, and what waits, by monotonic time.
+    looked_at: Option<Duration>,
     /// Why automation is paused, and which jobs' skips were told in this pause.
     paused: Option<String>,
     told_paused: BTreeSet<JobName>,
@@ -87,19 +107,22 @@ pub(super) struct Tick {
 
 impl Tick {
     pub(super) fn new(setup: Setup, inbox: Receiver<Command>) -> Result<Tick, StartError> {
-        let Setup { clock, state_dir, mut settings, observers, heartbeat } = setup;
+        let Setup { clock, built, config, state_dir, mut settings, observers, heartbeat } = setup;
         let lock = DaemonLock::take(&state_dir)?;
         let mut recorder = Recorder::open_verified(&state_dir)?;
+        let life = Life::new(SignOfLife::open(&state_dir)?);
         let moment = Moment::of(&*clock);
+        let mut trust = ClockTrust::new(built, moment);
+        let clock_not_set = trust.look(moment);
         let cut_off = recorder.take_over(moment.wall.trunc_subsecs(6))?;
         let planner = Planner::new(moment, recorder.remembered()?);
         let pool = Pool::start(Arc::clone(&clock), settings.workers).map_err(StartError::Thread)?;
-        let paused = (settings.is_paused)();
+        let seen = settings.pause.take(moment.wall);
         let mut tick = Tick {
             lock,
             recorder,
             planner,
-            pool: Some(pool),
+            pool,
             jobs: by_name(std::mem::take(&mut settings.jobs)),
             settings,
             observers,
@@ -113,20 +136,33 @@ impl Tick {
             has_lost_file: false,
             running: BTreeSet::new(),
             spares: 0,
-            paused,
+            starving: None,
+            life,
+            config,
+            trust,
+            clock_not_set,
+            is_unscheduled: true,
+            has_started: false,
+            pause_unknown_since: None,
+            looked_at: None,
+            paused: seen.answer,
             told_paused: BTreeSet::new(),
-            prune_at: moment.boottime,
+            prune_at: trust.trusted_from(),
             stopping: None,
             ending: Ending::default(),
             clock,
         };
-        tick.schedule(moment.wall);
+        tick.tell_pause_look(seen.hangs_since);
+        match tick.clock_not_set {
+            Some(_) => tell_not_set(moment),
+            None => tick.schedule_at_start(moment),
+        }
         tick.commit(moment, false)?;
         tick.begin_again(cut_off, moment)?;
         Ok(tick)
     }
 
-    pub(super) fn run(&mut self) -> Ending {
+    pub(super) fn run(mut self) -> Ending {
         loop {
             let seen = self.round();
             if self.is_over() {
@@ -137,13 +173,12 @@ impl Tick {
             if Moment::of(&*self.clock).has_jumped_since(seen) {
                 continue;
             }
-            let pool = self.pool.as_ref().expect("the pool is there until the end");
             let mut command = None;
             let mut report = None;
             select! {
                 // A hung-up inbox means that nobody can stop this thread any more.
                 recv(self.inbox) -> message => command = Some(message.unwrap_or(Command::EnsureStop)),
-                recv(pool.reports()) -> message => report = message.ok(),
+                recv(self.pool.reports()) -> message => report = message.ok(),
                 recv(alarm) -> _ => {}
             }
             if let Some(report) = report {
@@ -160,18 +195,58 @@ impl Tick {
     /// Does whatever there is to do now; answers with the time that it went by.
     fn round(&mut self) -> Moment {
         let moment = Moment::of(&*self.clock);
-        self.paused = (self.settings.is_paused)();
-        if self.paused.is_none() {
-            self.told_paused.clear();
-        }
+        self.look_at_clock(moment);
+        self.look_around(moment);
         self.record(moment);
         self.hand_over();
         self.watch_overdue(moment.monotonic);
+        self.watch_starvation(moment.monotonic);
         self.prune(moment);
         self.press_stop(moment.monotonic);
         let status = self.status();
+        self.show_life(moment, &status);
         (self.heartbeat)(&status);
         moment
+    }
+
+    /// Where the clock is certainly wrong nothing is decided; once it is set, the time since the last decision is a
+    /// downtime.
+    fn look_at_clock(&mut self, moment: Moment) {
+        let was_wrong = self.clock_not_set.is_some();
+        self.clock_not_set = self.trust.look(moment);
+        self.prune_at = self.prune_at.max(self.trust.trusted_from());
+        match (&self.clock_not_set, was_wrong) {
+            (Some(_), false) => tell_not_set(moment),
+            (None, true) => logging::info!("clock is set: what fell due meanwhile is decided"),
+            _ => {}
+        }
+        if self.clock_not_set.is_none() && self.is_unscheduled && self.stopping.is_none() {
+            self.planner.observe(moment);
+            self.schedule_at_start(moment);
+        }
+    }
+
+    /// Looks whether automation is paused and whether another process has made a job due: whenever something is to be
+    /// decided, and once a second at most besides.
+    fn look_around(&mut self, moment: Moment) {
+        let second = Duration::from_secs(1);
+        let is_stale =
+            self.looked_at.is_none_or(|at| moment.monotonic.saturating_sub(at) >= second);
+        if is_stale && self.outbox.is_empty() && self.fault.is_none() && self.stopping.is_none() {
+            // A file that cannot be read is found out by the next commit.
+            for (job, instant, epoch) in self.recorder.waiting().unwrap_or_default() {
+                self.planner.adopt(&job, instant, epoch);
+            }
+        }
+        if is_stale || self.planner.has_work(moment) {
+            let seen = self.settings.pause.take(moment.wall);
+            self.paused = seen.answer;
+            self.tell_pause_look(seen.hangs_since);
+            self.looked_at = Some(moment.monotonic);
+            if self.paused.is_none() {
+                self.told_paused.clear();
+            }
+        }
     }
 
     fn next_wake(&self) -> DateTime<Utc> {
@@ -180,7 +255,7 @@ impl Tick {
         let mut wake = now + LONGEST_WAIT;
         if self.fault.is_some() {
             wake = now + RETRY;
-        } else if self.stopping.is_none() {
+        } else if self.stopping.is_none() && self.clock_not_set.is_none() {
             wake = self.planner.next_wake(now).map_or(wake, |due| due.min(wake));
             if self.prune_at <= moment.boottime {
                 wake = wake.min(now + TimeDelta::seconds(1));
@@ -195,11 +270,17 @@ impl Tick {
     fn status(&self) -> Status {
         let running = self.running.iter().filter_map(|number| {
             let run = self.runs.get(number)?;
-            let run_id = RunId::new(&run.job, run.instant);
-            Some(Running { job: run.job.clone(), run_id, since: run.begun?.at })
+            let (job, run_id) = (run.job.clone(), run.run_id.clone());
+            Some(Running { job, run_id, since: run.begun?.at })
         });
         Status {
             paused: self.paused.clone(),
+            pause_unknown_since: self.pause_unknown_since,
+            clock_not_set: self.clock_not_set.clone(),
+            starving: match self.starving {
+                Some(_) => self.holders().cloned().collect(),
+                None => Vec::new(),
+            },
             running: running.collect(),
             queued: self.runs.len() - self.running.len(),
             next: self.planner.next_due().cloned(),
@@ -212,10 +293,15 @@ impl Tick {
 
     /// Decides what is due and records it with all that happened, in one commit; says so where that fails.
     fn record(&mut self, moment: Moment) {
-        let decides = self.stopping.is_none() && self.planner.has_work(moment);
+        let clock_is_right = self.clock_not_set.is_none();
+        let decides = self.stopping.is_none() && clock_is_right && self.planner.has_work(moment);
         if !decides {
-            self.planner.observe(moment);
-            if self.outbox.is_empty() {
+            // With a wrong clock the planner keeps the last right moment to compare with.
+            if clock_is_right {
+                self.planner.observe(moment);
+            }
+            let is_lost = || self.life.is_due(moment) && !self.recorder.is_in_place();
+            if self.outbox.is_empty() && !is_lost() {
                 return;
             }
         }
@@ -281,7 +367,7 @@ impl Tick {
             }
             let elsewhere = writer.runs_elsewhere()?;
             let plan = planner.plan(moment, &Surroundings { paused: paused.is_some(), elsewhere });
-            let rows = write_plan(writer, planner, &plan, now)?;
+            let rows = write_plan(writer, planner, &plan, runs, now)?;
             Ok(Some((plan, rows)))
         })?;
         self.has_lost_file = false;
@@ -289,7 +375,7 @@ impl Tick {
         let mut skips = Vec::new();
         if let Some((plan, rows)) = decided {
             // Before anything is told: that takes time, and the workers are waiting.
-            skips = self.hand_out(plan, &rows, moment, now);
+            skips = self.hand_out(plan, rows, moment, now);
         }
         for entry in events {
             match entry {
@@ -315,7 +401,7 @@ impl Tick {
     fn hand_out(
         &mut self,
         plan: Plan,
-        rows: &[Row],
+        rows: Vec<Written>,
         moment: Moment,
         now: DateTime<Utc>,
     ) -> Vec<(RunRecord, Skipped)> {
@@ -323,8 +409,8 @@ impl Tick {
         let mut twice = Vec::new();
         let handed_over = self.clock.monotonic();
         for (decision, row) in plan.decisions.iter().zip(rows) {
-            match (&decision.fate, *row) {
-                (Fate::Start { coalesced, waiting_since }, Row::Run(Some(row))) => {
+            match (&decision.fate, row) {
+                (Fate::Start { coalesced, waiting_since }, Written::Run(Some(row))) => {
                     let run = Run {
                         coalesced: *coalesced,
                         lateness: decision.lateness,
@@ -335,13 +421,13 @@ impl Tick {
                     self.order(run, if has_waited { *waiting_since } else { handed_over });
                     self.hand_over();
                 }
-                (_, Row::Run(_)) => {
+                (_, Written::Run(_)) => {
                     logging::error!(job_name = decision.job.as_str(), scheduled_for = decision.first.to_rfc3339().as_str();
                         "occurrence had made a run before: not run again"
                     );
                     twice.push(decision.job.clone());
                 }
-                (_, Row::Skip(skipped)) => skips.push((to_record(decision, now), skipped)),
+                (_, Written::Skip(record, skipped)) => skips.push((*record, skipped)),
             }
         }
         plan.notices.iter().for_each(tell_notice);
@@ -357,15 +443,21 @@ impl Tick {
         let number = self.next_number;
         self.next_number += 1;
         let run = Run { timeout: job.spec.policy.timeout, ..run };
-        let (scheduled_for, stop) = (run.instant, run.stop.clone());
-        self.backlog.push_back(Box::new(Order { number, job, scheduled_for, waiting_since, stop }));
+        let (run_id, scheduled_for, stop) = (run.run_id.clone(), run.instant, run.stop.clone());
+        self.backlog.push_back(Box::new(Order {
+            number,
+            run_id,
+            job,
+            scheduled_for,
+            waiting_since,
+            stop,
+        }));
         self.runs.insert(number, run);
     }
 
     fn hand_over(&mut self) {
-        let Some(pool) = &self.pool else { return };
         while let Some(order) = self.backlog.pop_front() {
-            if let Err(order) = pool.hand_over(order) {
+            if let Err(order) = self.pool.hand_over(order) {
                 self.backlog.push_front(order);
                 break;
             }
@@ -379,7 +471,8 @@ impl Tick {
     }
 
     fn prune(&mut self, moment: Moment) {
-        if self.fault.is_some() || self.stopping.is_some() || moment.boottime < self.prune_at {
+        let waits = moment.boottime < self.prune_at || !self.trust.is_trusted(moment);
+        if self.fault.is_some() || self.stopping.is_some() || waits {
             return;
         }
         let before = moment.wall - TimeDelta::days(self.settings.history_days.into());
@@ -396,8 +489,7 @@ impl Tick {
     /// process would keep.
     fn hear_more(&mut self) {
         for _ in 0..HEARD_MAX {
-            let pool = self.pool.as_ref().expect("the pool is there until the end");
-            let Ok(report) = pool.reports().try_recv() else { break };
+            let Ok(report) = self.pool.reports().try_recv() else { break };
             self.hear(*report);
         }
     }
@@ -415,13 +507,21 @@ impl Tick {
                 self.running.remove(&number);
                 if run.overdue.is_some_and(|overdue| overdue.has_spare) {
                     self.spares -= 1;
-                    self.pool.as_mut().expect("the pool is there until the end").retire();
+                    self.pool.retire();
                 }
                 self.planner.ended(&run.job);
                 let past = run.past(|record| conclude(record, outcome));
+                let end = past.record.finished_at.unwrap_or(past.record.decided_at);
+                let demanded = match past.record.state {
+                    RunState::Succeeded => self.planner.followed(&run.job, true, end),
+                    RunState::Failed => self.planner.followed(&run.job, false, end),
+                    _ => Vec::new(),
+                };
                 let cut_off = self.stopping.is_some() && past.record.state == RunState::Interrupted;
                 self.ending.interrupted += usize::from(cut_off);
                 self.outbox.push(if cut_off { Entry::CutOff(past) } else { Entry::Ended(past) });
+                // In the commit that records the end.
+                self.outbox.extend(demanded.into_iter().map(Entry::Wait));
             }
         }
     }
@@ -444,8 +544,8 @@ impl Tick {
             });
             overdue.next = now + overdue.interval;
             overdue.interval *= 2;
-            let pool = self.pool.as_mut().expect("the pool is there until the end");
-            if !overdue.has_spare && self.spares < self.settings.workers && pool.hire().is_ok() {
+            if !overdue.has_spare && self.spares < self.settings.workers && self.pool.hire().is_ok()
+            {
                 overdue.has_spare = true;
                 self.spares += 1;
             }
@@ -482,21 +582,36 @@ impl Tick {
     }
 
     fn reload(&mut self, mut settings: Settings) {
-        let pool = self.pool.as_mut().expect("the pool is there until the end");
         for _ in settings.workers..self.settings.workers {
-            pool.retire();
+            self.pool.retire();
         }
         for _ in self.settings.workers..settings.workers {
-            if let Err(error) = pool.hire() {
+            if let Err(error) = self.pool.hire() {
                 logging::error!(error = error.to_string().as_str(); "cannot start another worker");
             }
         }
         self.jobs = by_name(std::mem::take(&mut settings.jobs));
+        settings.pause.replace(&self.settings.pause);
         self.settings = settings;
-        self.schedule(self.clock.now());
+        // What a look on another thread knew may be of another vault.
+        self.looked_at = None;
+        match (&self.clock_not_set, self.is_unscheduled) {
+            (Some(_), _) => self.is_unscheduled = true,
+            (None, _) => self.schedule(self.clock.now()),
+        }
+    }
+
+    /// Hands the jobs to the planner and makes those due that run at each start.
+    fn schedule_at_start(&mut self, moment: Moment) {
+        self.schedule(moment.wall);
+        if !std::mem::replace(&mut self.has_started, true) {
+            let waits = self.planner.started(moment.wall);
+            self.outbox.extend(waits.into_iter().map(Entry::Wait));
+        }
     }
 
     fn schedule(&mut self, now: DateTime<Utc>) {
+        self.is_unscheduled = false;
         let scheduled = self.jobs.values().map(|job| &job.spec).filter(|spec| spec.is_scheduled());
         let plan = self.planner.schedule(scheduled.cloned(), now);
         let now = now.trunc_subsecs(6);
@@ -506,6 +621,11 @@ impl Tick {
         self.outbox.extend(plan.waits.into_iter().map(Entry::Wait));
         plan.notices.iter().for_each(tell_notice);
     }
+}
+
+fn tell_not_set(moment: Moment) {
+    let shown = moment.wall.format("%Y-%m-%d");
+    logging::warn!("clock not set: it shows {shown}: nothing is scheduled until it is set");
 }
 
 fn tell_notice(notice: &Notice) {

@@ -8,6 +8,7 @@
 //! This room hands out a connection and knows nothing of what is stored, except that every `CREATE TABLE` of every
 //! room stands in [`MIGRATIONS`].
 
+mod alive;
 mod lock;
 
 use std::fs::{self, File};
@@ -21,6 +22,7 @@ use rusqlite::backup::Backup;
 use crate::clock::{Clock, SystemClock};
 use crate::logging;
 use crate::sqlite::{self, Denied, Folder, Format, Found, Trouble};
+pub use alive::SignOfLife;
 pub use lock::{DaemonLock, Holder, Owner};
 
 /// Each entry lifts the file by one version; the number of the last one is the file's `user_version`. An entry that
@@ -126,6 +128,8 @@ const MIGRATIONS: &[&str] = &[
          message TEXT NOT NULL,
          remedy TEXT NOT NULL
      ) STRICT;",
+    // 5: which runs by hand there were in a second, so that no two runs have one id (read and written by `history`).
+    "CREATE INDEX runs_by_hand ON runs (job, scheduled_for) WHERE trigger = 'manual';",
 ];
 
 /// `aCLs`: another program's database that happens to be named `state.db` is never taken for ours.
@@ -655,6 +659,9 @@ mod tests {
             for (version, migration) in (1u32..).zip(&MIGRATIONS[..old]) {
                 file.execute_batch(migration).unwrap();
                 file.pragma_update(None, "user_version", version).unwrap();
+                if version > FORMAT.unmarked {
+                    file.pragma_update(None, "application_id", FORMAT.application_id).unwrap();
+                }
             }
             if old > FORMAT.unmarked as usize {
                 file.pragma_update(None, "application_id", FORMAT.application_id).unwrap();

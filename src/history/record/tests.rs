@@ -69,7 +69,7 @@ fn a_run_is_read_back_as_it_was_written() {
     let mut recorder = Recorder::open(temp.path()).unwrap();
     let mut run = queued("10:00:00");
     run.coalesced = 3;
-    let row = write(&mut recorder, |writer| writer.run(&run, 0, 0)).unwrap();
+    let (row, _) = write(&mut recorder, |writer| writer.run(&run, 0, 0)).unwrap();
     assert_eq!(history(temp.path()), std::slice::from_ref(&run));
 
     run.state = RunState::Running;
@@ -139,7 +139,7 @@ fn what_a_dead_process_left_is_interrupted_and_told_once() {
     stopped.state = RunState::Interrupted;
     stopped.error = Some("stopped".to_owned());
     write(&mut dead, |w| {
-        let row = w.run(&stopped, 0, 0)?.expect("the first");
+        let (row, _) = w.run(&stopped, 0, 0)?.expect("the first");
         w.interrupt(row, &stopped)?;
         w.run(&queued("10:00:00"), 2, 1)?;
         let mut manual = queued("10:00:00");
@@ -218,7 +218,7 @@ fn old_rows_go_and_what_is_needed_stays() {
         for instant in ["08:00:00", "09:00:00", "10:00:00"] {
             let mut run = queued(instant);
             run.state = RunState::Succeeded;
-            let row = w.run(&run, 0, 0)?.expect("the first");
+            let (row, _) = w.run(&run, 0, 0)?.expect("the first");
             w.finish(row, &run)?;
         }
         w.skip(&skipped("10:30:00", "10:30:00", 1, SkipReason::Overlap), 0, |_| false)?;

@@ -8,7 +8,7 @@ use super::Tick;
 use super::entry::Run;
 use crate::clock::Moment;
 use crate::history::CutOff;
-use crate::job::{RunRecord, RunState};
+use crate::job::{RunId, RunRecord, RunState};
 use crate::logging;
 use crate::scheduler::ConfiguredJob;
 use crate::state::{Durability, StateError};
@@ -40,7 +40,8 @@ impl Tick {
         if cut_off.is_empty() {
             return Ok(());
         }
-        for CutOff { record, .. } in &cut_off {
+        // The stop that cut a run off has told of it already.
+        for CutOff { record, .. } in cut_off.iter().filter(|cut_off| !cut_off.was_told) {
             self.tell(record, false);
         }
         let now = moment.wall.trunc_subsecs(6);
@@ -48,7 +49,7 @@ impl Tick {
         let fates = recorder.write(Durability::Full, |writer| {
             let mut taken = writer.runs_elsewhere()?;
             let settle = |cut_off: CutOff| {
-                let CutOff { row, record, epoch, rerun } = cut_off;
+                let CutOff { row, record, epoch, rerun, .. } = cut_off;
                 writer.finish(row, &record)?;
                 let job = record.job.clone();
                 let wants = |job: &ConfiguredJob| {
@@ -64,7 +65,7 @@ impl Tick {
                 } else if !planner.has_room(&job, *taken) {
                     NotAgain::Busy
                 } else {
-                    let again = queued_again(record, now);
+                    let again = queued_again(record, rerun + 1, now);
                     let row = writer.run(&again, epoch, rerun + 1)?;
                     let row = row.expect("this repetition is the first to have its number");
                     *taken += 1;
@@ -105,8 +106,9 @@ impl Tick {
 }
 
 /// A record as it is before its run begins.
-fn queued_again(record: RunRecord, now: DateTime<Utc>) -> RunRecord {
+fn queued_again(record: RunRecord, rerun: u32, now: DateTime<Utc>) -> RunRecord {
     RunRecord {
+        run_id: RunId::rerun(&record.job, record.scheduled_for, rerun + 1),
         state: RunState::Queued,
         decided_at: now,
         started_at: None,

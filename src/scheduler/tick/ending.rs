@@ -10,10 +10,10 @@ use crate::clock::Moment;
 use crate::job::RunState;
 use crate::logging;
 use crate::scheduler::Ending;
-use crate::scheduler::pool::Pool;
+use crate::stop::STOP_GRACE;
 
 /// How long runs may take to notice that they were told to stop, before the stop goes on without them.
-const CANCEL_WAIT: Duration = Duration::from_secs(12);
+const CANCEL_WAIT: Duration = STOP_GRACE.saturating_add(Duration::from_secs(2));
 
 /// A stop that was asked for.
 pub(super) struct Stopping {
@@ -25,8 +25,7 @@ pub(super) struct Stopping {
 
 impl Tick {
     pub(super) fn begin_stop(&mut self) {
-        let pool = self.pool.as_mut().expect("the pool is there until the end");
-        let mut numbers = pool.take_back();
+        let mut numbers = self.pool.take_back();
         numbers.extend(self.backlog.drain(..).map(|order| order.number));
         for number in numbers {
             let Some(run) = self.runs.remove(&number) else { continue };
@@ -80,13 +79,9 @@ impl Tick {
         })
     }
 
-    pub(super) fn end(&mut self) -> Ending {
+    pub(super) fn end(mut self) -> Ending {
         let moment = Moment::of(&*self.clock);
         let left = std::mem::take(&mut self.runs);
-        let pool = self.pool.take();
-        if left.is_empty() {
-            pool.into_iter().for_each(Pool::close);
-        }
         for run in left.values() {
             self.ending.interrupted += 1;
             self.outbox.push(Entry::CutOff(run.past(|record| {
@@ -104,6 +99,11 @@ impl Tick {
                 "state file cannot be written: what is not in it is found as interrupted at the next start"
             );
         }
-        self.ending
+        let Tick { pool, ending, .. } = self;
+        // A worker that has a run would be waited for.
+        if left.is_empty() {
+            pool.close();
+        }
+        ending
     }
 }

@@ -7,13 +7,15 @@ use chrono::{DateTime, Utc};
 
 use crate::config::JobName;
 use crate::history::{RowId, Skipped, Writer};
-use crate::job::{RunId, RunRecord, RunState, Trigger};
+use crate::job::{RunId, RunRecord, RunState, SkipReason, Trigger};
 use crate::scheduler::plan::{Decision, Fate, Mark, Plan, Planner, Wait};
 use crate::stop::Stop;
+use crate::text;
 
 /// A run that is decided and not over. There may be many thousand: its [`RunRecord`] is made when somebody wants it.
 pub(super) struct Run {
     pub(super) job: JobName,
+    pub(super) run_id: RunId,
     pub(super) instant: DateTime<Utc>,
     pub(super) epoch: u32,
     pub(super) rerun: u32,
@@ -71,11 +73,10 @@ pub(super) enum Entry {
 }
 
 /// What a decision became in the state file.
-#[derive(Clone, Copy)]
-pub(super) enum Row {
+pub(super) enum Written {
     /// `None`: its occurrence had made a run before.
-    Run(Option<RowId>),
-    Skip(Skipped),
+    Run(Option<(RowId, RunId)>),
+    Skip(Box<RunRecord>, Skipped),
 }
 
 impl Run {
@@ -83,11 +84,12 @@ impl Run {
         job: &JobName,
         instant: DateTime<Utc>,
         epoch: u32,
-        row: RowId,
+        (row, run_id): (RowId, RunId),
         decided_at: DateTime<Utc>,
     ) -> Run {
         Run {
             job: job.clone(),
+            run_id,
             instant,
             epoch,
             rerun: 0,
@@ -107,7 +109,7 @@ impl Run {
         let state = if self.begun.is_some() { RunState::Running } else { RunState::Queued };
         RunRecord {
             job: self.job.clone(),
-            run_id: RunId::new(&self.job, self.instant),
+            run_id: self.run_id.clone(),
             trigger: Trigger::Schedule,
             state,
             reason: None,
@@ -139,16 +141,25 @@ pub(super) fn write_plan(
     writer: &Writer<'_>,
     planner: &Planner,
     plan: &Plan,
+    runs: &BTreeMap<u64, Run>,
     now: DateTime<Utc>,
-) -> rusqlite::Result<Vec<Row>> {
+) -> rusqlite::Result<Vec<Written>> {
+    let mut unbegun = None;
     let mut rows = Vec::with_capacity(plan.decisions.len());
     for decision in &plan.decisions {
-        let record = to_record(decision, now);
+        let mut record = to_record(decision, now);
         let row = match decision.fate {
-            Fate::Start { .. } => Row::Run(writer.run(&record, decision.epoch, 0)?),
-            Fate::Skip(_) => {
+            Fate::Start { .. } => Written::Run(writer.run(&record, decision.epoch, 0)?),
+            Fate::Skip(reason) => {
+                if reason == SkipReason::Overlap {
+                    let unbegun = unbegun.get_or_insert_with(|| wait_for_workers(runs));
+                    record.error = unbegun
+                        .get(&decision.job)
+                        .map(|since| format!("waits for a worker since {}", text::instant(*since)));
+                }
                 let follows = |last| planner.follows(&decision.job, last, decision.first);
-                Row::Skip(writer.skip(&record, decision.epoch, follows)?)
+                let skipped = writer.skip(&record, decision.epoch, follows)?;
+                Written::Skip(Box::new(record), skipped)
             }
         };
         rows.push(row);
@@ -160,6 +171,18 @@ pub(super) fn write_plan(
         write_wait(writer, wait)?;
     }
     Ok(rows)
+}
+
+/// The jobs whose runs all wait for a worker, and since when the oldest does.
+fn wait_for_workers(runs: &BTreeMap<u64, Run>) -> BTreeMap<JobName, DateTime<Utc>> {
+    let mut since = BTreeMap::new();
+    for run in runs.values().filter(|run| run.begun.is_none()) {
+        since.entry(run.job.clone()).or_insert(run.decided_at);
+    }
+    for run in runs.values().filter(|run| run.begun.is_some()) {
+        since.remove(&run.job);
+    }
+    since
 }
 
 fn write_mark(writer: &Writer<'_>, mark: &Mark) -> rusqlite::Result<()> {
@@ -218,12 +241,12 @@ pub(super) fn record_again(
         write_mark(writer, &mark)?;
     }
     for run in runs.values_mut() {
-        if let Some(row) = writer.run(&run.record(), run.epoch, run.rerun)? {
+        if let Some((row, _)) = writer.run(&run.record(), run.epoch, run.rerun)? {
             run.row = row;
         }
     }
     for past in outbox.iter_mut().filter_map(Entry::past_mut) {
-        if let Some(row) = writer.run(&past.record, past.epoch, past.rerun)? {
+        if let Some((row, _)) = writer.run(&past.record, past.epoch, past.rerun)? {
             past.row = row;
         }
     }

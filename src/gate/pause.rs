@@ -7,7 +7,7 @@ use std::fs;
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
-use crate::config::Env;
+use crate::config::{Config, Env};
 
 /// The name of the pause file, in the root of the vault.
 pub const PAUSE_FILE: &str = ".aclarai_pause";
@@ -18,12 +18,19 @@ pub struct PauseSwitch {
     vault: PathBuf,
     file: PathBuf,
     env: Env,
+    heeds_file: bool,
 }
 
 impl PauseSwitch {
     /// The switch of the vault at `vault`, with the variable as `env` has it.
     pub fn new(vault: &Path, env: Env) -> PauseSwitch {
-        PauseSwitch { vault: vault.to_owned(), file: vault.join(PAUSE_FILE), env }
+        PauseSwitch { vault: vault.to_owned(), file: vault.join(PAUSE_FILE), env, heeds_file: true }
+    }
+
+    /// The switch under this configuration, which may have it that the file is not looked at.
+    pub fn of(config: &Config, env: Env) -> PauseSwitch {
+        let heeds_file = config.scheduler.pause_file;
+        PauseSwitch { heeds_file, ..PauseSwitch::new(&config.vault.root, env) }
     }
 
     /// Where the pause file is, or would be.
@@ -37,7 +44,8 @@ impl PauseSwitch {
     /// A vault that cannot be looked into asks for nothing: its sync will say what is wrong, and jobs that do without
     /// the vault go on.
     pub fn is_paused(&self) -> Option<String> {
-        let file = self.file.symlink_metadata().ok().map(|_| self.file.display().to_string());
+        let look = || self.file.symlink_metadata().ok().map(|_| self.file.display().to_string());
+        let file = self.heeds_file.then(look).flatten();
         match (file, self.env.asks_for_pause()) {
             (Some(file), Some(variable)) => Some(format!("{file} and {variable}")),
             (file, variable) => file.or(variable),

@@ -1,0 +1,129 @@
+//! A question that may hang, asked on a thread of its own: a vault on a drive that is gone, an `.env` that is a FIFO.
+//!
+//! Whoever asks gets an answer within a blink, or the last known one with the time since when there is none. While a
+//! look hangs, no other is begun and nobody waits at all.
+
+use std::io;
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use crossbeam_channel::{Receiver, Sender, bounded};
+
+/// How long an answer is waited for: some thousand times as long as a local disk takes, and too short to make a run late.
+const BLINK: Duration = Duration::from_millis(100);
+
+/// A question with the answer that is known.
+pub struct Look<T> {
+    asks: Asks<T>,
+    known: T,
+    /// Since when the look that is under way has been without an answer.
+    hangs_since: Option<DateTime<Utc>>,
+}
+
+enum Asks<T> {
+    /// On a thread, which ends when this is dropped, or as soon as its look comes back. Nobody joins it: that could
+    /// take for ever.
+    Thread { asking: Sender<()>, answers: Receiver<T> },
+    /// On the thread that asks.
+    Here(Box<dyn Fn() -> T + Send>),
+}
+
+/// What is known.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Seen<T> {
+    /// The newest answer there is.
+    pub answer: T,
+    /// Since when a look has been without an answer: then `answer` is an older one.
+    pub hangs_since: Option<DateTime<Utc>>,
+}
+
+impl<T: Clone + Send + 'static> Look<T> {
+    /// A look on a thread of that name. Until the first answer, `known` counts.
+    pub fn on_thread(
+        name: &str,
+        known: T,
+        look: impl Fn() -> T + Send + 'static,
+    ) -> io::Result<Look<T>> {
+        let (asking, asked) = bounded::<()>(1);
+        let (answer, answers) = bounded(1);
+        std::thread::Builder::new().name(name.to_owned()).spawn(move || {
+            while asked.recv().is_ok() {
+                if answer.send(look()).is_err() {
+                    return;
+                }
+            }
+        })?;
+        Ok(Look { asks: Asks::Thread { asking, answers }, known, hangs_since: None })
+    }
+
+    /// A look that cannot hang: it is taken on the thread that asks.
+    pub fn here(look: impl Fn() -> T + Send + 'static) -> Look<T> {
+        Look { known: look(), asks: Asks::Here(Box::new(look)), hangs_since: None }
+    }
+
+    /// Takes this look in the place of `older`: what was known stays known until the first answer.
+    pub fn replace(&mut self, older: &Look<T>) {
+        self.known = older.known.clone();
+    }
+
+    /// Looks, and says what is known a blink later at most.
+    pub fn take(&mut self, now: DateTime<Utc>) -> Seen<T> {
+        match &self.asks {
+            Asks::Here(look) => self.known = look(),
+            Asks::Thread { asking, answers } => {
+                if self.hangs_since.is_some()
+                    && let Ok(late) = answers.try_recv()
+                {
+                    (self.known, self.hangs_since) = (late, None);
+                }
+                if self.hangs_since.is_none() {
+                    match asking.try_send(()).ok().and_then(|()| answers.recv_timeout(BLINK).ok()) {
+                        Some(answer) => self.known = answer,
+                        None => self.hangs_since = Some(now),
+                    }
+                }
+            }
+        }
+        Seen { answer: self.known.clone(), hangs_since: self.hangs_since }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::{Clock, SystemClock};
+
+    /// The tick thread used to stand still, and SIGTERM with it, while the vault's disk did not answer.
+    #[test]
+    fn a_look_that_hangs_leaves_the_last_answer_and_its_age() {
+        let at = |second| DateTime::from_timestamp(second, 0).unwrap();
+        let (gate, opened) = bounded::<&'static str>(1);
+        let look = Look::on_thread("look", "nothing", move || opened.recv().unwrap_or("gone"));
+        let mut look = look.unwrap();
+        gate.send("paused").unwrap();
+        assert_eq!(look.take(at(1)), Seen { answer: "paused", hangs_since: None });
+        assert_eq!(look.take(at(2)), Seen { answer: "paused", hangs_since: Some(at(2)) });
+        let before = SystemClock.monotonic();
+        for second in 3..1000 {
+            assert_eq!(look.take(at(second)).hangs_since, Some(at(2)));
+        }
+        let waited = SystemClock.monotonic() - before;
+        assert!(waited < BLINK * 50, "only the first look was waited for: {waited:?}");
+        gate.send("late").unwrap();
+        gate.send("fresh").unwrap();
+        let mut seen = look.take(at(1000));
+        while seen.hangs_since.is_some() {
+            std::thread::yield_now();
+            seen = look.take(at(1001));
+        }
+        assert!(["late", "fresh"].contains(&seen.answer), "{seen:?}");
+    }
+
+    #[test]
+    fn a_look_that_replaces_another_knows_what_that_one_knew() {
+        let (_gate, opened) = bounded::<&'static str>(0);
+        let mut hung = Look::on_thread("look", "nothing", move || opened.recv().unwrap()).unwrap();
+        hung.replace(&Look::here(|| "paused"));
+        assert_eq!(hung.take(DateTime::UNIX_EPOCH).answer, "paused");
+    }
+}

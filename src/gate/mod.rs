@@ -1,0 +1,14 @@
+//! May a run start, and if not, why: the pause, the clock. Each look that may hang is taken on a thread of this room,
+//! which publishes an answer; nobody waits for it.
+//!
+//! This room decides nothing about jobs. What a pause means for one is the scheduler's business.
+
+mod clock;
+mod file;
+mod look;
+mod pause;
+
+pub use clock::ClockTrust;
+pub use file::FileWatch;
+pub use look::{Look, Seen};
+pub use pause::{PAUSE_FILE, PauseError, PauseSwitch};
