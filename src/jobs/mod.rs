@@ -50,3 +50,10 @@ pub fn register_builtins(registry: &mut JobRegistry, deps: Deps) -> Result<(), D
     registry
         .register("vault_sync", move |spec| Ok(Box::new(VaultSync::from_spec(spec, deps.clone())?)))
 }
+
+/// What a job's last line says of its run: `None` where it is no verdict, and true for a failure. For the fuzzer.
+#[doc(hidden)]
+pub fn verdict_of(line: &[u8]) -> Option<Result<bool, String>> {
+    verdict::begins_here(line)
+        .then(|| verdict::read(line, line.len() as u64).map(|verdict| verdict.is_failure))
+}

@@ -1,0 +1,9 @@
+//! Any bytes for `checks::name`, which says what must hold.
+
+#![no_main]
+
+#[allow(dead_code)]
+#[path = "../checks.rs"]
+mod checks;
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| checks::name(bytes));
