@@ -154,6 +154,7 @@ impl<'a> Books<'a> {
 
     /// The last commit of a run that came to its end.
     pub(super) fn close(&mut self, survey: &Survey<'_>) -> Result<(), JobError> {
+        self.changes.scanned = survey.newly_scanned.clone();
         if survey.full {
             self.changes.full_scan_at = Some(survey.now);
         }

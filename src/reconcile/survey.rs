@@ -49,6 +49,8 @@ pub(super) struct Survey<'a> {
     pub(super) name: String,
     /// The token that the graph had when the run began.
     pub(super) token: String,
+    /// What is scanned, in words, if the last run scanned something else or nothing is known of it.
+    pub(super) newly_scanned: Option<String>,
     /// Configured tier folders that are not there but had blocks.
     pub(super) tiers_with_blocks: BTreeSet<VaultPath>,
     /// Files whose names are not UTF-8, by what the graph calls them.
@@ -104,8 +106,14 @@ impl<'a> Survey<'a> {
             rehash_after: settings.rehash_after.unwrap_or(usual),
             parser: u64::from(PARSER_VERSION) << 8 | u64::from(settings.parse.accept_hyphen_ids),
         };
-        let Comparison { verdicts, gone, remarks } =
+        let Comparison { verdicts, gone, mut remarks } =
             cache.compare(listing, options).map_err(state_error)?;
+        let scanned = scanned(settings, listing);
+        let before = cache.scanned().map_err(state_error)?;
+        let newly_scanned = (before.as_ref() != Some(&scanned)).then(|| scanned.clone());
+        if let Some(before) = before.filter(|before| *before != scanned) {
+            remarks.push(format!("this run scans {scanned}; the run before scanned {before}"));
+        }
         let mut tiers_with_blocks = BTreeSet::new();
         for tier in &listing.missing_tiers {
             for path in gone.iter().filter(|path| is_below(path, tier.as_path())) {
@@ -133,6 +141,7 @@ impl<'a> Survey<'a> {
             graph_was_empty,
             name,
             token: in_graph.unwrap_or_default(),
+            newly_scanned,
             tiers_with_blocks,
             odd_names,
         };
@@ -214,6 +223,22 @@ impl<'a> Survey<'a> {
     pub(super) fn is_scanned(&self, path: &VaultPath) -> bool {
         let vault = &self.settings.vault;
         vault.whole || vault.tiers.iter().flatten().any(|tier| is_below(path, tier))
+    }
+}
+
+/// What a run scans, in words.
+fn scanned(settings: &SyncSettings, listing: &Listing) -> String {
+    let tiers: Vec<String> =
+        settings.vault.tiers.iter().flatten().map(|tier| tier.display().to_string()).collect();
+    let patterns: Vec<String> =
+        listing.ignored.iter().map(|ignored| format!("`{}`", ignored.by.pattern)).collect();
+    let folders = match settings.vault.whole || tiers.is_empty() {
+        true => "the whole vault".to_owned(),
+        false => format!("the folders {}", tiers.join(", ")),
+    };
+    match patterns.is_empty() {
+        true => folders,
+        false => format!("{folders} without {}", patterns.join(", ")),
     }
 }
 

@@ -127,6 +127,8 @@ pub struct Changes {
     pub mounts: Vec<(VaultPath, bool)>,
     /// All that waits for a person, where that was found out.
     pub attention: Option<Vec<Waiting>>,
+    /// What was scanned, in words, where that is not what the last run scanned.
+    pub scanned: Option<String>,
     /// When everything was last read and compared.
     pub full_scan_at: Option<DateTime<Utc>>,
 }
@@ -141,6 +143,7 @@ impl Changes {
             && self.token.is_none()
             && self.mounts.is_empty()
             && self.attention.is_none()
+            && self.scanned.is_none()
             && self.full_scan_at.is_none()
     }
 }

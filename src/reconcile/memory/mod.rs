@@ -109,6 +109,11 @@ impl StatCache {
         self.read(|connection| meta(connection, "graph_token")).map(Option::flatten)
     }
 
+    /// What the last run scanned, in words.
+    pub fn scanned(&self) -> Result<Option<String>, StateError> {
+        self.read(|connection| meta(connection, "scanned")).map(Option::flatten)
+    }
+
     /// When everything was last read and compared with the graph.
     pub fn full_scan_at(&self) -> Result<Option<DateTime<Utc>>, StateError> {
         let seconds: Option<i64> =

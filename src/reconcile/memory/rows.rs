@@ -265,6 +265,9 @@ pub(super) fn write(
     if let Some(token) = &changes.token {
         set_meta(&transaction, "graph_token", token)?;
     }
+    if let Some(scanned) = &changes.scanned {
+        set_meta(&transaction, "scanned", scanned)?;
+    }
     if let Some(at) = changes.full_scan_at {
         set_meta(&transaction, "full_scan_at", at.timestamp())?;
     }

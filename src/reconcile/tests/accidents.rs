@@ -329,6 +329,19 @@ fn notes_that_are_left_out_from_now_on_count_as_missing() {
         (1, 1, 1),
         "{report:?}"
     );
+    assert_eq!(
+        report.faults[0].to_string(),
+        "warning: this run scans the whole vault without `templates/`; the run before scanned the whole vault"
+    );
+    // Said once.
+    assert!(rig.sync().faults.is_empty());
+    let explained =
+        rig.sync_with(RunOptions { explain: true, ..RunOptions::default() }).unwrap().explained;
+    assert!(
+        explained.iter().any(|line| line
+            .contains("blk_t templates/t.md: missing: left out by `templates/` of ignore")),
+        "{explained:?}"
+    );
     rig.settings.ignore.patterns.clear();
     let report = rig.sync();
     assert_eq!((report.count("files_ignored"), report.count("blocks_missing")), (0, 0));
