@@ -287,3 +287,27 @@ fn a_python_class_gets_the_parameters_that_it_asks_for() {
     let error = result["error"].as_str().unwrap();
     assert!(error.contains("ModuleNotFoundError: No module named 'nowhere'"), "{error}");
 }
+
+#[test]
+fn the_readme_says_why_each_crate_is_here() {
+    let manifest = fs::read_to_string(root().join("Cargo.toml")).unwrap();
+    let readme = fs::read_to_string(root().join("README.md")).unwrap();
+    let (_, section) = manifest.split_once("\n[dependencies]\n").unwrap();
+    let lines = section.lines().take_while(|line| !line.starts_with('['));
+    let crates: Vec<&str> = lines
+        .filter(|line| !line.starts_with('#'))
+        .filter_map(|line| line.split_once(" = "))
+        .map(|(name, _)| name)
+        .collect();
+    assert!(crates.len() > 20, "{crates:?}");
+    let (_, table) = readme.split_once("## Dependencies").unwrap();
+    for name in &crates {
+        assert!(table.contains(&format!("`{name}`")), "README.md does not say why {name} is here");
+    }
+    for row in table.lines().filter(|line| line.starts_with("| `")) {
+        for name in row.split('|').nth(1).unwrap().split(',') {
+            let name = name.trim().trim_matches('`');
+            assert!(crates.contains(&name), "README.md speaks of {name}, which is not here");
+        }
+    }
+}
