@@ -776,6 +776,19 @@ fn a_healthy_store_checks_out(graph: &dyn Graph) {
     assert!(batch.rows >= 100 && batch.bytes >= 1 << 16);
 }
 
+fn texts_are_whole_or_what_the_original_kept(graph: &dyn Graph) {
+    let store = graph.open();
+    write(&*store, "a", Write::Content(content("Hello")), noon());
+    graph.edit("original", json!({ "text": "One line", "hash": "h", "version": 1 }));
+    graph.edit("stub", json!({}));
+    let ids = ["a", "original", "stub", "absent"].map(BlockId::new);
+    let texts: BTreeMap<BlockId, String> = store.texts(&ids).unwrap().into_iter().collect();
+    let expected = [("a", "Hello, and the rest"), ("original", "One line")]
+        .map(|(id, text)| (BlockId::new(id), text.to_owned()));
+    assert_eq!(texts, expected.into());
+    assert!(store.texts(&[]).unwrap().is_empty());
+}
+
 macro_rules! conformance {
     ($($case:ident)*) => {
         mod memory {
@@ -796,6 +809,7 @@ macro_rules! conformance {
 }
 
 conformance! {
+    texts_are_whole_or_what_the_original_kept
     a_new_block_has_all_its_properties
     a_stub_is_filled
     an_update_moves_the_time_and_facts_do_not

@@ -185,6 +185,12 @@ pub(super) struct Run {
     /// Archive missing blocks even where the guard would not
     #[arg(long)]
     pub(super) allow_archive: bool,
+    /// Sync this vault although state folder or graph know another one
+    #[arg(long)]
+    pub(super) accept_vault: bool,
+    /// With --explain: show what changes in each text
+    #[arg(long, requires = "explain")]
+    pub(super) diff: bool,
     #[command(flatten)]
     pub(super) format: Format,
 }

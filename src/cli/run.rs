@@ -65,6 +65,8 @@ pub(super) fn run(setup: &Setup<'_>, arguments: &Run) -> Result<Exit, Failure> {
             dry_run: arguments.dry_run,
             explain: arguments.explain,
             allow_archive: arguments.allow_archive,
+            accept_vault: arguments.accept_vault,
+            diff: arguments.diff,
         },
         progress,
         stop,

@@ -170,6 +170,16 @@ impl GraphStore for MemoryStore {
         Ok(ids.iter().filter_map(|id| Some((id.clone(), inner.nodes.get(id)?.stored()))).collect())
     }
 
+    fn texts(&self, ids: &[BlockId]) -> Result<HashMap<BlockId, String>, GraphError> {
+        let mut inner = self.inner();
+        inner.meddle(Moment::BeforeRead)?;
+        let text = |id: &BlockId| {
+            let node = inner.nodes.get(id)?;
+            Some((id.clone(), node.body.clone().or_else(|| node.text.clone())?))
+        };
+        Ok(ids.iter().filter_map(text).collect())
+    }
+
     fn apply(&self, changes: &[Change], at: DateTime<Utc>) -> Result<Applied, GraphError> {
         let (fitting, rejected) = fit(changes);
         let mut applied = Applied { stale: Vec::new(), rejected };

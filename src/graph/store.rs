@@ -237,6 +237,9 @@ pub trait GraphStore: Send + Sync {
     /// What the graph holds for these ids; absent ids are absent from the map.
     fn lookup(&self, ids: &[BlockId]) -> Result<HashMap<BlockId, StoredBlock>, GraphError>;
 
+    /// The texts that the graph holds for these ids: all of each block, or the line that the original keeps of it.
+    fn texts(&self, ids: &[BlockId]) -> Result<HashMap<BlockId, String>, GraphError>;
+
     /// Applies the batch (ids unique) in one transaction. A change whose `expected` no longer holds is left out and
     /// named in [`Applied::stale`]; applying the same batch again changes nothing.
     fn apply(&self, changes: &[Change], at: DateTime<Utc>) -> Result<Applied, GraphError>;
@@ -276,6 +279,10 @@ impl<S: GraphStore + ?Sized> GraphStore for Box<S> {
 
     fn lookup(&self, ids: &[BlockId]) -> Result<HashMap<BlockId, StoredBlock>, GraphError> {
         (**self).lookup(ids)
+    }
+
+    fn texts(&self, ids: &[BlockId]) -> Result<HashMap<BlockId, String>, GraphError> {
+        (**self).texts(ids)
     }
 
     fn apply(&self, changes: &[Change], at: DateTime<Utc>) -> Result<Applied, GraphError> {

@@ -124,6 +124,10 @@ impl<S: GraphStore> GraphStore for Retrying<S> {
         self.patience.insist(|| self.store.lookup(ids))
     }
 
+    fn texts(&self, ids: &[BlockId]) -> Result<HashMap<BlockId, String>, GraphError> {
+        self.patience.insist(|| self.store.texts(ids))
+    }
+
     fn apply(&self, changes: &[Change], at: DateTime<Utc>) -> Result<Applied, GraphError> {
         let mut done = Applied::default();
         // Parts still to be sent, the next one last.
@@ -213,6 +217,10 @@ impl<S: GraphStore> GraphStore for DryRun<S> {
 
     fn lookup(&self, ids: &[BlockId]) -> Result<HashMap<BlockId, StoredBlock>, GraphError> {
         self.0.lookup(ids)
+    }
+
+    fn texts(&self, ids: &[BlockId]) -> Result<HashMap<BlockId, String>, GraphError> {
+        self.0.texts(ids)
     }
 
     fn apply(&self, changes: &[Change], _: DateTime<Utc>) -> Result<Applied, GraphError> {
@@ -401,6 +409,9 @@ mod tests {
         impl GraphStore for Breaking {
             fn lookup(&self, ids: &[BlockId]) -> Result<HashMap<BlockId, StoredBlock>, GraphError> {
                 self.0.lookup(ids)
+            }
+            fn texts(&self, ids: &[BlockId]) -> Result<HashMap<BlockId, String>, GraphError> {
+                self.0.texts(ids)
             }
             fn apply(&self, changes: &[Change], at: DateTime<Utc>) -> Result<Applied, GraphError> {
                 self.0.apply(changes, at)

@@ -80,6 +80,10 @@ pub struct RunOptions {
     pub explain: bool,
     /// Archive even more blocks than the guard allows.
     pub allow_archive: bool,
+    /// Take another vault for the one that is known.
+    pub accept_vault: bool,
+    /// With `explain`: show what changes in each text.
+    pub diff: bool,
 }
 
 /// Where a run reports how far it is.

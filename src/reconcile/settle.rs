@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::block::{BlockId, IdDigest, Tier};
-use crate::graph::{Applied, Change, StoredBlock};
+use crate::graph::{Applied, Change, StoredBlock, Write};
 use crate::job::JobError;
 use crate::vault::{self, BlockRef, VersionEdit, WriteBack};
 
@@ -13,6 +13,7 @@ use super::batch::{Fate, Winner, Writing};
 use super::books::{Books, Undecided};
 use super::claim::{Claim, Home, Loser, Standing};
 use super::diff::Outcome;
+use super::difference;
 use super::duplicates::{self, holding};
 use super::fault::{graph_error, state_error};
 use super::guards;
@@ -57,6 +58,8 @@ pub(super) struct DecidedBatch {
     places: Vec<String>,
     winners: Vec<WinnerAt>,
     writing: Writing,
+    /// What the graph held before, where a person wants to see the difference.
+    texts: HashMap<BlockId, String>,
 }
 
 /// Where in its batch a block is that may write.
@@ -180,7 +183,11 @@ fn decide_batch(
     }
     let (writing, changes) =
         Writing::begin(stored, &|number| winners[number].winner(&slices, &places));
-    Ok((DecidedBatch { look, slices, places, winners, writing }, changes))
+    let texts = match survey.ctx.options.diff {
+        true => texts_before(survey, &changes)?,
+        false => HashMap::new(),
+    };
+    Ok((DecidedBatch { look, slices, places, winners, writing, texts }, changes))
 }
 
 /// Works off what came of a batch, and remembers its files.
@@ -191,7 +198,7 @@ fn settle_batch(
     batch: DecidedBatch,
     mut applied: Applied,
 ) -> Result<(), JobError> {
-    let DecidedBatch { look, slices, places, winners, mut writing } = batch;
+    let DecidedBatch { look, slices, places, winners, mut writing, texts } = batch;
     let winner = |number: usize| winners[number].winner(&slices, &places);
     loop {
         let changes = writing.take(applied, survey.store, &winner).map_err(graph_error)?;
@@ -208,7 +215,9 @@ fn settle_batch(
         {
             note.edits.borrow_mut().push(VersionEdit { digits, version: *version });
         }
-        if !count(survey, tally, fate, block, note.index) {
+        let place = || format!("{}:{}", survey.path(note.index), block.line());
+        let before = texts.get(&BlockId::new(block.id()));
+        if !count(tally, fate, block, &place, before) {
             note.unsettle();
         }
     }
@@ -229,6 +238,17 @@ fn settle_batch(
         duplicates::tell(survey, books, tally)?;
     }
     Ok(())
+}
+
+/// The texts that the graph holds of blocks whose content is about to change, or was refused.
+fn texts_before(
+    survey: &Survey<'_>,
+    changes: &[Change],
+) -> Result<HashMap<BlockId, String>, JobError> {
+    let is_edit = |change: &&Change| matches!(change.write, Write::Content(_) | Write::Conflict(_));
+    let known = changes.iter().filter(is_edit).filter(|change| change.expected.is_some());
+    let ids: Vec<BlockId> = known.map(|change| change.id.clone()).collect();
+    survey.store.texts(&ids).map_err(graph_error)
 }
 
 fn look_up(survey: &Survey<'_>, batch: &Batch) -> Result<HashMap<BlockId, StoredBlock>, JobError> {
@@ -290,14 +310,13 @@ fn last_claim(
 
 /// Counts and explains what came of a block; true if nothing about it is left open.
 fn count(
-    survey: &Survey<'_>,
     tally: &mut Tally,
     fate: Fate,
     block: BlockRef<'_>,
-    index: FileIndex,
+    place: &dyn Fn() -> String,
+    before: Option<&String>,
 ) -> bool {
-    let (id, line) = (block.id(), block.line());
-    let place = || format!("{}:{line}", survey.path(index));
+    let id = block.id();
     match fate {
         Fate::Settled(decision, _) => {
             tally.stats.count(decision.outcome);
@@ -308,6 +327,11 @@ fn count(
             tally.explain(|| {
                 format!("{id} {}: {}: {}", place(), decision.outcome.as_str(), decision.why)
             });
+            if let Some(before) = before {
+                for line in difference::lines(id, &place(), before, &block.stored_body()) {
+                    tally.explain(|| line);
+                }
+            }
             let is_conflict = decision.outcome == Outcome::Conflict;
             if is_conflict {
                 tally.waits(

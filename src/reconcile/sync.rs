@@ -7,13 +7,14 @@ use crate::vault::{self, Listing, WalkOptions};
 
 use super::books::Books;
 use super::duplicates;
-use super::fault::vault_error;
+use super::fault::{state_error, vault_error};
 use super::guards;
 use super::look::look_at;
 use super::memory::StatCache;
 use super::missing;
 use super::settings::{Scope, SyncSettings};
 use super::settle::Look;
+use super::stranger;
 use super::survey::{Findings, Survey};
 use super::tally::{Kind, Tally};
 use super::trust::Verdict;
@@ -35,8 +36,12 @@ pub fn sync_vault(
     let listing = cache
         .read_ahead(|| vault::list(&settings.vault, &options, &ctx.stop))
         .map_err(|error| vault_error(error, ctx))?;
-    let (survey, findings) = Survey::make(settings, scope, store, cache, ctx, &listing)?;
     let mut tally = Tally::new(ctx.options.explain);
+    if stranger::is_stranger(settings, store, cache, ctx, &listing, &mut tally)? {
+        return Ok(tally.into_report());
+    }
+    cache.adopt().map_err(state_error)?;
+    let (survey, findings) = Survey::make(settings, scope, store, cache, ctx, &listing)?;
     tell_listing(&survey, &findings, &mut tally);
     look_after_left_overs(&survey, &mut tally);
     let mut books = Books::open(&survey, cache, findings.gone);

@@ -20,12 +20,17 @@ fn note(lines: &[String]) -> String {
     format!("{}A last paragraph that keeps the markers inline.\n", lines.concat())
 }
 
-const DRY: RunOptions =
-    RunOptions { dry_run: true, full: false, explain: true, allow_archive: false };
-const FULL: RunOptions =
-    RunOptions { full: true, dry_run: false, explain: false, allow_archive: false };
-const CONFIRMED: RunOptions =
-    RunOptions { allow_archive: true, full: false, dry_run: false, explain: false };
+const NONE: RunOptions = RunOptions {
+    full: false,
+    dry_run: false,
+    explain: false,
+    allow_archive: false,
+    accept_vault: false,
+    diff: false,
+};
+const DRY: RunOptions = RunOptions { dry_run: true, explain: true, ..NONE };
+const FULL: RunOptions = RunOptions { full: true, ..NONE };
+const CONFIRMED: RunOptions = RunOptions { allow_archive: true, ..NONE };
 
 #[test]
 fn the_first_sync_writes_all_and_the_second_nothing() {
@@ -527,4 +532,25 @@ fn a_note_larger_than_a_batch_is_decided_and_written_in_slices() {
     rig.writes();
     rig.sync();
     assert_eq!(rig.writes(), 0);
+}
+
+#[test]
+fn a_dry_run_shows_what_changes_in_a_text() {
+    let rig = Rig::new();
+    rig.file("a.md", note(&[line("The plan.\nWe ship on Monday.", "blk_a", 1)]));
+    rig.sync();
+    rig.file("a.md", note(&[line("The plan.\nWe ship on Friday.", "blk_a", 1)]));
+    let store = crate::graph::DryRun::new(rig.store.clone());
+    let report = rig.sync_into(&store, RunOptions { diff: true, ..DRY }).unwrap();
+    assert_eq!(
+        report.explained[1..],
+        [
+            "--- graph blk_a",
+            "+++ vault a.md:2",
+            "@@ -1,2 +1,2 @@",
+            " The plan.",
+            "-We ship on Monday.",
+            "+We ship on Friday."
+        ]
+    );
 }

@@ -78,6 +78,17 @@ pub(super) fn seek(ids: &[BlockId]) -> Query {
     .param("ids", BoltType::List(ids))
 }
 
+/// The texts of blocks by id.
+pub(super) fn texts(ids: &[BlockId]) -> Query {
+    let ids: BoltList = ids.iter().map(BlockId::as_str).collect();
+    Query::new(
+        "MATCH (b:Block) WHERE b.id IN $ids AND coalesce(b.body, b.text) IS NOT NULL
+         RETURN [b.id, coalesce(b.body, b.text)] AS r"
+            .to_owned(),
+    )
+    .param("ids", BoltType::List(ids))
+}
+
 /// All blocks. A node whose id is no text is none of ours.
 pub(super) fn scan() -> Query {
     Query::new(format!(

@@ -396,6 +396,15 @@ impl GraphStore for Neo4jStore {
         Ok(rows.into_iter().map(StoredRow::into).collect())
     }
 
+    fn texts(&self, ids: &[BlockId]) -> Result<HashMap<BlockId, String>, GraphError> {
+        if ids.is_empty() {
+            return Ok(HashMap::new());
+        }
+        let rows: Vec<(String, String)> =
+            self.ask("cannot read texts", STATEMENT_LIMIT, cypher::texts(ids))?;
+        Ok(rows.into_iter().map(|(id, text)| (BlockId::new(id), text)).collect())
+    }
+
     fn apply(&self, changes: &[Change], at: DateTime<Utc>) -> Result<Applied, GraphError> {
         let (changes, rejected) = fit(changes);
         if changes.is_empty() {

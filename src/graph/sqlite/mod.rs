@@ -253,6 +253,23 @@ impl GraphStore for SqliteStore {
         })
     }
 
+    fn texts(&self, ids: &[BlockId]) -> Result<HashMap<BlockId, String>, GraphError> {
+        self.read(|connection| {
+            let mut found = HashMap::new();
+            let sql = "SELECT coalesce(body, text) FROM blocks WHERE id = ?1";
+            let mut statement = connection.prepare_cached(sql)?;
+            for id in ids {
+                let mut rows = statement.query([id.as_str()])?;
+                if let Some(row) = rows.next()?
+                    && let Some(text) = row.get(0)?
+                {
+                    found.insert(id.clone(), text);
+                }
+            }
+            Ok(found)
+        })
+    }
+
     fn apply(&self, changes: &[Change], at: DateTime<Utc>) -> Result<Applied, GraphError> {
         let (changes, rejected) = fit(changes);
         let mut applied = Applied { stale: Vec::new(), rejected };

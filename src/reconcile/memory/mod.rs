@@ -10,7 +10,7 @@ mod rows;
 
 use std::cmp::Ordering;
 use std::collections::HashSet;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::thread;
 
 use chrono::{DateTime, Utc};
@@ -51,6 +51,10 @@ pub struct StatCache {
     /// `None` for a dry run before the first run: nothing is remembered and nothing will be.
     state: Option<State>,
     read_only: bool,
+    /// Where the vault lies.
+    root: PathBuf,
+    /// Whether this vault is the one that is remembered.
+    is_adopted: bool,
     began: DateTime<Utc>,
     parser: u64,
     /// The ids of the file asked about last: claims come in runs of the same file.
@@ -60,26 +64,10 @@ pub struct StatCache {
 }
 
 impl StatCache {
-    /// Opens what is remembered of the vault at `root`, for a run that begins at `now`. What was remembered of another
-    /// vault is forgotten.
+    /// Opens what is remembered of the vault at `root`, for a run that begins at `now`. What is remembered of another
+    /// vault stays, unseen, until this one is [adopted](StatCache::adopt).
     pub fn open(dir: &Path, root: &Path, now: DateTime<Utc>) -> Result<StatCache, StateError> {
-        let mut state = State::open_cache(dir)?;
-        let same = {
-            let known: Option<Vec<u8>> =
-                meta(state.connection(), "vault_root").map_err(|error| state.error(error))?;
-            known.is_some_and(|known| known == path_bytes(root))
-        };
-        if !same {
-            forget(&mut state, root).map_err(|error| state.error(error))?;
-        }
-        Ok(StatCache {
-            state: Some(state),
-            read_only: false,
-            began: now,
-            parser: 0,
-            holds: None,
-            ahead: None,
-        })
+        StatCache::new(Some(State::open_cache(dir)?), false, root, now)
     }
 
     /// The same for a run that changes nothing, not even what is remembered.
@@ -88,15 +76,54 @@ impl StatCache {
         root: &Path,
         now: DateTime<Utc>,
     ) -> Result<StatCache, StateError> {
-        let mut state = State::open_existing(dir)?;
-        if let Some(open) = &state {
-            let known: Option<Vec<u8>> =
-                meta(open.connection(), "vault_root").map_err(|error| open.error(error))?;
-            if known.is_none_or(|known| known != path_bytes(root)) {
-                state = None;
-            }
+        StatCache::new(State::open_existing(dir)?, true, root, now)
+    }
+
+    fn new(
+        state: Option<State>,
+        read_only: bool,
+        root: &Path,
+        began: DateTime<Utc>,
+    ) -> Result<StatCache, StateError> {
+        let mut known: Option<Vec<u8>> = None;
+        if let Some(state) = &state {
+            known = meta(state.connection(), "vault_root").map_err(|error| state.error(error))?;
         }
-        Ok(StatCache { state, read_only: true, began: now, parser: 0, holds: None, ahead: None })
+        let is_adopted = known.is_some_and(|known| known == path_bytes(root));
+        let root = root.to_owned();
+        Ok(StatCache {
+            state,
+            read_only,
+            root,
+            is_adopted,
+            began,
+            parser: 0,
+            holds: None,
+            ahead: None,
+        })
+    }
+
+    /// From now on this vault is the one that is remembered; another one is forgotten.
+    pub fn adopt(&mut self) -> Result<(), StateError> {
+        if let (Some(state), false, false) = (&mut self.state, self.read_only, self.is_adopted) {
+            forget(state, &self.root).map_err(|error| state.error(error))?;
+            self.is_adopted = true;
+        }
+        Ok(())
+    }
+
+    /// Where the vault lies that is remembered, if that is another one.
+    pub fn root_elsewhere(&self) -> Result<Option<PathBuf>, StateError> {
+        let Some(state) = self.state.as_ref().filter(|_| !self.is_adopted) else { return Ok(None) };
+        let known: Option<Vec<u8>> =
+            meta(state.connection(), "vault_root").map_err(|error| state.error(error))?;
+        Ok(known.map(|bytes| VaultPath::from_bytes(&bytes).as_path().to_owned()))
+    }
+
+    /// Visits the ids that are remembered of that other vault.
+    pub fn each_id_elsewhere(&self, visit: &mut dyn FnMut(&str)) -> Result<(), StateError> {
+        let Some(state) = self.state.as_ref().filter(|_| !self.is_adopted) else { return Ok(()) };
+        rows::each_id(state.connection(), visit).map_err(|error| state.error(error))
     }
 
     /// When the run began: the clock reading that stats are compared with.
@@ -247,6 +274,7 @@ impl StatCache {
     /// Keeps changes, in one transaction. In a dry run nothing is kept.
     pub fn commit(&mut self, changes: &Changes) -> Result<(), StateError> {
         self.holds = None;
+        self.adopt()?;
         let (began, parser) = (self.began, self.parser);
         match &mut self.state {
             Some(state) if !self.read_only && !changes.is_empty() => {
@@ -275,7 +303,7 @@ impl StatCache {
         &self,
         query: impl FnOnce(&Connection) -> rusqlite::Result<T>,
     ) -> Result<Option<T>, StateError> {
-        match &self.state {
+        match self.state.as_ref().filter(|_| self.is_adopted) {
             Some(state) => query(state.connection()).map(Some).map_err(|error| state.error(error)),
             None => Ok(None),
         }

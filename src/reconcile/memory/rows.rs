@@ -66,6 +66,19 @@ pub(super) fn missing(connection: &Connection) -> rusqlite::Result<Vec<MissingBl
     rows.collect()
 }
 
+/// Visits every id that is remembered.
+pub(super) fn each_id(
+    connection: &Connection,
+    visit: &mut dyn FnMut(&str),
+) -> rusqlite::Result<()> {
+    let mut statement = connection.prepare("SELECT ids FROM file_ids")?;
+    let mut rows = statement.query([])?;
+    while let Some(row) = rows.next()? {
+        split_ids(row.get_ref(0)?.as_str()?).for_each(&mut *visit);
+    }
+    Ok(())
+}
+
 /// The folders that lay on another device than the vault's root.
 pub(super) fn mounts(connection: &Connection) -> rusqlite::Result<HashSet<VaultPath>> {
     let mut statement = connection.prepare("SELECT path FROM mounts")?;

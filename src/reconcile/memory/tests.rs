@@ -338,7 +338,7 @@ const ALL: (usize, usize, usize, bool, bool) = (1, 1, 1, true, true);
 const NOTHING: (usize, usize, usize, bool, bool) = (0, 0, 0, false, false);
 
 #[test]
-fn what_was_remembered_of_another_vault_is_forgotten() {
+fn what_was_remembered_of_another_vault_is_forgotten_once_this_one_is_adopted() {
     let place = Place::new();
     place.commit(THEN, everything());
     assert_eq!(known(&place, &mut place.open(THEN + 60)), ALL);
@@ -348,6 +348,9 @@ fn what_was_remembered_of_another_vault_is_forgotten() {
     assert_eq!(known(&place, &mut dry), NOTHING);
     assert_eq!(known(&place, &mut place.open(THEN + 60)), ALL);
     let mut real = StatCache::open(&place.state(), other, at(THEN + 60)).unwrap();
+    assert_eq!(known(&place, &mut real), NOTHING);
+    assert_eq!(known(&place, &mut place.open(THEN + 60)), ALL);
+    real.adopt().unwrap();
     assert_eq!(known(&place, &mut real), NOTHING);
     assert_eq!(known(&place, &mut place.open(THEN + 60)), NOTHING);
 }

@@ -8,6 +8,7 @@ use rusqlite::Connection;
 use super::rig::{Counts, Rig};
 use super::{CONFIRMED, line, note};
 use crate::clock::Clock;
+use crate::job::RunOptions;
 
 /// A vault with so many notes of one block each, synced, and a note without one.
 fn notes(count: usize) -> Rig {
@@ -152,4 +153,54 @@ fn a_machine_started_anew_between_two_scans_needs_a_third() {
     rig.minutes_pass(60);
     assert_eq!(rig.sync().count("blocks_archived"), 1);
     assert!(rig.clock.now() > chrono::DateTime::UNIX_EPOCH);
+}
+
+/// Another vault beside the one of the rig, on the same state folder and graph.
+fn another_vault(rig: &mut Rig, ids: &[&str]) {
+    let root = rig.dir.path().join("another");
+    fs::create_dir_all(&root).unwrap();
+    rig.settings.vault.root = root;
+    for id in ids {
+        rig.file(&format!("{id}.md"), note(&[line("Another text.", id, 1)]));
+    }
+}
+
+#[test]
+fn another_vault_on_the_same_state_or_graph_writes_nothing_until_it_is_accepted() {
+    for state_is_lost in [false, true] {
+        let mut rig = notes(10);
+        let before = rig.store.edit(|nodes| nodes.clone());
+        if state_is_lost {
+            rig.lose_local_state();
+        }
+        let known = rig.settings.vault.clone();
+        another_vault(&mut rig, &["blk_1", "blk_2", "blk_x", "blk_y"]);
+        rig.writes();
+        for _ in 0..2 {
+            let report = rig.sync();
+            let counts = (report.count("needs_attention"), report.count("errors"), rig.writes());
+            assert_eq!(counts, (1, 1, 0), "{report:?}");
+            assert!(report.said()[0].contains("--accept-vault"), "{report:?}");
+        }
+        assert_eq!(rig.store.edit(|nodes| nodes.clone()), before);
+        if !state_is_lost {
+            let other = std::mem::replace(&mut rig.settings.vault, known);
+            assert_eq!(rig.sync().count("files_skipped"), 11, "nothing was forgotten");
+            rig.settings.vault = other;
+        }
+        let accepted = RunOptions { accept_vault: true, ..RunOptions::default() };
+        assert_eq!(rig.sync_with(accepted).unwrap().count("blocks_new"), 2);
+        assert_eq!(rig.sync().count("files_skipped"), 4, "accepted once, it is the known one");
+    }
+}
+
+#[test]
+fn a_vault_that_was_moved_is_the_same_vault() {
+    let mut rig = notes(10);
+    let moved = rig.dir.path().join("moved");
+    fs::rename(rig.path(""), &moved).unwrap();
+    rig.settings.vault.root = moved;
+    rig.remove("n1.md");
+    let report = rig.sync();
+    assert_eq!((report.count("blocks_moved"), report.count("errors")), (9, 0), "{report:?}");
 }

@@ -101,6 +101,10 @@ mod served {
             self.store.lookup(ids)
         }
 
+        fn texts(&self, ids: &[BlockId]) -> Result<HashMap<BlockId, String>, GraphError> {
+            self.store.texts(ids)
+        }
+
         fn apply(&self, changes: &[Change], at: DateTime<Utc>) -> Result<Applied, GraphError> {
             self.meddle(Moment::BeforeApply(changes))?;
             let applied = self.store.apply(changes, at)?;

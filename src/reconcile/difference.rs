@@ -1,0 +1,58 @@
+//! What changes in a text, line by line as `diff -u` shows it. The only file that names the crate `similar`.
+
+use similar::TextDiff;
+
+/// Words that a line of a shown text has at most: the texts of the graph have no line breaks of their own.
+const WORDS_A_LINE: usize = 12;
+
+/// The unified diff from the graph's text of a block to the vault's, in lines.
+pub(super) fn lines(id: &str, place: &str, graph: &str, vault: &str) -> Vec<String> {
+    let (graph, vault) = (wrapped(graph), wrapped(vault));
+    TextDiff::from_lines(&graph, &vault)
+        .unified_diff()
+        .header(&format!("graph {id}"), &format!("vault {place}"))
+        .to_string()
+        .lines()
+        .map(str::to_owned)
+        .collect()
+}
+
+/// A text in lines: one for each sentence, or for so many words.
+fn wrapped(text: &str) -> String {
+    let mut out = String::with_capacity(text.len() + 16);
+    let mut words = 0;
+    for word in text.split_whitespace() {
+        out.push_str(if words > 0 { " " } else { "" });
+        out.push_str(word);
+        words += 1;
+        if words == WORDS_A_LINE || word.ends_with(['.', '!', '?', ':', ';']) {
+            out.push('\n');
+            words = 0;
+        }
+    }
+    if words > 0 {
+        out.push('\n');
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn only_the_sentence_that_changed_differs() {
+        let graph = "The plan. We ship on Monday. All is well.";
+        let vault = "The plan. We ship on Friday. All is well.";
+        assert_eq!(
+            super::lines("blk_a", "a.md:3", graph, vault),
+            [
+                "--- graph blk_a",
+                "+++ vault a.md:3",
+                "@@ -1,3 +1,3 @@",
+                " The plan.",
+                "-We ship on Monday.",
+                "+We ship on Friday.",
+                " All is well.",
+            ]
+        );
+    }
+}
