@@ -13,23 +13,24 @@
 //!    v            RunReport -> log line + history row
 //! ```
 
+mod app;
 pub mod block;
 pub mod cli;
 pub mod clock;
 pub mod config;
-pub mod daemon;
+mod daemon;
 pub mod gate;
 pub mod graph;
 pub mod history;
 pub mod job;
 pub mod jobs;
 pub mod logging;
-pub mod metrics;
-pub mod observe;
+mod observe;
 pub mod reconcile;
 mod sandbox;
 pub mod schedule;
 pub mod scheduler;
+mod signals;
 mod sqlite;
 pub mod state;
 pub mod stop;

@@ -12,7 +12,7 @@
 
 use std::io::{self, IsTerminal, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
@@ -116,7 +116,10 @@ pub fn init(format: LogFormat, level: LevelFilter, clock: Arc<dyn Clock>) -> Log
             torn: false,
         })))
         .write_style(if colours { WriteStyle::Always } else { WriteStyle::Never })
-        .format(move |line, record| write_line(line, format, record, clock.now()))
+        .format(move |line, record| {
+            line.write_all(priority(record.level()).as_bytes())?;
+            write_line(line, format, record, clock.now())
+        })
         .try_init()
         .is_ok();
     let logging = Logging { in_charge };
@@ -234,6 +237,7 @@ impl Stderr {
     /// The line that tells of the lost ones.
     fn loss(&self) -> Vec<u8> {
         let mut line = if self.torn { b"\n".to_vec() } else { Vec::new() };
+        line.extend_from_slice(priority(Level::Warn).as_bytes());
         let lost = [("lines", self.lost)];
         let message = format_args!("log lines were lost: nobody read them");
         let record = Record::builder()
@@ -343,6 +347,33 @@ fn write_text(out: &mut impl Write, record: &Record<'_>, now: DateTime<Utc>) -> 
         }
     });
     writeln!(out, "{facts} {dim}({}){dim:#}", place_of(record))
+}
+
+/// How the journal is told how much a line matters, so that `journalctl -p err` finds it. Empty where standard error is
+/// not the journal's.
+pub(crate) fn priority(level: Level) -> &'static str {
+    if !is_journal() {
+        return "";
+    }
+    match level {
+        Level::Error => "<3>",
+        Level::Warn => "<4>",
+        Level::Info => "<6>",
+        Level::Debug | Level::Trace => "<7>",
+    }
+}
+
+/// Whether standard error goes to the journal: `JOURNAL_STREAM` names its device and inode, as sd-daemon(3) has it. A
+/// process that was handed on the variable and not the stream does not count.
+fn is_journal() -> bool {
+    static IS_JOURNAL: OnceLock<bool> = OnceLock::new();
+    *IS_JOURNAL.get_or_init(|| {
+        let named = std::env::var("JOURNAL_STREAM").ok();
+        let stream = rustix::fs::fstat(io::stderr()).ok();
+        named
+            .zip(stream)
+            .is_some_and(|(named, stream)| named == format!("{}:{}", stream.st_dev, stream.st_ino))
+    })
 }
 
 /// The original's names.

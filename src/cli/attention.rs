@@ -9,13 +9,15 @@ use super::arguments::Format;
 use super::exit::{Exit, Failure};
 use super::out::{Out, written};
 use super::setup::Setup;
+use crate::app::AppError;
 use crate::reconcile::{self, Waiting};
 
 pub(super) fn attention(setup: &Setup<'_>, format: &Format) -> Result<Exit, Failure> {
-    let waiting = match setup.loaded()? {
-        Ok(config) => of_vault(&config.state_dir)?,
+    let waiting = match setup.origin()?.load() {
+        Ok(app) => of_vault(&app.config.state_dir)?,
+        Err(error @ AppError::Kinds(_)) => return Err(error.into()),
         // Which state folder it would name cannot be known, unless the command line does.
-        Err(errors) => {
+        Err(AppError::Config(errors)) => {
             let mut waiting: Vec<Waiting> = errors
                 .faults()
                 .iter()

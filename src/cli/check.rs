@@ -14,9 +14,9 @@ use super::arguments::Format;
 use super::exit::{Exit, Failure};
 use super::out::{Cell, Out, Tone, written};
 use super::setup::Setup;
+use crate::app::{App, AppError};
 use crate::clock::{Clock, SystemClock};
 use crate::config::{Config, JobSpec};
-use crate::daemon::{self, Unbuildable};
 use crate::graph::{self, CheckLevel, CheckLine};
 use crate::sandbox::{self, InForce};
 use crate::state::{DaemonLock, State};
@@ -25,9 +25,10 @@ use crate::text::instant;
 
 pub(super) fn check(setup: &Setup<'_>, format: &Format) -> Result<Exit, Failure> {
     let mut findings = Findings::default();
-    match daemon::load(&setup.overrides(), &setup.env()?, setup.register) {
-        Ok(config) => findings.look_at(setup, &config)?,
-        Err(errors) => {
+    match setup.origin()?.load() {
+        Ok(app) => findings.look_at(setup, &app)?,
+        Err(error @ AppError::Kinds(_)) => return Err(error.into()),
+        Err(AppError::Config(errors)) => {
             for fault in errors.faults() {
                 findings.wrong("config", fault.to_string());
             }
@@ -58,9 +59,10 @@ impl Findings {
         self.add(name, CheckLevel::Error, message);
     }
 
-    fn look_at(&mut self, setup: &Setup<'_>, config: &Config) -> Result<(), Failure> {
+    fn look_at(&mut self, setup: &Setup<'_>, app: &App) -> Result<(), Failure> {
+        let config = &app.config;
         self.config(config);
-        self.jobs(setup, config)?;
+        self.jobs(app);
         self.vault(config);
         if let Some(why) = setup.pause(config)?.is_paused() {
             let remedy = "nothing starts by schedule until that is removed or `resume` is run";
@@ -112,21 +114,15 @@ impl Findings {
         }
     }
 
-    fn jobs(&mut self, setup: &Setup<'_>, config: &Config) -> Result<(), Failure> {
-        let registry = setup.registry(config)?;
+    fn jobs(&mut self, app: &App) {
         let now = SystemClock.now();
-        for spec in config.scheduler.jobs.values() {
+        for spec in app.config.scheduler.jobs.values() {
             let name = format!("job.{}", spec.name);
-            match daemon::build(&registry, config, spec) {
-                Err(Unbuildable::Faults(faults)) => {
-                    for fault in faults {
-                        self.wrong(&name, fault.to_string());
-                    }
-                }
-                Err(Unbuildable::NotRunnable(remedy)) => {
+            match app.not_runnable.get(&spec.name) {
+                Some(remedy) => {
                     self.add(name, CheckLevel::Warning, format!("not runnable: {remedy}"));
                 }
-                Ok(_) => match (program_fault(spec), spec.schedule.next_after(now)) {
+                None => match (program_fault(spec), spec.schedule.next_after(now)) {
                     (Some(fault), _) => self.add(name, CheckLevel::Error, fault),
                     (None, _) if !spec.enabled => self.add(name, CheckLevel::Ok, "disabled"),
                     (None, _) if spec.manual_only => self.add(name, CheckLevel::Ok, "manual only"),
@@ -144,7 +140,6 @@ impl Findings {
                 },
             }
         }
-        Ok(())
     }
 
     fn vault(&mut self, config: &Config) {

@@ -28,13 +28,13 @@ struct Shown<'c> {
 }
 
 pub(super) fn jobs(setup: &Setup<'_>, format: &Format) -> Result<Exit, Failure> {
-    let config = setup.config()?;
-    let registry = setup.registry(&config)?;
+    let app = setup.app()?;
+    let config = &app.config;
     let history = History::open(&config.state_dir)?;
     let now = SystemClock.now();
     let mut shown = Vec::new();
     for spec in config.scheduler.jobs.values() {
-        let runnable = registry.knows(spec.kind());
+        let runnable = app.runs(&spec.name);
         let next = if runnable && spec.is_scheduled() {
             fire_times(&spec.schedule, now).take(NEXT).collect()
         } else {

@@ -32,11 +32,12 @@ use clap::error::ErrorKind;
 use self::arguments::{Arguments, Command};
 pub use self::exit::Exit;
 use self::exit::Failure;
-use self::out::say;
+use self::out::say_at;
 use self::setup::Setup;
-use crate::daemon::{Register, signals};
+use crate::app::Register;
 use crate::job::{DuplicateKind, JobRegistry};
 use crate::jobs::{init, supervisor};
+use crate::signals;
 
 /// The whole program. `register` adds kinds of job to the built-in ones, so that a program with jobs of its own is
 /// `fn main() -> ExitCode { cli::main(|registry| registry.register("my_job", ...)) }`.
@@ -61,7 +62,7 @@ pub fn main(register: impl Fn(&mut JobRegistry) -> Result<(), DuplicateKind>) ->
         Ok(exit) => exit.into(),
         Err(failure) => {
             for line in &failure.lines {
-                say(&format!("error: {line}"));
+                say_at(log::Level::Error, &format!("error: {line}"));
             }
             failure.exit.into()
         }

@@ -7,6 +7,7 @@ use std::io::{self, BufWriter, IsTerminal, StdoutLock, Write};
 use serde::Serialize;
 
 use super::exit::{Exit, Failure};
+use crate::logging::priority;
 use crate::text::{visible, write_json};
 
 /// Where a command writes its result.
@@ -134,5 +135,10 @@ pub(super) fn written(result: io::Result<()>, exit: Exit) -> Result<Exit, Failur
 
 /// Says a line on standard error, where nobody may be left to be told.
 pub(super) fn say(line: &str) {
-    let _ = writeln!(io::stderr(), "{}", visible(line));
+    say_at(log::Level::Info, line);
+}
+
+/// The same for a line that matters as much as `level` says, where standard error goes to the journal.
+pub(super) fn say_at(level: log::Level, line: &str) {
+    let _ = writeln!(io::stderr(), "{}{}", priority(level), visible(line));
 }

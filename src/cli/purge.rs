@@ -9,8 +9,8 @@ use super::exit::{Exit, Failure};
 use super::out::{Out, written};
 use super::setup::Setup;
 use crate::clock::{Clock, SystemClock};
-use crate::daemon::signals;
 use crate::graph::{self, GraphError, Purge, Purged};
+use crate::signals;
 use crate::stop::Stop;
 
 pub(super) fn purge(setup: &Setup<'_>, arguments: &arguments::Purge) -> Result<Exit, Failure> {

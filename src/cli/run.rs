@@ -12,17 +12,15 @@ use super::progress::Bar;
 use super::setup::{Setup, find_job};
 use crate::clock::{Clock, SystemClock};
 use crate::config::{Config, JobSpec};
-use crate::daemon::signals::{self, Asked};
-use crate::daemon::{self, Unbuildable};
 use crate::job::{
     JobError, JobErrorKind, NoProgress, Progress, RunOptions, RunReport, Trigger, stat,
 };
 use crate::logging;
 use crate::logging::LogFormat;
-use crate::metrics::{Counters, write_once};
-use crate::observe::log_run;
+use crate::observe::{log_run, write_metrics_of};
 use crate::scheduler::manual::{ManualError, ManualOutcome, ManualRun, run_now};
 use crate::scheduler::{ConfiguredJob, log_faults};
+use crate::signals::{self, Asked};
 use crate::stop::Stop;
 use crate::text::duration;
 
@@ -30,19 +28,18 @@ use crate::text::duration;
 const FAULTS_SHOWN: usize = 20;
 
 pub(super) fn run(setup: &Setup<'_>, arguments: &Run) -> Result<Exit, Failure> {
-    let config = setup.config()?;
-    let spec = find_job(&config, &arguments.job)?;
+    let app = setup.app()?;
+    let config = &app.config;
+    let spec = find_job(config, &arguments.job)?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let registry = setup.registry(&config)?;
-    let job = daemon::build(&registry, &config, spec).map_err(|error| match error {
-        Unbuildable::NotRunnable(why) => Failure::usage(format!("{}: {why}", spec.name)),
-        Unbuildable::Faults(faults) => Failure::lines(Exit::Usage, &faults),
+    let job = app.job(&spec.name).ok_or_else(|| {
+        Failure::usage(format!("{}: {}", spec.name, app.not_runnable[&spec.name]))
     })?;
-    let log = setup.log(&config);
+    let log = setup.log(config);
     for warning in &config.warnings {
         logging::warn!("{warning}");
     }
-    say_what_is_overridden(setup, &config, spec)?;
+    say_what_is_overridden(setup, config, spec)?;
 
     let stop = Stop::new();
     let token = stop.clone();
@@ -58,8 +55,8 @@ pub(super) fn run(setup: &Setup<'_>, arguments: &Run) -> Result<Exit, Failure> {
     let outcome = run_now(ManualRun {
         clock: &clock,
         state_dir: &config.state_dir,
-        job: &job,
-        followers: followers(&config, spec),
+        job,
+        followers: followers(config, spec),
         options: RunOptions {
             full: arguments.full,
             dry_run: arguments.dry_run,
@@ -75,7 +72,7 @@ pub(super) fn run(setup: &Setup<'_>, arguments: &Run) -> Result<Exit, Failure> {
     drop(bar);
     let outcome = match outcome {
         Ok(outcome) => outcome,
-        Err(error) => return refused(&job, &error, arguments.format.json),
+        Err(error) => return refused(job, &error, arguments.format.json),
     };
     // A person who watches reads it all in the result; for everybody else it belongs in the log.
     if log.format == LogFormat::Text && io::stderr().is_terminal() {
@@ -85,16 +82,13 @@ pub(super) fn run(setup: &Setup<'_>, arguments: &Run) -> Result<Exit, Failure> {
         log_run(&outcome.record);
     }
     if let Some(path) = setup.global.metrics_file.as_ref().filter(|_| !arguments.dry_run) {
-        let mut counters = Counters::default();
-        counters.count(&outcome.record);
-        write_once(path, counters);
+        write_metrics_of(&outcome.record, path, clock.clone());
     }
     let result = if arguments.format.json { show_json(&outcome) } else { show_text(&outcome) };
     let exit = written(result, Exit::Done);
     // Last: a person at a terminal has read the result by now.
     if !arguments.dry_run {
-        let clock: Arc<dyn Clock> = clock.clone();
-        daemon::hooks(&config, &setup.env()?).tell_of_run(&outcome.record, &clock, &Stop::new());
+        setup.origin()?.hooks(config).tell_of_run(&outcome.record, &clock, &Stop::new());
     }
     judge(&outcome).map_or(exit, Err)
 }

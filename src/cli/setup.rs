@@ -5,11 +5,10 @@ use std::sync::Arc;
 
 use super::arguments::{self, Global};
 use super::exit::{Exit, Failure};
+use crate::app::{App, AppError, Origin, Register};
 use crate::clock::SystemClock;
 use crate::config::{Config, ConfigErrors, Env, JobName, JobSpec, Overrides, suggestion};
-use crate::daemon::{self, Register};
 use crate::gate::PauseSwitch;
-use crate::job::JobRegistry;
 use crate::logging::{self, LogFormat, Logging};
 use crate::state::StateError;
 
@@ -35,20 +34,24 @@ impl<'r> Setup<'r> {
         Ok(Env::of_process()?)
     }
 
+    /// Where the configuration and the kinds of job come from.
+    pub(super) fn origin(&self) -> Result<Origin<'r>, Failure> {
+        Ok(Origin {
+            overrides: self.overrides(),
+            env: self.env()?,
+            register: self.register,
+            clock: Arc::new(SystemClock),
+        })
+    }
+
+    /// Reads the configuration and builds every job.
+    pub(super) fn app(&self) -> Result<App, Failure> {
+        Ok(self.origin()?.load()?)
+    }
+
     /// Reads the configuration.
     pub(super) fn config(&self) -> Result<Config, Failure> {
-        Ok(daemon::load(&self.overrides(), &self.env()?, self.register)?)
-    }
-
-    /// Reads the configuration, for a command that has something to say about a wrong one.
-    pub(super) fn loaded(&self) -> Result<Result<Config, ConfigErrors>, Failure> {
-        Ok(daemon::load(&self.overrides(), &self.env()?, self.register))
-    }
-
-    /// The kinds of job there are under this configuration.
-    pub(super) fn registry(&self, config: &Config) -> Result<JobRegistry, Failure> {
-        daemon::registry(config, &self.env()?, Arc::new(SystemClock), self.register)
-            .map_err(|error| Failure::usage(error.to_string()))
+        Ok(self.app()?.config)
     }
 
     /// What pauses everything scheduled.
@@ -96,6 +99,15 @@ pub(super) fn find_job<'c>(config: &'c Config, name: &str) -> Result<&'c Arc<Job
         None if known.is_empty() => format!("no job is named {name:?}: none is configured"),
         None => format!("no job is named {name:?}: there are {}", known.join(", ")),
     }))
+}
+
+impl From<AppError> for Failure {
+    fn from(error: AppError) -> Failure {
+        match error {
+            AppError::Config(errors) => errors.into(),
+            AppError::Kinds(error) => Failure::usage(error.to_string()),
+        }
+    }
 }
 
 impl From<ConfigErrors> for Failure {

@@ -18,10 +18,10 @@ use crate::state::{DaemonLock, Holder};
 use crate::text::{instant, relative};
 
 pub(super) fn status(setup: &Setup<'_>, format: &Format) -> Result<Exit, Failure> {
-    let config = setup.config()?;
-    let registry = setup.registry(&config)?;
+    let app = setup.app()?;
+    let config = &app.config;
     let daemon = DaemonLock::holder(&config.state_dir)?;
-    let paused = setup.pause(&config)?.is_paused();
+    let paused = setup.pause(config)?.is_paused();
     let open = match History::open(&config.state_dir)? {
         Some(history) => history.open_runs()?,
         None => Vec::new(),
@@ -32,7 +32,7 @@ pub(super) fn status(setup: &Setup<'_>, format: &Format) -> Result<Exit, Failure
         .scheduler
         .jobs
         .values()
-        .filter(|spec| spec.is_scheduled() && registry.knows(spec.kind()))
+        .filter(|spec| spec.is_scheduled() && app.runs(&spec.name))
         .filter_map(|spec| Some((fire_times(&spec.schedule, now).next()?, &spec.name)))
         .min();
     let health = daemon.as_ref().map(|_| health::of(&config.state_dir, moment));

@@ -3,18 +3,20 @@
 use log::{Level, Record};
 use serde_json::{Map, Value};
 
-use crate::job::{RunRecord, RunState};
+use crate::job::{RunRecord, RunState, stat};
 use crate::logging::{Facts, RESERVED};
 use crate::text::{instant, to_millis};
 
 /// Logs what has become of an occurrence: a run that starts or ends, or a stretch that was skipped, with the fields
 /// dashboards know: `job_id`, `job_name`, and `duration` (seconds), `success` and each statistic for a run that has
 /// ended, or `reason` for a skip.
-pub fn log_run(record: &RunRecord) {
+pub(crate) fn log_run(record: &RunRecord) {
     use RunState::*;
     let (level, message) = match record.state {
         Queued => (Level::Debug, "run queued"),
         Running => (Level::Info, "run started"),
+        // A run that is done and asks for a person to look is found with the warnings.
+        Succeeded if asks_for_a_person(&record.stats) => (Level::Warn, "run finished"),
         Succeeded => (Level::Info, "run finished"),
         Failed => (Level::Error, "run failed"),
         Interrupted => (Level::Warn, "run interrupted"),
@@ -31,6 +33,16 @@ pub fn log_run(record: &RunRecord) {
             .key_values(&Facts(facts_of(record)))
             .build(),
     );
+}
+
+/// Whether the run itself says so. Errors that it counted have lines of their own.
+fn asks_for_a_person(stats: &Map<String, Value>) -> bool {
+    match stats.get(stat::NEEDS_ATTENTION) {
+        None | Some(Value::Null) => false,
+        Some(Value::Bool(flag)) => *flag,
+        Some(Value::Number(number)) => number.as_u64() != Some(0),
+        Some(_) => true,
+    }
 }
 
 /// What only the scheduler says of a run.

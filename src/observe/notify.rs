@@ -46,7 +46,7 @@ const VARIABLE_MAX: usize = 8 * 1024;
 
 /// Which commands tell of what, as the configuration says.
 #[derive(Debug)]
-pub struct Hooks {
+pub(crate) struct Hooks {
     jobs: BTreeMap<JobName, JobHooks>,
     on_fault: Option<Vec<String>>,
     state_dir: PathBuf,
@@ -64,7 +64,7 @@ struct JobHooks {
 
 impl Hooks {
     /// The commands that this configuration names.
-    pub fn of(config: &Config, surroundings: Arc<Surroundings>) -> Hooks {
+    pub(crate) fn of(config: &Config, surroundings: Arc<Surroundings>) -> Hooks {
         let hooks = |policy: &RunPolicy| JobHooks {
             on_failure: policy.on_failure.clone(),
             on_recovery: policy.on_recovery.clone(),
@@ -89,7 +89,7 @@ impl Hooks {
     }
 
     /// Runs the commands that a run which is over calls for, one after the other. It is in the history by now.
-    pub fn tell_of_run(&self, record: &RunRecord, clock: &Arc<dyn Clock>, stop: &Stop) {
+    pub(crate) fn tell_of_run(&self, record: &RunRecord, clock: &Arc<dyn Clock>, stop: &Stop) {
         let (Some(is_wrong), Some(hooks)) = (went_wrong(record), self.jobs.get(&record.job)) else {
             return;
         };
@@ -233,7 +233,7 @@ enum Word {
 }
 
 /// The queue of a daemon, and the threads that empty it. Nothing is there before the first word.
-pub struct Notifier {
+pub(crate) struct Notifier {
     shared: Arc<Shared>,
     queue: Sender<Word>,
     intake: Receiver<Word>,
@@ -265,7 +265,7 @@ impl Shared {
 
 impl Notifier {
     /// Tells by these commands until others are [set](Notifier::set).
-    pub fn new(clock: Arc<dyn Clock>, hooks: Hooks) -> Notifier {
+    pub(crate) fn new(clock: Arc<dyn Clock>, hooks: Hooks) -> Notifier {
         let (queue, intake) = bounded(QUEUE_DEPTH);
         let hooks = Mutex::new(Arc::new(hooks));
         let shared = Arc::new(Shared { clock, hooks, stop: Stop::new() });
@@ -273,19 +273,19 @@ impl Notifier {
     }
 
     /// Takes over the commands of another configuration.
-    pub fn set(&self, hooks: Hooks) {
+    pub(crate) fn set(&self, hooks: Hooks) {
         *self.shared.hooks.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(hooks);
     }
 
     /// Hears what the scheduler says; does not wait.
-    pub fn hear(&self, event: &Event<'_>) {
+    pub(crate) fn hear(&self, event: &Event<'_>) {
         if self.shared.hooks().concern(event.record) {
             self.put(Word::Run(Box::new(event.record.clone())));
         }
     }
 
     /// The daemon cannot decide, or will not: `kind` is one of `state`, `starvation`, `clock` and `configuration`.
-    pub fn fault(&self, kind: &'static str, text: &str) {
+    pub(crate) fn fault(&self, kind: &'static str, text: &str) {
         if self.shared.hooks().on_fault.is_some() {
             self.put(Word::Fault(Fault { kind, text: text.to_owned() }));
         }
@@ -321,7 +321,7 @@ impl Notifier {
     }
 
     /// Waits a little for what is still to be told, or not at all if `hurried`, then ends the commands that go on.
-    pub fn stop(&self, hurried: bool) {
+    pub(crate) fn stop(&self, hurried: bool) {
         let threads =
             std::mem::take(&mut *self.threads.lock().unwrap_or_else(PoisonError::into_inner));
         for _ in &threads {
@@ -348,13 +348,13 @@ impl Notifier {
 
 /// Notices in what the scheduler shows that a fault has begun.
 #[derive(Debug, Default)]
-pub struct FaultWatch {
+pub(crate) struct FaultWatch {
     known: BTreeSet<&'static str>,
 }
 
 impl FaultWatch {
     /// The faults that were not there the last time.
-    pub fn look(&mut self, status: &Status) -> Vec<(&'static str, String)> {
+    pub(crate) fn look(&mut self, status: &Status) -> Vec<(&'static str, String)> {
         let names = status.starving.iter().map(JobName::as_str).collect::<Vec<_>>().join(", ");
         let starving = (!names.is_empty())
             .then(|| format!("all workers are held while other runs wait: {names}"));

@@ -5,6 +5,7 @@
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
 
+mod alerts;
 mod attention;
 mod bench;
 mod cli;
@@ -13,6 +14,7 @@ mod config;
 mod daemon;
 mod docs;
 mod first_steps;
+mod journal;
 mod markers;
 mod notifications;
 mod operating;

@@ -89,7 +89,9 @@ fn a_daemon_starts_without_its_vault_and_finds_it_later() {
 fn a_metrics_file_that_cannot_be_written_holds_nothing_up() {
     let sandbox = Sandbox::new("scheduler: {jobs: {vault_sync: {enabled: false}}}\n");
     let daemon = sandbox.start(&["serve", "--metrics-file", "no/such/folder/a.prom"]);
-    daemon.wait_for_line("metrics file cannot be written: let this user write in its folder");
+    daemon.wait_for_line(
+        "metrics file cannot be written: name a file in a folder that this user may write in",
+    );
     daemon.wait_for_line("started");
     daemon.stop();
 

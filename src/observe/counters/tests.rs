@@ -4,6 +4,7 @@ use chrono::TimeDelta;
 use serde_json::json;
 
 use super::*;
+use crate::config;
 use crate::job::{RunId, SkipReason, Trigger};
 
 fn noon() -> DateTime<Utc> {
@@ -34,11 +35,29 @@ fn record(job: &str, state: RunState) -> RunRecord {
     }
 }
 
+fn spec(name: &str, cron: &str, enabled: bool) -> JobSpec {
+    let yaml = format!("scheduler: {{jobs: {{{name}: {{cron: \"{cron}\", enabled: {enabled}}}}}}}");
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("c.yaml");
+    std::fs::write(&file, yaml).unwrap();
+    let overrides = config::Overrides { config: Some(file), ..config::Overrides::default() };
+    let env = config::Env::new(folder.path(), [("HOME", "/home/x")]);
+    let config = config::load(&overrides, &env, &|_| Vec::new()).unwrap();
+    JobSpec::clone(&config.scheduler.jobs[&JobName::new(name)])
+}
+
 /// Counters to which everything happened that can.
 fn busy() -> Counters {
     let mut counters = Counters::new(noon());
-    counters.know(&JobName::new("idle"));
-    counters.remember_success(&JobName::new("idle"), noon() - TimeDelta::days(1));
+    counters
+        .configure([&spec("idle", "0 3 * * *", true), &spec("vault_sync", "*/30 * * * *", false)]);
+    let past = Past {
+        last_success: Some(noon() - TimeDelta::days(1)),
+        last_outcome: Some(RunState::Failed),
+        failures: 4,
+    };
+    counters.remember(&JobName::new("idle"), past);
+    counters.look_ahead(noon());
     counters.count(&record("vault_sync", RunState::Queued));
     counters.count(&record("vault_sync", RunState::Running));
     let mut done = record("vault_sync", RunState::Succeeded);
@@ -55,11 +74,7 @@ fn busy() -> Counters {
     skipped.count = 12;
     counters.count(&skipped);
     counters.count(&skipped);
-    assert!(counters.observe(&Status {
-        queued: 2,
-        next: Some((noon(), done.job)),
-        ..Status::default()
-    }));
+    assert!(counters.observe(&Status { queued: 2, ..Status::default() }));
     counters
 }
 
@@ -70,7 +85,14 @@ fn everything_that_happens_is_counted() {
         "aclarai_scheduler_up 1",
         "aclarai_scheduler_start_timestamp_seconds 1787572800",
         "aclarai_scheduler_queued_runs 2",
-        "aclarai_scheduler_next_run_timestamp_seconds 1787572800",
+        r#"aclarai_scheduler_job_info{job_name="idle",schedule="0 3 * * *",kind="idle"} 1"#,
+        r#"aclarai_scheduler_enabled{job_name="vault_sync"} 0"#,
+        r#"aclarai_scheduler_next_run_timestamp_seconds{job_name="idle"} 1787626800"#,
+        r#"aclarai_scheduler_last_outcome{job_name="idle",outcome="failed"} 1"#,
+        r#"aclarai_scheduler_last_outcome{job_name="idle",outcome="succeeded"} 0"#,
+        r#"aclarai_scheduler_consecutive_failures{job_name="idle"} 4"#,
+        r#"aclarai_scheduler_consecutive_failures{job_name="vault_sync"} 1"#,
+        r#"aclarai_scheduler_last_success_timestamp_seconds{job_name="an \"odd\" \\ name"} 0"#,
         r#"aclarai_scheduler_runs_total{job_name="idle",outcome="failed"} 0"#,
         r#"aclarai_scheduler_runs_total{job_name="vault_sync",outcome="succeeded"} 2"#,
         r#"aclarai_scheduler_runs_total{job_name="vault_sync",outcome="failed"} 1"#,
@@ -92,6 +114,51 @@ fn everything_that_happens_is_counted() {
     }
     // A job without figures of its own has no series of them.
     assert!(!text.contains(r#"blocks_total{job_name="idle""#), "{text}");
+}
+
+#[test]
+fn a_row_of_failures_ends_with_a_success_and_not_with_a_stop() {
+    let mut counters = Counters::new(noon());
+    let job = JobName::new("report");
+    let mut rows = |states: &[RunState]| {
+        states.iter().for_each(|state| counters.count(&record("report", *state)));
+        counters.jobs[&job].consecutive_failures
+    };
+    use RunState::*;
+    assert_eq!(rows(&[Failed, Interrupted, Failed]), 2);
+    assert_eq!(rows(&[Succeeded]), 0);
+    // The past is older than what was counted here.
+    counters.remember(&job, Past { failures: 7, last_outcome: Some(Failed), ..Past::default() });
+    assert_eq!(counters.jobs[&job].consecutive_failures, 0);
+}
+
+#[test]
+fn a_job_that_is_gone_is_not_shown_as_configured() {
+    let mut counters = Counters::new(noon());
+    counters.configure([&spec("gone", "0 3 * * *", true)]);
+    counters.count(&record("gone", RunState::Failed));
+    counters.configure([&spec("other", "0 3 * * *", true)]);
+    let text = counters.render();
+    assert!(!text.contains("job_info{job_name=\"gone\""), "{text}");
+    assert!(text.contains("job_info{job_name=\"other\""), "{text}");
+    assert!(text.contains("consecutive_failures{job_name=\"gone\"} 1\n"), "{text}");
+}
+
+#[test]
+fn no_sum_begins_anew_however_large_it_gets() {
+    let mut counters = Counters::new(noon());
+    let mut done = record("j", RunState::Succeeded);
+    done.stats =
+        serde_json::from_value(json!({"blocks_new": u64::MAX, "bytes_read": u64::MAX})).unwrap();
+    let mut skipped =
+        RunRecord { reason: Some(SkipReason::Misfire), ..record("j", RunState::Skipped) };
+    skipped.count = u64::MAX;
+    for _ in 0..2 {
+        counters.count(&done);
+        counters.count(&skipped);
+    }
+    let job = &counters.jobs[&done.job];
+    assert_eq!((job.blocks["new"], job.skips["misfire"]), (u64::MAX, u64::MAX));
 }
 
 #[test]
@@ -178,55 +245,10 @@ fn labels(line: &str) -> Vec<&str> {
     names
 }
 
-#[test]
-fn a_file_is_replaced_in_one_step_and_others_may_read_it() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("aclarai.prom");
-    // A link where the temporary file will be, laid by somebody else.
-    let victim = folder.path().join("victim");
-    fs::write(&victim, "precious").unwrap();
-    let temporary = folder.path().join(format!(".aclarai.prom.{}.tmp", std::process::id()));
-    std::os::unix::fs::symlink(&victim, &temporary).unwrap();
-    write_file(&path, "first\n").unwrap();
-    let reader = fs::File::open(&path).unwrap();
-    write_file(&path, "second\n").unwrap();
-    assert_eq!(io::read_to_string(reader).unwrap(), "first\n");
-    assert_eq!(fs::read_to_string(&path).unwrap(), "second\n");
-    assert_eq!(fs::read_to_string(&victim).unwrap(), "precious");
-    assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o644);
-    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2);
-}
-
-#[test]
-fn a_file_that_cannot_be_written_leaves_nothing_behind() {
-    let folder = tempfile::tempdir().unwrap();
-    fs::create_dir(folder.path().join("a.prom")).unwrap();
-    assert!(write_file(&folder.path().join("a.prom"), "text").is_err());
-    assert!(write_file(&folder.path().join("none/a.prom"), "text").is_err());
-    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
-}
-
-#[test]
-fn the_last_file_says_that_the_daemon_has_ended() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("a.prom");
-    let metrics = MetricsFile::start(&path, Counters::new(noon())).unwrap();
-    let (mut observer, mut heartbeat) = (metrics.observer(), metrics.heartbeat());
-    let done = record("vault_sync", RunState::Succeeded);
-    observer(&Event { record: &done, repeated: false });
-    heartbeat(&Status { queued: 1, ..Status::default() });
-    drop((observer, heartbeat));
-    metrics.stop();
-    let text = fs::read_to_string(&path).unwrap();
-    assert!(text.contains("\naclarai_scheduler_up 0\n"), "{text}");
-    assert!(text.contains("\naclarai_scheduler_queued_runs 1\n"), "{text}");
-    assert!(text.contains("outcome=\"succeeded\"} 1\n"), "{text}");
-}
-
 /// `docs/operating.md` lists each family with its type and labels, and no other.
 #[test]
 fn the_reference_has_every_metric() {
-    let page = include_str!("../../docs/operating.md");
+    let page = include_str!("../../../docs/operating.md");
     let rows = page.lines().filter(|line| line.starts_with("| `aclarai_scheduler_"));
     let documented: Vec<String> = rows
         .map(|row| {

@@ -18,7 +18,7 @@ const ONE_SIGNAL: Duration = Duration::from_secs(1);
 
 /// What a signal asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Asked {
+pub(crate) enum Asked {
     /// SIGINT or SIGTERM: come to an end.
     Stop,
     /// A second one of them, at least a second later: at once.
@@ -29,14 +29,14 @@ pub enum Asked {
 
 /// Undoes what some parents leave in force: signals that are held back, and SIGCHLD ignored, with which no process
 /// learns how its children ended. To be called first thing in `main`: threads and programs take over what is set then.
-pub fn reset_inherited() -> io::Result<()> {
+pub(crate) fn reset_inherited() -> io::Result<()> {
     SigSet::empty().thread_set_mask()?;
     // Any handler takes the place of what was inherited; programs begin with the default again.
     signal_hook::flag::register(SIGCHLD, Arc::default()).map(|_| ())
 }
 
 /// Calls `heard`, on a thread of its own, for each signal from now on. Once per process.
-pub fn listen(heard: impl Fn(Asked) + Send + Sync + 'static) -> io::Result<()> {
+pub(crate) fn listen(heard: impl Fn(Asked) + Send + Sync + 'static) -> io::Result<()> {
     let ends = Mutex::new(Ends::default());
     let hear = Arc::new(move |signal| match signal {
         SIGHUP => heard(Asked::Reload),
