@@ -11,10 +11,10 @@ use landlock::{
     Ruleset, RulesetAttr, RulesetCreatedAttr, RulesetStatus,
 };
 
-/// What the walls are made of: of kernels that know less, as much as they know.
+/// The rights that walls are made of. A kernel that knows fewer of them holds those it knows.
 const KNOWN: ABI = ABI::V5;
 
-/// What a thread may still do.
+/// The rights that a thread keeps.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Walls {
     /// Files, and folders with all that is in them, that may be read.
@@ -25,7 +25,7 @@ pub(crate) struct Walls {
     pub(crate) connect: bool,
 }
 
-/// What the kernel made of it.
+/// The walls that the kernel put up.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum InForce {
     /// All of it holds.
@@ -61,7 +61,7 @@ pub(crate) fn confine(walls: &Walls) -> Result<InForce, String> {
     created.restrict_self().map(|status| in_force(&status)).map_err(|error| error.to_string())
 }
 
-/// What would hold here: asked on a thread that ends with the question.
+/// Asks the kernel, on a thread that ends with the question, which walls it would put up.
 pub(crate) fn probe() -> Result<InForce, String> {
     let asked = std::thread::Builder::new()
         .name("sandbox-probe".to_owned())

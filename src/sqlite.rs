@@ -17,7 +17,7 @@ use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags, ffi};
 use rustix::fs::OFlags;
 
-/// What marks a file as one of ours.
+/// The marks of a file of ours.
 pub(crate) struct Format {
     /// SQLite's `application_id`.
     pub(crate) application_id: i32,
@@ -29,7 +29,7 @@ pub(crate) struct Format {
     pub(crate) tables: &'static [&'static str],
 }
 
-/// What an opened file turned out to be.
+/// The kinds of file that an opened one may be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Found {
     /// Nothing in it yet.
@@ -44,7 +44,7 @@ pub(crate) enum Found {
     Foreign,
 }
 
-/// What kind of trouble an error is: what a caller can do depends on it.
+/// The kinds of trouble. The remedy depends on the kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Trouble {
     /// Another connection has the lock: it may work the next time.
@@ -95,16 +95,16 @@ pub(crate) enum Denied {
         path: PathBuf,
         /// "create", "open", ...
         verb: &'static str,
-        /// What the system said.
+        /// The words of the system.
         error: io::Error,
     },
-    /// It is not this user's alone.
+    /// The place is not this user's alone.
     NotOurs {
         /// The folder or file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The fault.
         what: String,
-        /// What to do about it.
+        /// The remedy.
         remedy: String,
     },
 }
@@ -297,6 +297,15 @@ pub(crate) fn open(path: &Path) -> rusqlite::Result<Connection> {
 /// the index between the connections of a process, and this one's is read-only.
 pub(crate) fn look(path: &Path) -> rusqlite::Result<Connection> {
     let path = real(path);
+    for suffix in ["", "-wal", "-shm", "-journal"] {
+        // Reading from a FIFO waits for ever, and the folder may be anybody's.
+        if fs::symlink_metadata(beside(&path, suffix)).is_ok_and(|found| !found.is_file()) {
+            return Err(rusqlite::Error::SqliteFailure(
+                ffi::Error::new(ffi::SQLITE_CANTOPEN),
+                Some(format!("{} is not a file", beside(&path, suffix).display())),
+            ));
+        }
+    }
     let is_there = |suffix: &str| fs::metadata(beside(&path, suffix)).is_ok();
     let has_log = fs::metadata(beside(&path, "-wal")).is_ok_and(|log| log.len() > 0);
     let how = match (is_there("-shm"), has_log) {
@@ -324,13 +333,12 @@ pub(crate) fn look(path: &Path) -> rusqlite::Result<Connection> {
     let connection = Connection::open_with_flags(uri, flags)?;
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
     connection.pragma_update(None, "temp_store", "memory")?;
-    // It may be anybody's file: what is written in its schema is not carried out.
+    // The file may be anybody's: triggers and functions in its schema are not carried out.
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, false)?;
     Ok(connection)
 }
 
-/// Whether a database may be opened to be looked at: `None` where there is none, or an empty file that opening would
-/// fill.
+/// Whether there is a database to be looked at. An empty file is none: opening it would fill it.
 pub(crate) fn is_there(path: &Path) -> io::Result<bool> {
     match fs::metadata(path) {
         Ok(metadata) if metadata.is_file() => Ok(metadata.len() > 0),
@@ -495,6 +503,19 @@ mod tests {
         }
         fs::set_permissions(&dir, fs::Permissions::from_mode(0o755)).unwrap();
         make_folder(&dir, Folder::Private).unwrap();
+    }
+
+    #[test]
+    fn looking_waits_for_no_fifo_beside_the_file() {
+        let temp = tempfile::tempdir().unwrap();
+        let path = temp.path().join("a.db");
+        marked(&path, 1, 1, "CREATE TABLE t (x)");
+        let fifo = rustix::fs::FileType::Fifo;
+        let mode = rustix::fs::Mode::RWXU;
+        rustix::fs::mknodat(rustix::fs::CWD, beside(&path, "-wal"), fifo, mode, 0).unwrap();
+        let error = look(&path).unwrap_err();
+        assert_eq!(trouble(&error), Trouble::Refused);
+        assert!(error.to_string().contains("a.db-wal is not a file"), "{error}");
     }
 
     #[test]

@@ -92,7 +92,7 @@ fn open_neo4j(_: &Neo4jConfig, _: Patience) -> Result<Box<dyn GraphStore>, Graph
 
 /// Where a store works: for the walls around the threads that use it.
 pub(crate) struct Places {
-    /// What it reads.
+    /// Files and folders that it reads.
     pub(crate) read: Vec<PathBuf>,
     /// The folder that its file lies in.
     pub(crate) write: Option<PathBuf>,
@@ -140,7 +140,7 @@ pub(crate) fn places(config: &GraphConfig, is_dry: bool) -> Result<Places, Graph
     }
 }
 
-/// What `check` says about the configured store: each thing a sync needs of it, and what to do where it is not so.
+/// The lines of `check` about the configured store: each thing that a sync needs of it, and the remedy where it lacks.
 /// Changes nothing.
 pub fn check(
     config: &GraphConfig,
@@ -157,7 +157,7 @@ pub fn check(
     }
 }
 
-/// What `check` says where there is no store to ask.
+/// The lines of `check` where there is no store to ask.
 fn check_unopened(config: &GraphConfig, error: &GraphError) -> Vec<CheckLine> {
     let line = |name: &str, level, message| CheckLine { name: name.to_owned(), level, message };
     let is_server = matches!(config, GraphConfig::Neo4j(_));

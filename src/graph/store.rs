@@ -9,7 +9,7 @@ use chrono::{DateTime, Utc};
 
 use crate::block::{BlockId, ContentHash, ID_BYTES_MAX, Tier};
 
-/// What the graph holds for one block, as far as decisions are taken on it. Texts are never fetched.
+/// One block as the graph holds it, as far as decisions are taken on it. Texts are never fetched.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct StoredBlock {
     /// v1 hash; `None` marks a stub that another service made.
@@ -44,14 +44,14 @@ pub struct Conflict {
 pub struct Change {
     /// The block.
     pub id: BlockId,
-    /// What was read when this change was decided; `None`: there was no node.
+    /// The node as it was read when this change was decided; `None`: there was no node.
     pub expected: Option<StoredBlock>,
-    /// What to write.
+    /// The write.
     pub write: Write,
 }
 
 impl Change {
-    /// What the node looks like once this change is written, as far as decisions are taken on it.
+    /// The node once this change is written, as far as decisions are taken on it.
     pub fn outcome(&self) -> StoredBlock {
         let mut node = self.expected.clone().unwrap_or_default();
         match &self.write {
@@ -110,7 +110,7 @@ pub(super) fn fit(changes: &[Change]) -> (Vec<&Change>, Vec<(BlockId, String)>) 
     (fit, rejected)
 }
 
-/// What a change writes. Each kind leaves every other property of the node alone.
+/// The kinds of write. Each kind leaves every other property of the node alone.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Write {
     /// All of the block: create, fill a stub, update. Clears `archived` and `conflict`, sets `last_updated`.
@@ -161,7 +161,7 @@ pub struct Facts {
     pub body: Option<(String, ContentHash)>,
 }
 
-/// What came of a batch. Whatever is named in neither list is in the graph as asked.
+/// The outcome of a batch. A change that is named in neither list is in the graph as asked.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Applied {
     /// The node no longer was what the change expected (also when it is already what the change wants): read it
@@ -171,7 +171,7 @@ pub struct Applied {
     pub rejected: Vec<(BlockId, String)>,
 }
 
-/// What `purge` deleted, or would delete.
+/// The blocks that `purge` deleted, or would delete.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Purged {
     /// Archived blocks deleted.
@@ -180,7 +180,7 @@ pub struct Purged {
     pub kept_related: Vec<BlockId>,
 }
 
-/// What is to be purged.
+/// The order to purge.
 #[derive(Clone, Copy, Debug)]
 pub struct Purge {
     /// Archived before this instant.
@@ -194,11 +194,11 @@ pub struct Purge {
 /// One line of `check` about a store.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CheckLine {
-    /// What was looked at: `graph.reachable`, `graph.constraint`, ...
+    /// The thing that was looked at: `graph.reachable`, `graph.constraint`, ...
     pub name: String,
     /// Whether all is well.
     pub level: CheckLevel,
-    /// What was found and, unless all is well, what to do about it.
+    /// The finding and, unless all is well, the remedy.
     pub message: String,
 }
 
@@ -234,7 +234,7 @@ pub trait GraphStore: Send + Sync {
         Ok(())
     }
 
-    /// What the graph holds for these ids; absent ids are absent from the map.
+    /// The blocks of these ids in the graph; absent ids are absent from the map.
     fn lookup(&self, ids: &[BlockId]) -> Result<HashMap<BlockId, StoredBlock>, GraphError>;
 
     /// The texts that the graph holds for these ids: all of each block, or the line that the original keeps of it.
@@ -265,7 +265,7 @@ pub trait GraphStore: Send + Sync {
     /// Deletes blocks archived long enough.
     fn purge(&self, what: &Purge) -> Result<Purged, GraphError>;
 
-    /// What `check` shows about this store.
+    /// The lines of `check` about this store.
     fn check(&self) -> Vec<CheckLine>;
 
     /// The batch that [`apply`](GraphStore::apply) is fastest with. Smaller and larger ones are as right.
@@ -334,10 +334,10 @@ pub(super) fn indexable(text: &str) -> &str {
     &text[..end]
 }
 
-/// What a caller can do about a store that failed.
+/// The ways in which a store fails. The caller's next step depends on the way.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum GraphError {
-    /// It may work the next time; the same batch may be sent again.
+    /// The next try may work; the same batch may be sent again.
     #[error("{0}")]
     Transient(String),
     /// The store refuses something in this batch: halve it to find the row.

@@ -1,4 +1,4 @@
-//! What every store gains by being wrapped: patience with transient faults, and a dry run.
+//! Wrappings that any store gains by: patience with transient faults, and a dry run.
 //!
 //! [`Retrying`] sends the same batch again after a transient fault and finds the one bad row of a rejected batch by
 //! halving. [`DryRun`] lets reads through and only says that it wrote. Neither knows which store it wraps.
@@ -34,7 +34,7 @@ impl Patience {
         Patience { policy, stop, clock }
     }
 
-    /// What ends the waiting.
+    /// The stop that ends the waiting.
     pub fn stop(&self) -> Stop {
         self.stop.clone()
     }

@@ -10,7 +10,7 @@ use super::{StateError, create_file};
 use crate::sqlite;
 
 /// The file in the state folder.
-const FILE: &str = "daemon.alive";
+pub(super) const FILE: &str = "daemon.alive";
 
 /// All of the file: it is given its room on the disk at the start and never grows.
 const BYTES: usize = 4096;

@@ -181,7 +181,12 @@ impl Owner {
     /// Who holds the lock of `id`; `None` when that process is gone. Where this user may not look, it counts as alive.
     pub fn holder(dir: &Path, id: &str) -> Option<Holder> {
         let unknown = Holder { pid: None, since: None };
-        let mut file = match sqlite::open_file(&dir.join(OWNERS).join(format!("{id}.lock"))) {
+        let name = format!("{id}.lock");
+        // The state file may say anything; nothing but a lock of ours is opened on its word.
+        if !is_lock_name(name.as_bytes()) {
+            return None;
+        }
+        let mut file = match sqlite::open_file(&dir.join(OWNERS).join(name)) {
             Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::PermissionDenied => return Some(unknown),
             Err(_) => return None,
@@ -232,7 +237,9 @@ fn is_lock_name(name: &[u8]) -> bool {
 
 /// Says what stands in the way of taking the locks, without changing anything.
 pub(super) fn examine(dir: &Path) -> Result<(), StateError> {
-    sqlite::check_files(&dir.join(DAEMON))?;
+    for name in [DAEMON, super::alive::FILE] {
+        sqlite::check_files(&dir.join(name))?;
+    }
     let owners = dir.join(OWNERS);
     match fs::symlink_metadata(&owners) {
         Ok(_) => check_owners(&owners),
@@ -289,6 +296,8 @@ mod tests {
         Owner::sweep(temp.path());
         assert!(!temp.path().join("owners/1-1.lock").exists());
         assert_eq!(Owner::holder(temp.path(), two.id()).unwrap().pid, Some(std::process::id()));
+        let roundabout = format!("../owners/{}", two.id());
+        assert_eq!(Owner::holder(temp.path(), &roundabout), None, "no way around");
     }
 
     #[test]

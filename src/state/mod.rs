@@ -159,7 +159,7 @@ pub struct State {
     moved_aside: Option<PathBuf>,
 }
 
-/// What a commit survives.
+/// The accidents that a commit survives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Durability {
     /// A power cut: for decisions, which must never be taken twice.
@@ -470,7 +470,7 @@ fn move_aside(path: &Path) -> Result<PathBuf, StateError> {
     Ok(aside)
 }
 
-/// What a caller can do about a state folder that does not serve.
+/// The ways in which a state folder does not serve, each with its remedy.
 #[derive(Debug, thiserror::Error)]
 pub enum StateError {
     /// The file system refuses: another folder, other permissions, more space.
@@ -478,9 +478,9 @@ pub enum StateError {
     Unusable {
         /// The folder or file.
         path: PathBuf,
-        /// What was tried and what the system said.
+        /// The attempt and the words of the system.
         what: String,
-        /// What to do about it.
+        /// The remedy.
         remedy: String,
     },
     /// This user may not even look.
@@ -488,7 +488,7 @@ pub enum StateError {
     Unreadable {
         /// The folder or file.
         path: PathBuf,
-        /// What the system said.
+        /// The words of the system.
         what: String,
     },
     /// The file is none of ours, and stays as it is.
@@ -496,7 +496,7 @@ pub enum StateError {
     Foreign {
         /// The file.
         path: PathBuf,
-        /// What it is.
+        /// The kind of file.
         what: &'static str,
     },
     /// A newer release wrote the file.
@@ -521,7 +521,7 @@ pub enum StateError {
     Damaged {
         /// The database file.
         path: PathBuf,
-        /// What SQLite found.
+        /// The damage that SQLite found.
         cause: String,
     },
     /// Another process holds a lock that only one may hold.
@@ -543,7 +543,7 @@ pub enum StateError {
     Sqlite {
         /// The database file.
         path: PathBuf,
-        /// What SQLite said.
+        /// The words of SQLite.
         error: rusqlite::Error,
     },
 }

@@ -152,7 +152,10 @@ fn a_password_of_any_characters_works() {
             ..as_odd("s3cret")
         };
         let message = unavailable(refusal(&config));
-        assert!(message.contains("not let in") && message.contains("NEO4J_PASSWORD"), "{message}");
+        assert!(
+            message.contains("Neo4j refused the login") && message.contains("NEO4J_PASSWORD"),
+            "{message}"
+        );
     }
     server.run_on("system", "DROP USER odd");
 }

@@ -52,7 +52,7 @@ pub(super) const VERSION: &str = "CALL dbms.components() YIELD name, versions, e
 /// Whole seconds since 1970, by the server's clock.
 pub(super) const SERVER_CLOCK: &str = "RETURN datetime().epochSeconds AS r";
 
-/// What decisions are taken on, in the order of [`StoredRow`]; nulls where a property is absent.
+/// The properties that decisions are taken on, in the order of [`StoredRow`]; nulls where a property is absent.
 const STATE: [&str; 9] = [
     "toStringOrNull(b.hash)",
     "toStringOrNull(b.body_hash)",

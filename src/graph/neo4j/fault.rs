@@ -1,4 +1,4 @@
-//! What an error of the driver or the server means for a caller, and what a person can do about it.
+//! Errors of the driver and the server, sorted by what a caller does next, each with the remedy for a person.
 //!
 //! The server's codes and the driver's variants are sorted here once; everything else in this room asks only for the
 //! [`Verdict`].
@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use neo4rs::{DeError, Error, bounds};
 
-/// What to do about an error.
+/// The next step after an error.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Verdict {
     /// Send it again: the server is busy, or two transactions met.
@@ -17,7 +17,7 @@ pub(super) enum Verdict {
     Reconnect,
     /// Two writers made the same node at once: sent again, it finds the other's.
     Race,
-    /// It asks too much of the server at once: send less of it.
+    /// The statement asks too much of the server at once: send less of it.
     TooMuch,
     /// Something in it cannot be stored: find the row.
     Data,
@@ -30,7 +30,7 @@ pub(super) enum Verdict {
 /// An error, sorted, with the cause and the remedy in words.
 #[derive(Clone, Debug)]
 pub(super) struct Fault {
-    /// What to do.
+    /// The next step.
     pub(super) verdict: Verdict,
     /// Cause and remedy.
     pub(super) message: String,
@@ -93,7 +93,7 @@ impl Fault {
             Error::RoutingTableError((code, message)) => of_server(code, message),
             Error::AuthenticationError(message) => Fault::new(
                 Verdict::Refused,
-                format!("not let in: {}: {CHECK_PASSWORD}", without_stop(message)),
+                format!("Neo4j refused the login: {}: {CHECK_PASSWORD}", without_stop(message)),
             ),
             Error::IOError { detail } => of_io(detail),
             Error::ProtocolMismatch(_) => Fault::new(

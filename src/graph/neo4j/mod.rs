@@ -92,7 +92,7 @@ pub struct Neo4jStore {
     preparing: Mutex<()>,
 }
 
-/// What is known of the server so far.
+/// The knowledge of the server so far.
 #[derive(Default)]
 struct Connected {
     /// `None` after a fault that a new connection may cure.
@@ -251,7 +251,7 @@ impl Neo4jStore {
         Ok(rows.first().copied().unwrap_or(0))
     }
 
-    /// What a caller can do about it. The connections are thrown away where they may be at fault.
+    /// The error for a caller. The connections are thrown away where they may be at fault.
     fn error(&self, doing: &str, stopped: Stopped) -> GraphError {
         let fault = match stopped {
             Stopped::Cancelled => return GraphError::Cancelled,

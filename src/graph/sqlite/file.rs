@@ -40,7 +40,7 @@ pub(in crate::graph) fn make_place(path: &Path) -> Result<(), GraphError> {
     }
 }
 
-/// What stands in the way of writing a graph that is there.
+/// Says why a graph that is there cannot be written.
 pub(super) fn examine(path: &Path) -> Result<(), GraphError> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
     let folder = folder.unwrap_or(Path::new("."));
@@ -79,7 +79,7 @@ fn refuse(path: &Path, denied: Denied) -> GraphError {
     })
 }
 
-/// What `check` says where there is no file yet.
+/// The line of `check` where there is no file yet.
 pub(in crate::graph) fn check_missing(path: &Path) -> CheckLine {
     let folder = path.ancestors().skip(1).find(|folder| folder.is_dir()).unwrap_or(Path::new("/"));
     let (level, message) = match access(folder, Access::WRITE_OK) {
@@ -112,7 +112,7 @@ pub(super) fn damaged(path: &Path, damage: &str) -> String {
     )
 }
 
-/// What a caller can do about an error of SQLite's.
+/// An error of SQLite's, sorted for a caller, with its remedy.
 pub(super) fn fault(path: &Path, doing: &str, error: &rusqlite::Error) -> GraphError {
     let message = |remedy: &str| format!("{}: {doing}: {error}{remedy}", name(path));
     match sqlite::trouble(error) {
