@@ -202,6 +202,7 @@ const CONFINED: &[(&str, &[&str])] = &[
     ("similar", &["reconcile/difference.rs"]),
     ("unicode_normalization", &["reconcile/duplicates.rs"]),
     ("jwalk", &["vault/walk.rs"]),
+    ("rayon", &["vault/walk.rs"]),
     ("regex_automata", &["vault/left_out.rs"]),
     ("cron", &["schedule/fields.rs"]),
     ("jiff", &["schedule/zone.rs"]),

@@ -28,6 +28,7 @@ use super::threads::on_threads;
 use super::write_back::is_left_over;
 use crate::block::{Tier, VaultPath};
 use crate::config::VaultConfig;
+use crate::logging;
 use crate::stop::Stop;
 
 /// A folder with more files than this is shared by several threads: `jwalk` would give all of it to one.
@@ -314,11 +315,14 @@ impl Walk<'_> {
         };
         let reached = self.reached.clone();
         let root = self.root.path().to_owned();
+        let parallelism = parallelism(self.options.threads);
+        // Without threads of its own it works while it is asked for entries.
+        let is_serial = matches!(parallelism, Parallelism::Serial);
         let (working, done) = bounded::<()>(0);
         let walk = WalkDirGeneric::<((), ())>::new(&start)
             .skip_hidden(false)
             .follow_links(false)
-            .parallelism(Parallelism::RayonNewPool(self.options.threads))
+            .parallelism(parallelism)
             .process_read_dir(move |depth, folder, (), entries| {
                 let _ = &working;
                 // Without a depth, the one entry is the start itself.
@@ -337,7 +341,7 @@ impl Walk<'_> {
             .into_iter();
         // `jwalk`'s iterator waits for its threads by spinning, which took a fifth of the time of two processors. So it
         // is asked when they are done: they have dropped the callback then, and `working` with it.
-        while done.recv_timeout(ASK_EVERY) == Err(RecvTimeoutError::Timeout) {
+        while !is_serial && done.recv_timeout(ASK_EVERY) == Err(RecvTimeoutError::Timeout) {
             if self.stop.is_told() {
                 return Err(VaultError::Interrupted);
             }
@@ -438,6 +442,17 @@ impl Walk<'_> {
             }
         }
         Ok(())
+    }
+}
+
+/// How many folders are listed at once. Where the system refuses threads, one after the other.
+fn parallelism(threads: usize) -> Parallelism {
+    match rayon::ThreadPoolBuilder::new().num_threads(threads).build() {
+        Ok(pool) => Parallelism::RayonExistingPool { pool: Arc::new(pool), busy_timeout: None },
+        Err(error) => {
+            logging::debug!("threads to list folders were refused: {error}");
+            Parallelism::Serial
+        }
     }
 }
 

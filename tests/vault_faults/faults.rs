@@ -15,7 +15,7 @@ fn breathe(milliseconds: u64) {
     SystemClock.wait(Duration::from_millis(milliseconds), &|| false);
 }
 
-fn is_root() -> bool {
+pub(crate) fn is_root() -> bool {
     rustix::process::geteuid().is_root()
 }
 
@@ -179,7 +179,7 @@ fn a_vault_that_goes_away_during_runs_is_an_error_and_no_deletion() {
 }
 
 /// Makes everything in the sandbox, and the way to it, another user's.
-fn give_to_nobody(place: &mut Place) -> bool {
+pub(crate) fn give_to_nobody(place: &mut Place) -> bool {
     const NOBODY: u32 = 65_534;
     let owned = Command::new("chown")
         .args(["-R", &format!("{NOBODY}:{NOBODY}")])

@@ -7,4 +7,5 @@
 
 mod faults;
 mod kill;
+mod limits;
 mod place;

@@ -139,6 +139,24 @@ impl Place {
         self.finish(self.command(state, &["run", "vault_sync", "--json"]))
     }
 
+    /// A sync by a program that runs another one, and takes it with its arguments: `prlimit`, say.
+    pub(crate) fn sync_by(&self, wrapper: &[&str]) -> Ran {
+        let program = self.command("state", &["run", "vault_sync", "--json"]);
+        let mut command = Command::new(wrapper[0]);
+        command
+            .args(&wrapper[1..])
+            .arg(program.get_program())
+            .args(program.get_args())
+            .env_clear()
+            .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+            .current_dir(self.dir.path())
+            .stdin(Stdio::null());
+        if let Some(user) = self.user {
+            command.uid(user).gid(user);
+        }
+        self.finish(command)
+    }
+
     /// Files that the program writes may not grow beyond this many blocks of 512 bytes.
     pub(crate) fn sync_with_small_files(&self, blocks: u32) -> Ran {
         let program = self.command("state", &["run", "vault_sync", "--json"]);
