@@ -704,6 +704,8 @@ fn only_what_was_archived_long_enough_is_purged(graph: &dyn Graph) {
         ("blk_new", Some(day(9))),
         ("blk_old", Some(day(1))),
         ("clm_old", Some(day(2))),
+        // Archived by a clock that showed 1970.
+        ("clm_odd", Some(DateTime::UNIX_EPOCH)),
     ] {
         write(&*store, id, Write::Content(content(id)), noon());
         if let Some(at) = archived {
@@ -712,8 +714,10 @@ fn only_what_was_archived_long_enough_is_purged(graph: &dyn Graph) {
     }
     let ids = |ids: &[&str]| ids.iter().map(|id| BlockId::new(*id)).collect::<Vec<_>>();
     let related = graph.relate("clm_old");
-    let purge =
-        |detach, dry_run| store.purge(&Purge { archived_before: day(5), detach, dry_run }).unwrap();
+    let purge = |detach, dry_run| {
+        let (archived_from, archived_before) = (day(0), day(5));
+        store.purge(&Purge { archived_from, archived_before, detach, dry_run }).unwrap()
+    };
     for dry_run in [true, false] {
         let purged = purge(false, dry_run);
         if related {
@@ -733,7 +737,7 @@ fn only_what_was_archived_long_enough_is_purged(graph: &dyn Graph) {
     let purged = purge(true, false);
     assert_eq!(purged.deleted, if related { ids(&["clm_old"]) } else { vec![] });
     assert!(graph.node("clm_old").is_none());
-    assert!(graph.node("blk_live").is_some() && graph.node("blk_new").is_some());
+    assert!(["blk_live", "blk_new", "clm_odd"].iter().all(|id| graph.node(id).is_some()));
 }
 
 fn tokens_stay_under_their_scope(graph: &dyn Graph) {

@@ -234,7 +234,10 @@ impl GraphStore for MemoryStore {
         inner.meddle(Moment::BeforeOther)?;
         let mut purged = Purged::default();
         for (id, node) in &inner.nodes {
-            if node.archived_at.is_some_and(|at| at < what.archived_before) {
+            if node
+                .archived_at
+                .is_some_and(|at| (what.archived_from..what.archived_before).contains(&at))
+            {
                 if node.relationships > 0 && !what.detach {
                     purged.kept_related.push(id.clone());
                 } else {

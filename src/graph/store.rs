@@ -183,6 +183,8 @@ pub struct Purged {
 /// The order to purge.
 #[derive(Clone, Copy, Debug)]
 pub struct Purge {
+    /// Archived at this instant or later: an earlier one was taken from a clock that was wrong.
+    pub archived_from: DateTime<Utc>,
     /// Archived before this instant.
     pub archived_before: DateTime<Utc>,
     /// Delete also blocks that other nodes have relationships with, and the relationships.

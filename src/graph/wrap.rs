@@ -472,6 +472,7 @@ mod tests {
         dry.set_token("/vault", "t").unwrap();
         assert_eq!(dry.token("/vault").unwrap(), None);
         let purge = Purge {
+            archived_from: DateTime::UNIX_EPOCH,
             archived_before: noon() + chrono::TimeDelta::days(1),
             detach: false,
             dry_run: false,

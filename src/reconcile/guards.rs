@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use chrono::TimeDelta;
 
 use crate::block::VaultPath;
+use crate::clock;
 
 use crate::job::JobError;
 use crate::vault;
@@ -62,6 +63,15 @@ pub(super) fn original_of(copy: &VaultPath) -> Option<VaultPath> {
     let original = vault::copy_by_name(name.as_bytes())?.of?;
     let folder = copy.as_path().parent().unwrap_or(Path::new(""));
     Some(VaultPath::new(folder.join(std::ffi::OsStr::from_bytes(&original))))
+}
+
+/// Whether the clock may be believed with what is done for good.
+pub(super) fn is_clock_set(survey: &Survey<'_>, tally: &mut Tally) -> bool {
+    let not_set = clock::not_set(survey.now);
+    if let Some(not_set) = &not_set {
+        tally.warn("", format!("{not_set}: no missing block is archived until it is set"));
+    }
+    not_set.is_none()
 }
 
 /// Whether every tier is there: one that had blocks and is gone is told to the person, and makes the scan incomplete.

@@ -96,7 +96,8 @@ pub(super) fn find(
     let is_complete = guards::are_tiers_in_place(survey, tally);
     let missing = still_missing(survey, books, tally, candidates, is_complete)?;
     tally.stats.blocks_missing = missing.len() as u64;
-    if is_complete && guards::are_few(survey, tally, missing.len() as u64) {
+    let is_clock_set = missing.is_empty() || guards::is_clock_set(survey, tally);
+    if is_complete && is_clock_set && guards::are_few(survey, tally, missing.len() as u64) {
         archive(survey, books, tally, missing)?;
     } else {
         keep_in_mind(survey, books, tally, missing);

@@ -68,6 +68,7 @@ fn carry_out(
         missing::forget_gone_files(survey, books)?;
         missing::find(survey, books, tally)?;
     }
+    tell_of_no_marker(tally);
     guards::note_mounts(survey, books)?;
     books.changes.attention = (survey.scope == Scope::All).then(|| tally.take_waiting());
     books.close(survey)
@@ -87,6 +88,22 @@ fn look_after_left_overs(survey: &Survey<'_>, tally: &mut Tally) {
             ),
             Err(fault) => tally.error(fault.path.to_string(), fault.kind.to_string()),
         }
+    }
+}
+
+/// A vault with notes and not one marker syncs well, and nothing comes of it.
+fn tell_of_no_marker(tally: &mut Tally) {
+    let stats = &tally.stats;
+    let all_seen = stats.files_processed + stats.files_skipped == stats.files_scanned;
+    if stats.files_scanned > 0 && all_seen && tally.blocks_in_vault == 0 {
+        let notes = stats.files_scanned;
+        tally.warn(
+            "",
+            format!(
+                "{notes} notes and not one marker, so nothing can come into the graph: docs/markers.md shows what a marker \
+                 is and who writes it"
+            ),
+        );
     }
 }
 

@@ -8,6 +8,9 @@ use super::memory::Waiting;
 /// At most so much that waits for a person is remembered.
 const WAITING_MAX: usize = 10_000;
 
+/// At most so many faults are told one by one.
+const FAULTS_MAX: usize = 10_000;
+
 /// What kind of thing waits for a person.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
@@ -42,6 +45,7 @@ pub(super) struct Tally {
     /// Blocks of all files that could be looked at, those of skipped ones as remembered.
     pub(super) blocks_in_vault: u64,
     faults: Vec<Fault>,
+    faults_left_out: u64,
     waiting: Vec<Waiting>,
     explains: bool,
     explained: Vec<String>,
@@ -79,7 +83,12 @@ impl Tally {
             FaultLevel::Warning => &mut self.stats.warnings,
             FaultLevel::Error => &mut self.stats.errors,
         } += 1;
-        self.faults.push(fault);
+        // Of a hostile note every marker may be a fault: all are counted, and so many are told.
+        if self.faults.len() < FAULTS_MAX {
+            self.faults.push(fault);
+        } else {
+            self.faults_left_out += 1;
+        }
     }
 
     /// Notes something that waits for a person, for `attention`.
@@ -114,8 +123,15 @@ impl Tally {
     }
 
     /// What the run tells.
-    pub(super) fn into_report(self) -> RunReport {
+    pub(super) fn into_report(mut self) -> RunReport {
         let mut report = self.stats.report();
+        if self.faults_left_out > 0 {
+            let text = format!(
+                "{} further warnings and errors are counted and not listed: mend these first",
+                self.faults_left_out
+            );
+            self.faults.push(Fault::warning("", text));
+        }
         report.faults = self.faults;
         report.explained = self.explained;
         report

@@ -554,3 +554,15 @@ fn a_dry_run_shows_what_changes_in_a_text() {
         ]
     );
 }
+
+#[test]
+fn a_vault_with_notes_and_not_one_marker_is_told_of() {
+    let rig = Rig::new();
+    rig.file("a.md", "Only text.\n");
+    for _ in 0..2 {
+        let said = rig.sync().said();
+        assert!(said[0].starts_with("warning: 1 notes and not one marker"), "{said:?}");
+    }
+    rig.file("b.md", note(&[line("One.", "blk_a", 1)]));
+    assert!(rig.sync().said().is_empty());
+}

@@ -11,7 +11,7 @@ use neo4rs::{BoltList, BoltType, Query};
 use serde::Deserialize;
 
 use crate::block::BlockId;
-use crate::graph::store::{Change, Conflict, Facts, StoredBlock, Write, indexable};
+use crate::graph::store::{Change, Conflict, Facts, Purge, StoredBlock, Write, indexable};
 
 /// The constraint that makes `MERGE` on an id atomic. Named as the other services name it.
 pub(super) const CREATE_CONSTRAINT: &str =
@@ -297,27 +297,29 @@ fn update_row(change: &Change, expected: &StoredBlock) -> BoltType {
 }
 
 /// The archived blocks that are old enough, and for each whether other nodes have a relationship with it.
-pub(super) fn find_old(before: DateTime<Utc>) -> Query {
+pub(super) fn find_old(what: &Purge) -> Query {
     Query::new(
-        "MATCH (b:Block) WHERE b.archived = true AND b.archived_at < $before AND toStringOrNull(b.id) = b.id \
+        "MATCH (b:Block) WHERE b.archived = true AND $from <= b.archived_at < $before AND toStringOrNull(b.id) = b.id \
          RETURN [b.id, EXISTS { (b)--() }] AS r ORDER BY b.id"
             .to_owned(),
     )
-    .param("before", zoned(before))
+    .param("from", zoned(what.archived_from))
+    .param("before", zoned(what.archived_before))
 }
 
 /// Deletes those of `ids` that are still old enough, under lock; answers with the ids deleted.
-pub(super) fn delete(ids: &[BlockId], before: DateTime<Utc>, detach: bool) -> Query {
+pub(super) fn delete(ids: &[BlockId], what: &Purge) -> Query {
     let (unrelated, delete) =
-        if detach { ("", "DETACH DELETE") } else { ("AND NOT EXISTS { (b)--() } ", "DELETE") };
+        if what.detach { ("", "DETACH DELETE") } else { ("AND NOT EXISTS { (b)--() } ", "DELETE") };
     let ids: BoltList = ids.iter().map(BlockId::as_str).collect();
     Query::new(format!(
         "UNWIND $ids AS id MATCH (b:Block {{id: id}}) SET b._LOCK_ = true \
-         WITH b, id, b.archived = true AND b.archived_at < $before {unrelated}AS old REMOVE b._LOCK_ \
+         WITH b, id, b.archived = true AND $from <= b.archived_at < $before {unrelated}AS old REMOVE b._LOCK_ \
          WITH b, id, old WHERE old {delete} b RETURN id AS r"
     ))
     .param("ids", BoltType::List(ids))
-    .param("before", zoned(before))
+    .param("from", zoned(what.archived_from))
+    .param("before", zoned(what.archived_before))
 }
 
 /// A zoned datetime in UTC, as the other services write one.

@@ -485,8 +485,7 @@ impl GraphStore for Neo4jStore {
             self.prepare()?;
         }
         let doing = "cannot purge";
-        let found: Vec<(String, bool)> =
-            self.ask(doing, SCAN_LIMIT, cypher::find_old(what.archived_before))?;
+        let found: Vec<(String, bool)> = self.ask(doing, SCAN_LIMIT, cypher::find_old(what))?;
         let mut purged = Purged::default();
         for (id, is_related) in found {
             let list = if is_related && !what.detach {
@@ -499,7 +498,7 @@ impl GraphStore for Neo4jStore {
         if !what.dry_run {
             let mut deleted = Vec::new();
             for ids in purged.deleted.chunks(STATEMENT_ROWS) {
-                let delete = cypher::delete(ids, what.archived_before, what.detach);
+                let delete = cypher::delete(ids, what);
                 let ids: Vec<String> = self.ask(doing, STATEMENT_LIMIT, delete)?;
                 deleted.extend(ids.into_iter().map(BlockId::new));
             }

@@ -358,12 +358,13 @@ impl GraphStore for SqliteStore {
 
     /// No other nodes live in this graph, so none can point at a block: `detach` makes no difference.
     fn purge(&self, what: &Purge) -> Result<Purged, GraphError> {
-        const OLD: &str = "FROM blocks WHERE archived AND archived_at < ?1";
-        let before = stamp(what.archived_before);
+        const OLD: &str = "FROM blocks WHERE archived AND archived_at >= ?1 AND archived_at < ?2";
+        let bounds = [stamp(what.archived_from), stamp(what.archived_before)];
         let list = |connection: &Connection, sql: String| {
             let mut statement = connection.prepare(&sql)?;
-            let ids =
-                statement.query_map([&before], |row| Ok(BlockId::new(row.get::<_, String>(0)?)))?;
+            let ids = statement.query_map(rusqlite::params_from_iter(&bounds), |row| {
+                Ok(BlockId::new(row.get::<_, String>(0)?))
+            })?;
             ids.collect()
         };
         let mut deleted: Vec<BlockId> = if what.dry_run {
