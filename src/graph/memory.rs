@@ -98,7 +98,7 @@ impl Node {
 
 /// Where in an operation a meddler is called.
 #[derive(Clone, Copy, Debug)]
-pub enum Moment<'a> {
+pub enum Step<'a> {
     /// A lookup or a visit of all begins.
     BeforeRead,
     /// A batch has been sent; nothing of it is written yet.
@@ -111,7 +111,7 @@ pub enum Moment<'a> {
 
 /// Changes the nodes as another service would, or fails the operation.
 pub type Meddler =
-    Box<dyn FnMut(Moment<'_>, &mut BTreeMap<BlockId, Node>) -> Result<(), GraphError> + Send>;
+    Box<dyn FnMut(Step<'_>, &mut BTreeMap<BlockId, Node>) -> Result<(), GraphError> + Send>;
 
 /// Blocks in a map. Clones share one graph, as two connections to one server do.
 #[derive(Clone, Default)]
@@ -128,7 +128,7 @@ struct Inner {
 }
 
 impl Inner {
-    fn meddle(&mut self, moment: Moment<'_>) -> Result<(), GraphError> {
+    fn meddle(&mut self, moment: Step<'_>) -> Result<(), GraphError> {
         match &mut self.meddler {
             Some(meddler) => meddler(moment, &mut self.nodes),
             None => Ok(()),
@@ -166,13 +166,13 @@ impl MemoryStore {
 impl GraphStore for MemoryStore {
     fn lookup(&self, ids: &[BlockId]) -> Result<HashMap<BlockId, StoredBlock>, GraphError> {
         let mut inner = self.inner();
-        inner.meddle(Moment::BeforeRead)?;
+        inner.meddle(Step::BeforeRead)?;
         Ok(ids.iter().filter_map(|id| Some((id.clone(), inner.nodes.get(id)?.stored()))).collect())
     }
 
     fn texts(&self, ids: &[BlockId]) -> Result<HashMap<BlockId, String>, GraphError> {
         let mut inner = self.inner();
-        inner.meddle(Moment::BeforeRead)?;
+        inner.meddle(Step::BeforeRead)?;
         let text = |id: &BlockId| {
             let node = inner.nodes.get(id)?;
             Some((id.clone(), node.body.clone().or_else(|| node.text.clone())?))
@@ -184,7 +184,7 @@ impl GraphStore for MemoryStore {
         let (fitting, rejected) = fit(changes);
         let mut applied = Applied { stale: Vec::new(), rejected };
         let mut inner = self.inner();
-        inner.meddle(Moment::BeforeApply(changes))?;
+        inner.meddle(Step::BeforeApply(changes))?;
         for change in fitting {
             let found = inner.nodes.get(&change.id).map(Node::stored);
             if found == change.expected {
@@ -193,13 +193,13 @@ impl GraphStore for MemoryStore {
                 applied.stale.push(change.id.clone());
             }
         }
-        inner.meddle(Moment::AfterApply(changes))?;
+        inner.meddle(Step::AfterApply(changes))?;
         Ok(applied)
     }
 
     fn for_each(&self, visit: &mut dyn FnMut(BlockId, StoredBlock)) -> Result<(), GraphError> {
         let mut inner = self.inner();
-        inner.meddle(Moment::BeforeRead)?;
+        inner.meddle(Step::BeforeRead)?;
         for (id, node) in &inner.nodes {
             visit(id.clone(), node.stored());
         }
@@ -208,30 +208,30 @@ impl GraphStore for MemoryStore {
 
     fn is_empty(&self) -> Result<bool, GraphError> {
         let mut inner = self.inner();
-        inner.meddle(Moment::BeforeRead)?;
+        inner.meddle(Step::BeforeRead)?;
         Ok(inner.nodes.is_empty())
     }
 
     fn flush(&self) -> Result<(), GraphError> {
-        self.inner().meddle(Moment::BeforeOther)
+        self.inner().meddle(Step::BeforeOther)
     }
 
     fn token(&self, scope: &str) -> Result<Option<String>, GraphError> {
         let mut inner = self.inner();
-        inner.meddle(Moment::BeforeOther)?;
+        inner.meddle(Step::BeforeOther)?;
         Ok(inner.tokens.get(scope).cloned())
     }
 
     fn set_token(&self, scope: &str, token: &str) -> Result<(), GraphError> {
         let mut inner = self.inner();
-        inner.meddle(Moment::BeforeOther)?;
+        inner.meddle(Step::BeforeOther)?;
         inner.tokens.insert(scope.to_owned(), token.to_owned());
         Ok(())
     }
 
     fn purge(&self, what: &Purge) -> Result<Purged, GraphError> {
         let mut inner = self.inner();
-        inner.meddle(Moment::BeforeOther)?;
+        inner.meddle(Step::BeforeOther)?;
         let mut purged = Purged::default();
         for (id, node) in &inner.nodes {
             if node

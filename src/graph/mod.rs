@@ -20,7 +20,7 @@ use crate::config::{GraphConfig, Neo4jConfig, RetryPolicy};
 use crate::sandbox::existing;
 use crate::stop::Stop;
 
-pub use memory::{Meddler, MemoryStore, Moment, Node};
+pub use memory::{Meddler, MemoryStore, Node, Step};
 #[cfg(feature = "neo4j")]
 pub use neo4j::Neo4jStore;
 pub use sqlite::SqliteStore;

@@ -269,7 +269,7 @@ mod tests {
     use super::*;
     use crate::block::{ContentHash, Tier};
     use crate::clock::ManualClock;
-    use crate::graph::{Content, MemoryStore, Moment, Write};
+    use crate::graph::{Content, MemoryStore, Step, Write};
 
     fn noon() -> DateTime<Utc> {
         "2026-08-24T12:00:00Z".parse().unwrap()
@@ -308,7 +308,7 @@ mod tests {
             let store = MemoryStore::new();
             let mut left = faults;
             store.meddle(Box::new(move |moment, _| match moment {
-                Moment::BeforeApply(_) if left > 0 => {
+                Step::BeforeApply(_) if left > 0 => {
                     left -= 1;
                     Err(GraphError::Transient("server went away".to_owned()))
                 }
@@ -337,7 +337,7 @@ mod tests {
         let store = MemoryStore::new();
         let mut lost = false;
         store.meddle(Box::new(move |moment, nodes| match moment {
-            Moment::AfterApply(_) if !lost => {
+            Step::AfterApply(_) if !lost => {
                 lost = true;
                 nodes.get_mut(&BlockId::new("b")).unwrap().version = Some(9);
                 Err(GraphError::Transient("connection reset".to_owned()))
@@ -352,7 +352,7 @@ mod tests {
     fn a_rejected_batch_is_halved_until_its_bad_rows_are_known() {
         let store = MemoryStore::new();
         store.meddle(Box::new(|moment, _| match moment {
-            Moment::BeforeApply(changes)
+            Step::BeforeApply(changes)
                 if changes.iter().any(|c| c.id.as_str().starts_with("bad")) =>
             {
                 Err(GraphError::Rejected("too large to index".to_owned()))

@@ -31,7 +31,7 @@ const PUT: &str = "MERGE (b:Block {id: $id}) \
 const DELETE: &str = "MATCH (b:Block {id: $id}) DETACH DELETE b";
 
 #[derive(Deserialize)]
-struct Row(
+struct NodeRow(
     String,
     Option<String>,
     Option<String>,
@@ -53,8 +53,8 @@ struct Row(
     bool,
 );
 
-impl From<Row> for (BlockId, Node) {
-    fn from(row: Row) -> (BlockId, Node) {
+impl From<NodeRow> for (BlockId, Node) {
+    fn from(row: NodeRow) -> (BlockId, Node) {
         assert!(row.18, "{}: a flag without what belongs to it, or a lock", row.0);
         let instant = |seconds: Option<i64>, nanos: Option<u32>| {
             DateTime::<Utc>::from_timestamp(seconds?, nanos?)
@@ -91,8 +91,9 @@ impl From<Row> for (BlockId, Node) {
 impl Neo4jStore {
     /// Every block.
     pub(crate) fn nodes(&self) -> Nodes {
-        let rows: Vec<Row> = self.ask("nodes", STATEMENT_LIMIT, Query::new(NODES.into())).unwrap();
-        rows.into_iter().map(Row::into).collect()
+        let rows: Vec<NodeRow> =
+            self.ask("nodes", STATEMENT_LIMIT, Query::new(NODES.into())).unwrap();
+        rows.into_iter().map(NodeRow::into).collect()
     }
 
     /// Edits the blocks as another service would.

@@ -23,7 +23,7 @@ use rusqlite::{Connection, ErrorCode, OptionalExtension, Transaction, Transactio
 
 use self::file::{FORMAT, create, damaged, examine, fault, name};
 pub(super) use self::file::{check_missing, make_place};
-use self::rows::{STORED, Writer, stamp, stored};
+use self::rows::{RowWriter, STORED, stamp, stored};
 use super::store::{
     Applied, BatchSize, Change, CheckLevel, CheckLine, GraphError, GraphStore, Purge, Purged,
     StoredBlock, fit,
@@ -277,7 +277,7 @@ impl GraphStore for SqliteStore {
             return Ok(applied);
         }
         applied.stale = self.transaction(|connection| {
-            let (mut writer, mut stale) = (Writer::new(connection, stamp(at))?, Vec::new());
+            let (mut writer, mut stale) = (RowWriter::new(connection, stamp(at))?, Vec::new());
             for change in changes {
                 if !writer.write(change)? {
                     stale.push(change.id.clone());

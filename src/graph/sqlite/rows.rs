@@ -19,7 +19,7 @@ const NO_CONFLICT: &str =
     "conflict = 0, conflict_version = NULL, conflict_hash = NULL, conflict_file = NULL";
 
 /// The statements of one batch. Each says whether it found the row as expected, and writes only then.
-pub(super) struct Writer<'c> {
+pub(super) struct RowWriter<'c> {
     at: String,
     create: CachedStatement<'c>,
     content: CachedStatement<'c>,
@@ -28,12 +28,12 @@ pub(super) struct Writer<'c> {
     archive: CachedStatement<'c>,
 }
 
-impl<'c> Writer<'c> {
-    pub(super) fn new(connection: &'c Connection, at: String) -> rusqlite::Result<Writer<'c>> {
+impl<'c> RowWriter<'c> {
+    pub(super) fn new(connection: &'c Connection, at: String) -> rusqlite::Result<RowWriter<'c>> {
         let update = |set: &str| {
             connection.prepare_cached(&format!("UPDATE blocks SET {set} WHERE {AS_EXPECTED}"))
         };
-        Ok(Writer {
+        Ok(RowWriter {
             at,
             create: connection.prepare_cached(
                 "INSERT INTO blocks (id, text, hash, version, last_updated, needs_reprocessing, source_file, \

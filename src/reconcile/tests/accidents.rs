@@ -7,14 +7,14 @@ use super::rig::{Counts, Rig};
 use super::{DRY, FULL, line, note};
 use crate::block::BlockId;
 use crate::clock::{Clock, SystemClock};
-use crate::graph::{DryRun, GraphError, GraphStore, Moment};
+use crate::graph::{DryRun, GraphError, GraphStore, Step};
 use crate::job::RunOptions;
 
 /// Fails the first answer to a batch: it is written, and the run ends before the local state hears of it.
 fn lose_the_first_answer(rig: &Rig) {
     let mut lost = false;
     rig.store.meddle(Box::new(move |moment, _| match moment {
-        Moment::AfterApply(_) if !std::mem::replace(&mut lost, true) => {
+        Step::AfterApply(_) if !std::mem::replace(&mut lost, true) => {
             Err(GraphError::Unavailable("the server is gone".to_owned()))
         }
         _ => Ok(()),
@@ -189,7 +189,7 @@ fn a_block_of_a_file_that_was_emptied_while_all_was_compared_is_missed_later() {
     std::fs::File::options().write(true).open(&path).unwrap().set_modified(now).unwrap();
     rig.file("b.md", note(&[line("Three.", "blk_c", 1)]));
     rig.store.meddle(Box::new(move |moment, _| {
-        if matches!(moment, Moment::BeforeApply(_)) {
+        if matches!(moment, Step::BeforeApply(_)) {
             std::fs::write(&path, "").unwrap();
         }
         Ok(())

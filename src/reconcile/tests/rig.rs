@@ -16,7 +16,7 @@ use crate::block::{BlockId, VaultPath};
 use crate::clock::{Clock, ManualClock, SystemClock};
 use crate::config::{JobName, VaultConfig};
 use crate::graph::GraphStore;
-use crate::graph::{MemoryStore, Moment, Node};
+use crate::graph::{MemoryStore, Node, Step};
 use crate::job::{JobError, NoProgress, RunContext, RunId, RunOptions, RunReport, Trigger};
 use crate::reconcile::{OnMissing, Scope, StatCache, SyncSettings, sync_vault};
 use crate::stop::Stop;
@@ -79,7 +79,7 @@ impl Rig {
         let writes = Arc::new(AtomicU64::new(0));
         let counter = Arc::clone(&writes);
         store.meddle(Box::new(move |moment, _| {
-            if let Moment::AfterApply(changes) = moment {
+            if let Step::AfterApply(changes) = moment {
                 counter.fetch_add(changes.len() as u64, Ordering::Relaxed);
             }
             Ok(())

@@ -40,8 +40,8 @@ mod served {
     use crate::clock::SystemClock;
     use crate::config::Neo4jConfig;
     use crate::graph::{
-        Applied, BatchSize, Change, CheckLine, GraphError, GraphStore, Moment, Neo4jStore, Purge,
-        Purged, StoredBlock,
+        Applied, BatchSize, Change, CheckLine, GraphError, GraphStore, Neo4jStore, Purge, Purged,
+        Step, StoredBlock,
     };
 
     /// The server at `ACLARAI_TEST_NEO4J_URI`; `None` where none is named.
@@ -74,7 +74,7 @@ mod served {
             Served { store: Arc::clone(store), meddling: Arc::clone(meddling) }
         }
 
-        fn meddle(&self, moment: Moment<'_>) -> Result<(), GraphError> {
+        fn meddle(&self, moment: Step<'_>) -> Result<(), GraphError> {
             let mut meddling = locked(&self.meddling);
             if !meddling.is_about_to_serve() {
                 return meddling.meddle(moment, &mut Nodes::new());
@@ -97,7 +97,7 @@ mod served {
 
     impl GraphStore for Served {
         fn lookup(&self, ids: &[BlockId]) -> Result<HashMap<BlockId, StoredBlock>, GraphError> {
-            self.meddle(Moment::BeforeRead)?;
+            self.meddle(Step::BeforeRead)?;
             self.store.lookup(ids)
         }
 
@@ -106,39 +106,39 @@ mod served {
         }
 
         fn apply(&self, changes: &[Change], at: DateTime<Utc>) -> Result<Applied, GraphError> {
-            self.meddle(Moment::BeforeApply(changes))?;
+            self.meddle(Step::BeforeApply(changes))?;
             let applied = self.store.apply(changes, at)?;
-            self.meddle(Moment::AfterApply(changes))?;
+            self.meddle(Step::AfterApply(changes))?;
             Ok(applied)
         }
 
         fn for_each(&self, visit: &mut dyn FnMut(BlockId, StoredBlock)) -> Result<(), GraphError> {
-            self.meddle(Moment::BeforeRead)?;
+            self.meddle(Step::BeforeRead)?;
             self.store.for_each(visit)
         }
 
         fn is_empty(&self) -> Result<bool, GraphError> {
-            self.meddle(Moment::BeforeRead)?;
+            self.meddle(Step::BeforeRead)?;
             self.store.is_empty()
         }
 
         fn flush(&self) -> Result<(), GraphError> {
-            self.meddle(Moment::BeforeOther)?;
+            self.meddle(Step::BeforeOther)?;
             self.store.flush()
         }
 
         fn token(&self, scope: &str) -> Result<Option<String>, GraphError> {
-            self.meddle(Moment::BeforeOther)?;
+            self.meddle(Step::BeforeOther)?;
             self.store.token(scope)
         }
 
         fn set_token(&self, scope: &str, token: &str) -> Result<(), GraphError> {
-            self.meddle(Moment::BeforeOther)?;
+            self.meddle(Step::BeforeOther)?;
             self.store.set_token(scope, token)
         }
 
         fn purge(&self, what: &Purge) -> Result<Purged, GraphError> {
-            self.meddle(Moment::BeforeOther)?;
+            self.meddle(Step::BeforeOther)?;
             self.store.purge(what)
         }
 

@@ -10,7 +10,7 @@ use super::world::World;
 use super::{IDS, Killed, Nodes, Service, Trouble, What, locked, oracle};
 use crate::block::BlockId;
 use crate::clock::{Clock, ManualClock};
-use crate::graph::{GraphError, Moment, Node};
+use crate::graph::{GraphError, Node, Step};
 use crate::stop::Stop;
 
 /// What the meddler in the store is up to.
@@ -28,12 +28,8 @@ impl Meddling {
         matches!(self.trouble, Some(Trouble { after: 0, what: What::Service { .. } }))
     }
 
-    pub(super) fn meddle(
-        &mut self,
-        moment: Moment<'_>,
-        nodes: &mut Nodes,
-    ) -> Result<(), GraphError> {
-        if let Moment::AfterApply(changes) = moment {
+    pub(super) fn meddle(&mut self, moment: Step<'_>, nodes: &mut Nodes) -> Result<(), GraphError> {
+        if let Step::AfterApply(changes) = moment {
             self.writes += changes.len() as u64;
         }
         match &mut self.trouble {
