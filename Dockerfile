@@ -19,6 +19,8 @@ RUN --mount=type=cache,target=/usr/local/cargo/registry --mount=type=cache,targe
 FROM python:3.13-slim-bookworm AS with-python
 COPY --from=build /out/usr/bin/aclarai-scheduler /usr/bin/aclarai-scheduler
 COPY --from=build --chown=65532:65532 /out/state /state
+# Runs classes that have run_job(): docs/moving-over.md.
+COPY examples/python_job.py /opt/python_job.py
 USER 65532:65532
 WORKDIR /
 ENV STATE_DIRECTORY=/state

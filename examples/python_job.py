@@ -66,7 +66,11 @@ def verdict_of(name):
         return {"success": True}
     if not isinstance(result, dict):
         return {"success": False, "error": f"run_job() returned {type(result).__name__}, not a dictionary"}
-    return {"success": True, **result}
+    verdict = {"success": True, **result}
+    if not verdict["success"] and not verdict.get("error"):
+        # The original's jobs tell their reasons so.
+        verdict["error"] = "; ".join(map(str, verdict.get("error_details") or ["run_job() reports a failure"]))
+    return verdict
 
 
 def stop(signum, frame):

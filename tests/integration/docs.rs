@@ -216,7 +216,8 @@ class Job:
         print("working")
         if os.path.exists("broken"):
             fails()
-        return {"success": not os.path.exists("lost"), "concepts": 3, "error_details": [], "config": self.config}
+        lost = ["claim 7", "claim 9"] if os.path.exists("lost") else []
+        return {"success": not lost, "concepts": 3, "error_details": lost, "config": self.config}
 
 class Greeter:
     def __init__(self, name, times=1, params=None):
@@ -260,6 +261,7 @@ fn the_six_jobs_of_the_python_service_run_as_the_page_says() {
     sandbox.write("aclarai/lost", "");
     let result = sandbox.run(&["run", &names[0], "--json"]).json(1);
     assert_eq!((&result["concepts"], &result["success"]), (&3.into(), &false.into()), "{result}");
+    assert_eq!(result["error"], "exit code 1: claim 7; claim 9");
     sandbox.write("aclarai/broken", "");
     let result = sandbox.run(&["run", &names[0], "--json"]).json(1);
     let error = result["error"].as_str().unwrap();
