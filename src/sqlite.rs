@@ -17,6 +17,8 @@ use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags, ffi};
 use rustix::fs::OFlags;
 
+use crate::text;
+
 /// The marks of a file of ours.
 pub(crate) struct Format {
     /// SQLite's `application_id`.
@@ -53,6 +55,8 @@ pub(crate) enum Trouble {
     Full,
     /// The file or its folder may not be written or read.
     Refused,
+    /// This process, or the system, has no file handle left: see [`crate::text::shortage`].
+    OutOfFiles,
     /// The disk does not do what it should.
     Disk,
     /// The file begins like a database and is not a whole one.
@@ -75,6 +79,8 @@ pub(crate) fn trouble(error: &rusqlite::Error) -> Trouble {
         Some(ErrorCode::DiskFull) => Trouble::Full,
         // The shared-memory file beside the database could not grow: the same cause by another name.
         Some(ErrorCode::SystemIoFailure) if extended == ffi::SQLITE_IOERR_SHMSIZE => Trouble::Full,
+        // SQLite says of both only that it cannot open a file.
+        Some(ErrorCode::CannotOpen) if is_out_of_files() => Trouble::OutOfFiles,
         Some(ErrorCode::ReadOnly | ErrorCode::CannotOpen | ErrorCode::PermissionDenied) => {
             Trouble::Refused
         }
@@ -84,6 +90,12 @@ pub(crate) fn trouble(error: &rusqlite::Error) -> Trouble {
         }
         _ => Trouble::Other,
     }
+}
+
+/// SQLite has given back by now what it had opened, so as many are tried as it takes at once.
+fn is_out_of_files() -> bool {
+    let tried: Vec<io::Result<File>> = (0..4).map(|_| File::open("/dev/null")).collect();
+    tried.iter().any(|file| file.as_ref().is_err_and(|error| text::shortage(error).is_some()))
 }
 
 /// Why a folder or file is not used.

@@ -146,6 +146,26 @@ pub(crate) fn to_millis(seconds: f64) -> f64 {
     (seconds * 1_000.0).round() / 1_000.0
 }
 
+/// What to do about an error by which the process, or the system, has run out of file handles; no right on any file
+/// would help then. `None` for any other error.
+pub(crate) fn shortage(error: &io::Error) -> Option<&'static str> {
+    let errno = error.raw_os_error().map(rustix::io::Errno::from_raw_os_error);
+    matches!(errno, Some(rustix::io::Errno::MFILE | rustix::io::Errno::NFILE))
+        .then_some(OUT_OF_FILES)
+}
+
+/// An error of the system, and what to do about it where that is a [`shortage`].
+pub(crate) fn with_remedy(error: &io::Error) -> String {
+    match shortage(error) {
+        Some(remedy) => format!("{error}: {remedy}"),
+        None => error.to_string(),
+    }
+}
+
+/// The remedy for an error that [`shortage`] knows.
+pub(crate) const OUT_OF_FILES: &str =
+    "too many files are open: raise LimitNOFILE= of the service, or ulimit -n";
+
 #[cfg(test)]
 mod tests {
     use chrono::TimeDelta;

@@ -22,6 +22,7 @@ use rusqlite::backup::Backup;
 use crate::clock::{Clock, SystemClock};
 use crate::logging;
 use crate::sqlite::{self, Denied, Folder, Format, Found, Trouble};
+use crate::text;
 pub use alive::SignOfLife;
 pub use lock::{DaemonLock, Holder, Owner};
 
@@ -551,6 +552,7 @@ pub enum StateError {
 impl StateError {
     fn io(path: &Path, verb: &str, error: &io::Error) -> StateError {
         let remedy = match error.kind() {
+            _ if text::shortage(error).is_some() => text::OUT_OF_FILES,
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
                 "make room on that file system, or choose another folder with --state-dir"
             }
@@ -599,6 +601,9 @@ impl StateError {
                 remedy: "make room on that file system, or choose another folder with --state-dir"
                     .to_owned(),
             },
+            Trouble::OutOfFiles => {
+                StateError::Unusable { path, what, remedy: text::OUT_OF_FILES.to_owned() }
+            }
             Trouble::Refused | Trouble::Disk => StateError::Unusable {
                 path,
                 what,

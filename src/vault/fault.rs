@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use rustix::io::Errno;
 
 use crate::block::VaultPath;
+use crate::text::{shortage, with_remedy};
 
 /// Why there is no vault to scan.
 #[derive(Debug, thiserror::Error)]
@@ -41,7 +42,7 @@ pub enum VaultError {
         why: String,
     },
     /// The system refuses for another reason.
-    #[error("{}: {what}: {error}", path.display())]
+    #[error("{}: {what}: {}", path.display(), with_remedy(error))]
     Io {
         /// The folder.
         path: PathBuf,
@@ -92,14 +93,14 @@ pub enum FaultKind {
     )]
     Link,
     /// The system refuses.
-    #[error("cannot {verb}: {cause}{}", if *.denied { ": give this user the right to read it" } else { "" })]
+    #[error("cannot {verb}: {cause}{}", remedy.map(|remedy| format!(": {remedy}")).unwrap_or_default())]
     Io {
         /// What was tried: open, read, list.
         verb: &'static str,
         /// What the system said.
         cause: String,
-        /// Whether it is a matter of permissions.
-        denied: bool,
+        /// What to do about it, where that is known.
+        remedy: Option<&'static str>,
     },
 }
 
@@ -115,8 +116,11 @@ fn size(bytes: u64) -> String {
 
 impl FaultKind {
     pub(super) fn io(verb: &'static str, error: &io::Error) -> FaultKind {
-        let denied = error.kind() == io::ErrorKind::PermissionDenied;
-        FaultKind::Io { verb, cause: error.to_string(), denied }
+        let remedy = match error.kind() {
+            io::ErrorKind::PermissionDenied => Some("give this user the right to read it"),
+            _ => shortage(error),
+        };
+        FaultKind::Io { verb, cause: error.to_string(), remedy }
     }
 }
 

@@ -125,3 +125,26 @@ fn parent_of(pid: i32) -> Option<i32> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     stat.rsplit_once(") ")?.1.split(' ').nth(1)?.parse().ok()
 }
+
+#[test]
+fn too_many_open_files_are_no_matter_of_permissions() {
+    let sandbox = Sandbox::new(JOBS);
+    sandbox.write("vault/conversations/a.md", "A claim. <!-- aclarai:id=blk_1 ver=1 -->\n");
+    let mut refused = 0;
+    for limit in 6..20 {
+        let line =
+            format!("ulimit -n {limit}; exec {PROGRAM} --state-dir st{limit} run vault_sync");
+        let mut run = sandbox.start_shell(&line);
+        run.wait();
+        let said = run.stderr();
+        if said.contains("Too many open files") || said.contains("unable to open database") {
+            refused += 1;
+            assert!(
+                said.contains("raise LimitNOFILE= of the service, or ulimit -n"),
+                "{limit}: {said}"
+            );
+            assert!(!said.contains("give this user"), "{limit}: {said}");
+        }
+    }
+    assert!(refused > 2, "{refused}");
+}

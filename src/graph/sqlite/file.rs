@@ -7,6 +7,7 @@ use rustix::fs::{Access, access};
 
 use crate::graph::store::{CheckLevel, CheckLine, GraphError};
 use crate::sqlite::{self, Denied, Folder, Format, Trouble};
+use crate::text;
 
 /// Marks the file as ours (`aCLr`), so that another program's database is never taken for a graph.
 pub(super) const FORMAT: Format =
@@ -64,6 +65,7 @@ fn refuse(path: &Path, denied: Denied) -> GraphError {
     GraphError::Unavailable(match denied {
         Denied::System { path: what, verb, error } => {
             let remedy = match error.kind() {
+                _ if text::shortage(&error).is_some() => text::OUT_OF_FILES,
                 ErrorKind::StorageFull | ErrorKind::QuotaExceeded => "make room on the disk",
                 _ => {
                     "make it writable for this user, or set databases.embedded.path to another file"
@@ -123,6 +125,9 @@ pub(super) fn fault(path: &Path, doing: &str, error: &rusqlite::Error) -> GraphE
         Trouble::Damaged => GraphError::Unavailable(damaged(path, &error.to_string())),
         Trouble::Full => {
             GraphError::Unavailable(message(": make room on the disk and run it again"))
+        }
+        Trouble::OutOfFiles => {
+            GraphError::Unavailable(message(&format!(": {}", text::OUT_OF_FILES)))
         }
         Trouble::Refused => GraphError::Unavailable(message(
             ": make the file and its folder writable for this user, or set databases.embedded.path to another file",
