@@ -1,4 +1,4 @@
-//! What is wrong with a vault, or with a file or folder in it, and what a person can do about it.
+//! Faults of a vault, and of files and folders in it, each with its remedy.
 
 use std::fmt;
 use std::io;
@@ -38,7 +38,7 @@ pub enum VaultError {
     List {
         /// The list.
         path: PathBuf,
-        /// What is wrong with it, and what to do about it.
+        /// The fault and its remedy.
         why: String,
     },
     /// The system refuses for another reason.
@@ -46,9 +46,9 @@ pub enum VaultError {
     Io {
         /// The folder.
         path: PathBuf,
-        /// What was tried.
+        /// The attempt.
         what: &'static str,
-        /// What the system said.
+        /// The system's answer.
         error: io::Error,
     },
     /// The scan was told to stop.
@@ -63,11 +63,11 @@ pub struct ScanFault {
     pub path: VaultPath,
     /// Whether it is a folder: everything below it is unknown.
     pub is_folder: bool,
-    /// What is wrong with it, and what to do about it.
+    /// The fault and its remedy.
     pub kind: FaultKind,
 }
 
-/// What is wrong with a file or folder.
+/// The kinds of faults of a file or folder.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum FaultKind {
     /// The content is not text.
@@ -95,9 +95,9 @@ pub enum FaultKind {
     /// The system refuses.
     #[error("cannot {verb}: {cause}{}", remedy.map(|remedy| format!(": {remedy}")).unwrap_or_default())]
     Io {
-        /// What was tried: open, read, list.
+        /// The attempt: open, read, list.
         verb: &'static str,
-        /// What the system said.
+        /// The system's answer.
         cause: String,
         /// What to do about it, where that is known.
         remedy: Option<&'static str>,

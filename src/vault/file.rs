@@ -14,7 +14,7 @@ use crate::block::{Tier, VaultPath};
 pub struct ListedFile {
     /// Its path relative to the root.
     pub path: VaultPath,
-    /// What it looked like.
+    /// Its stat when it was listed.
     pub stat: FileStat,
     /// The tier whose folder holds it, the innermost where tier folders lie in one another; `None` in a vault without
     /// tiers.
@@ -26,7 +26,7 @@ pub struct ListedFile {
 /// A writer that pauses for less than this has not finished.
 const QUIET: Duration = Duration::from_secs(1);
 
-/// What a file looked like from outside, as far as it tells whether the content may have changed. No device number:
+/// The part of a file's stat that tells whether the content may have changed. The device number does not:
 /// it changes when the same file system is mounted again.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct FileStat {
@@ -77,7 +77,7 @@ impl FileStat {
     }
 }
 
-/// What kind of thing a stat is about, when that is not a file.
+/// The kind of thing that a stat is about, where it is no file.
 pub(super) fn other_kind(stat: &Stat) -> Option<&'static str> {
     match FileType::from_raw_mode(stat.st_mode) {
         FileType::RegularFile => None,

@@ -49,7 +49,7 @@ pub struct IgnoreRules {
 }
 
 impl IgnoreRules {
-    /// What is wrong with a pattern, if something is.
+    /// Checks a pattern. An error tells what is wrong with it.
     pub fn check(pattern: &str) -> Result<(), String> {
         GitignoreBuilder::new("").add_line(None, pattern).map(|_| ()).map_err(|error| shown(&error))
     }

@@ -86,25 +86,25 @@ pub struct ReadOptions<'a> {
     pub stop: &'a Stop,
 }
 
-/// What came of one file.
+/// The result of reading one file.
 #[derive(Debug)]
 pub enum ReadOutcome {
-    /// It was read and parsed.
+    /// The file was read and parsed.
     Parsed(Reading, ParsedFile),
-    /// It was read, and holds what is known of it.
+    /// The file was read, and its content is the one that is known.
     Same(Reading),
-    /// It is no longer there.
+    /// The file is no longer there.
     Vanished,
-    /// It is left to the next run; what it holds is unknown.
+    /// The file is left to the next run. Its blocks are unknown.
     Deferred(Deferral),
-    /// It cannot be read or is no text; what it holds is unknown.
+    /// The file cannot be read or is no text. Its blocks are unknown.
     Fault(ScanFault),
 }
 
 /// A reading during which the file did not change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Reading {
-    /// What the file looked like before and after.
+    /// The file's stat, equal before and after.
     pub stat: FileStat,
     /// The digest of its bytes.
     pub digest: Digest,
@@ -126,11 +126,11 @@ impl Reading {
 /// Why a file is left to the next run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Deferral {
-    /// It changed during each of four readings.
+    /// The file changed during each of four readings.
     BeingWritten,
-    /// It changed between two looks in one run, and was not quiet for a second before the last one.
+    /// The file changed between two looks in one run, and was not quiet for a second before the last one.
     StillChanging,
-    /// It holds both sides of a merge that nobody has resolved.
+    /// The note holds both sides of a merge that nobody has resolved.
     UnresolvedMerge {
         /// Where the first side begins, counted from 1.
         line: u32,
@@ -152,7 +152,7 @@ impl fmt::Display for Deferral {
     }
 }
 
-/// What a file looks like now, as far as that can be told.
+/// The stat of a file now, as far as that can be told.
 pub fn look_once(root: &Root, file: &ListedFile) -> Option<FileStat> {
     stat_by_name(root, &mut Neighbours::new(root), file).ok().map(|stat| FileStat::new(&stat))
 }
@@ -243,7 +243,7 @@ pub fn read_in_order<'a>(
     })
 }
 
-/// What one thread does: reads portions until there are no more.
+/// The work of one thread: to read portions until there are no more.
 fn read_portions(
     root: &Root,
     files: &[ToRead<'_>],
@@ -303,12 +303,12 @@ impl Iterator for Portions<'_> {
     }
 }
 
-/// What a file under way weighs in memory; one that will be refused weighs nothing.
+/// The weight in memory of a file under way. A file that will be refused weighs nothing.
 fn weight(file: &ToRead<'_>, max_note_size: u64) -> u64 {
     if file.file.stat.size > max_note_size { 0 } else { file.file.stat.size }
 }
 
-/// What one thread needs to read files.
+/// All that one thread needs to read files.
 struct Reader<'a> {
     root: &'a Root,
     neighbours: Neighbours<'a>,
@@ -317,9 +317,9 @@ struct Reader<'a> {
 
 /// Why one try at a file gave nothing.
 enum Failed {
-    /// It changed meanwhile.
+    /// The file changed meanwhile.
     Torn,
-    /// It is not there.
+    /// The file is not there.
     Gone,
     /// Trying again will not help.
     Fault(FaultKind),

@@ -5,7 +5,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// What a made-up vault is like.
+/// The measures of a made-up vault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Sample {
     /// How many files.
@@ -20,7 +20,7 @@ pub struct Sample {
     pub seed: u64,
 }
 
-/// What was written.
+/// The totals of a vault that was written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct SampleTotals {
     /// Files.

@@ -44,7 +44,7 @@ pub struct Listing {
     pub root: Root,
     /// The files, in the order of their paths' bytes, each once.
     pub files: Vec<ListedFile>,
-    /// What could not be listed, by path.
+    /// Files and folders that could not be listed, by path.
     pub faults: Vec<ScanFault>,
     /// Copies that a sync program made of two edits at once, by path. They are not part of the vault.
     pub conflict_copies: Vec<VaultPath>,
@@ -100,7 +100,7 @@ pub struct WalkOptions {
     pub follow_links: bool,
     /// How many threads list, and how many look at files.
     pub threads: usize,
-    /// What is to be left out.
+    /// Which notes are to be left out.
     pub ignore: IgnoreRules,
 }
 
@@ -268,7 +268,7 @@ struct Walk<'a> {
     reached: HashSet<PathBuf>,
 }
 
-/// What the threads of `jwalk` find.
+/// The finds of `jwalk`'s threads.
 #[derive(Debug, Default)]
 struct Met {
     /// Files that were looked at, by folder, each in order.
@@ -309,7 +309,7 @@ impl Walk<'_> {
             start: start.clone(),
             shown: shown.to_owned(),
             through_link: real != shown,
-            // What is reached twice is left out, and only then looked at.
+            // Files reached twice are left out before any is looked at.
             looks: real == shown && !self.options.follow_links,
             met: Arc::clone(&met),
         };
@@ -414,7 +414,7 @@ impl Walk<'_> {
         let target = fs::canonicalize(link.below(self.root.path()))
             .and_then(|target| Ok((fs::metadata(&target)?.is_dir(), target)));
         let Ok((is_folder, target)) = target else {
-            // It leads nowhere, in a circle, or where this user may not look.
+            // The link leads nowhere, in a circle, or where this user may not look.
             if is_markdown {
                 self.links_skipped.push(link);
             }
@@ -559,7 +559,7 @@ impl Sorter {
 
     /// Looks at the files of a folder, whose names begin at `name_start` of their paths.
     fn look(&self, folder: &Path, name_start: usize, met: &mut Met) {
-        // Whatever is wrong with the folder is told when each file is looked at for itself.
+        // A fault of the folder is told when each file is looked at for itself.
         let Ok(folder) = self.root.open_folder(folder) else { return };
         // In order, neighbours in the kernel's tables are found one after the other.
         met.unseen.sort_unstable_by(|a, b| a.path.cmp(&b.path));

@@ -30,7 +30,7 @@ pub struct VersionEdit {
     pub version: i64,
 }
 
-/// What came of a write.
+/// The outcome of a write.
 #[derive(Debug, PartialEq, Eq)]
 pub enum WriteBack {
     /// The numbers are in the note.

@@ -102,7 +102,7 @@ impl Held {
     }
 }
 
-/// What came of putting new bytes in a note's place.
+/// The outcome of putting new bytes in a note's place.
 pub(super) enum Put {
     Done,
     Left(&'static str),
