@@ -1,12 +1,14 @@
 //! `check`: everything a run will need, looked at now: one line each, with what to do about it. Changes nothing.
 
-use std::ffi::OsString;
+mod program;
+
+use std::collections::BTreeMap;
 use std::fs;
-use std::io;
-use std::os::unix::ffi::OsStrExt;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use chrono::{DateTime, Utc};
 use rustix::fs::{Access, access};
 use serde_json::json;
 
@@ -16,12 +18,15 @@ use super::out::{Cell, Out, Tone, written};
 use super::setup::Setup;
 use crate::app::{App, AppError};
 use crate::clock::{Clock, SystemClock};
-use crate::config::{Config, JobSpec};
+use crate::config::{CommandSpec, Config, GraphConfig, JobSpec};
+use crate::gate::PAUSE_FILE;
 use crate::graph::{self, CheckLevel, CheckLine};
+use crate::jobs::vault_sync;
 use crate::sandbox::{self, InForce};
 use crate::state::{DaemonLock, State};
 use crate::stop::Stop;
 use crate::text::instant;
+use crate::vault::{self, Ignored};
 
 pub(super) fn check(setup: &Setup<'_>, format: &Format) -> Result<Exit, Failure> {
     let mut findings = Findings::default();
@@ -65,10 +70,18 @@ impl Findings {
         self.jobs(app);
         self.vault(config);
         if let Some(why) = setup.pause(config)?.is_paused() {
-            let remedy = "nothing starts by schedule until that is removed or `resume` is run";
-            self.add("pause", CheckLevel::Warning, format!("paused by {why}: {remedy}"));
+            let has_variable = why.contains("AUTOMATION_PAUSE=");
+            let has_file = why.contains(PAUSE_FILE);
+            let remedy = match (has_file, has_variable) {
+                (true, true) => "run `resume` and take the variable out",
+                (_, true) => "take the variable out; `resume` does not reach it",
+                _ => "run `resume`",
+            };
+            let message = format!("paused by {why}: nothing starts by schedule: {remedy}");
+            self.add("pause", CheckLevel::Warning, message);
         }
         self.state(&config.state_dir);
+        self.places(config);
         self.sandbox(config);
         let clock = Arc::new(SystemClock);
         self.lines.extend(graph::check(&config.graph, config.retries, Stop::new(), clock));
@@ -122,22 +135,95 @@ impl Findings {
                 Some(remedy) => {
                     self.add(name, CheckLevel::Warning, format!("not runnable: {remedy}"));
                 }
-                None => match (program_fault(spec), spec.schedule.next_after(now)) {
-                    (Some(fault), _) => self.add(name, CheckLevel::Error, fault),
-                    (None, _) if !spec.enabled => self.add(name, CheckLevel::Ok, "disabled"),
-                    (None, _) if spec.manual_only => self.add(name, CheckLevel::Ok, "manual only"),
-                    (None, Some(next)) => {
-                        let message = format!("{}: next at {}", spec.schedule, instant(next));
-                        self.add(name, CheckLevel::Ok, message);
+                None => {
+                    let startable =
+                        spec.command.as_ref().is_none_or(|command| self.program(&name, command));
+                    if startable {
+                        let (level, message) = schedule(spec, now);
+                        self.add(&name, level, message);
                     }
-                    (None, None) => {
-                        let message = format!(
-                            "{}: never fires: correct the line, or set manual_only",
-                            spec.schedule
-                        );
-                        self.add(name, CheckLevel::Warning, message);
-                    }
-                },
+                    self.remarks(&name, spec);
+                }
+            }
+        }
+        if let Some(argv) = &app.config.scheduler.on_fault {
+            self.program("on_fault", &told(argv));
+        }
+    }
+
+    /// What there is to say about a command; whether it could be started.
+    fn program(&mut self, name: &str, command: &CommandSpec) -> bool {
+        let found = program::look(command);
+        let startable = found.iter().all(|(level, _)| *level != CheckLevel::Error);
+        for (level, message) in found {
+            self.add(name, level, message);
+        }
+        startable
+    }
+
+    /// What a job does without, and whom it tells.
+    fn remarks(&mut self, name: &str, spec: &JobSpec) {
+        if spec.command.is_some() && spec.enabled && spec.policy.timeout.is_none() {
+            let message =
+                "no timeout: a run that hangs keeps its worker for ever; set timeout, such as 1 h";
+            self.add(name, CheckLevel::Ok, message);
+        }
+        let policy = &spec.policy;
+        let hooks = [
+            ("on_failure", &policy.on_failure),
+            ("on_recovery", &policy.on_recovery),
+            ("on_success", &policy.on_success),
+        ];
+        for (key, argv) in hooks {
+            if let Some(argv) = argv {
+                self.program(&format!("{name}.{key}"), &told(argv));
+            }
+        }
+    }
+
+    /// Whether state and graph lie where they should not.
+    fn places(&mut self, config: &Config) {
+        let mut places = vec![("state", config.state_dir.as_path())];
+        if let GraphConfig::Embedded { path } = &config.graph {
+            places.push(("graph", path));
+        }
+        for (name, path) in places {
+            let Some(existing) = path.ancestors().find(|folder| folder.exists()) else { continue };
+            let inside = |root: &Path| {
+                let real = existing.canonicalize().unwrap_or_else(|_| existing.to_owned());
+                real.starts_with(root)
+            };
+            if config.vault.root.canonicalize().is_ok_and(|root| inside(&root)) {
+                let message = format!(
+                    "{} lies in the vault: a program that syncs the vault would copy a database in use; choose another \
+                     place with --state-dir",
+                    path.display()
+                );
+                self.add(name, CheckLevel::Warning, message);
+            } else if vault::lies_on_network(existing) {
+                let message = format!(
+                    "{} lies on a network drive: locks and crashes are not safe there; choose a local folder with \
+                     --state-dir",
+                    path.display()
+                );
+                self.add(name, CheckLevel::Warning, message);
+            }
+        }
+        // Opening says this of a folder that is there; one that is yet to be made is made at the first run.
+        if let GraphConfig::Embedded { path } = &config.graph
+            && let Some(folder) = path.parent().filter(|folder| !folder.exists())
+            && let Some(existing) = folder.ancestors().find(|folder| folder.exists())
+        {
+            // Opening has told of a file where a folder should be.
+            let why = access(existing, Access::WRITE_OK | Access::EXEC_OK).err();
+            let why = why.filter(|_| existing.is_dir()).map(io::Error::from);
+            if let Some(why) = why {
+                let remedy = "the graph cannot be made: correct databases.embedded.path";
+                self.add(
+                    "graph",
+                    CheckLevel::Error,
+                    format!("{}: {why}: {remedy}", existing.display()),
+                );
             }
         }
     }
@@ -150,6 +236,7 @@ impl Findings {
             return;
         }
         self.add("vault", CheckLevel::Ok, format!("{} can be read", root.display()));
+        self.markers(config);
         // What is scanned as a whole need not have the tiers' folders.
         let tiers = config.vault.tiers.iter().enumerate().filter(|_| !config.vault.whole);
         for (index, tier) in tiers {
@@ -176,6 +263,39 @@ impl Findings {
                     );
                 }
             }
+        }
+    }
+
+    /// An ordinary vault has no markers, and nothing of it gets into the graph: that is told here and not found out later.
+    fn markers(&mut self, config: &Config) {
+        let jobs = &config.scheduler.jobs;
+        let spec = jobs.values().find(|spec| spec.kind() == "vault_sync" && spec.enabled);
+        let Some(options) = spec.map(|spec| vault_sync::walk_options(spec)) else { return };
+        let listing = match vault::list(&config.vault, &options, &Stop::new()) {
+            Ok(listing) => listing,
+            Err(error) => return self.add("vault", CheckLevel::Error, error.to_string()),
+        };
+        for Ignored { by, notes } in &listing.ignored {
+            let count = if *notes == 1 { "1 note".to_owned() } else { format!("{notes} notes") };
+            self.add("vault.ignored", CheckLevel::Ok, format!("{count} {by}"));
+        }
+        let looked_at = listing.files.iter().take(NOTES_LOOKED_AT);
+        let has_marker = |path: &Path| {
+            let read = fs::File::open(path).and_then(|file| {
+                let mut text = Vec::new();
+                file.take(BYTES_LOOKED_AT).read_to_end(&mut text).map(|_| text)
+            });
+            // A note that cannot be read may have one.
+            read.map_or(true, |text| memchr::memmem::find(&text, b"aclarai:id=").is_some())
+        };
+        let mut paths = looked_at.map(|file| config.vault.root.join(file.path.as_path()));
+        if !listing.files.is_empty() && !paths.any(|path| has_marker(&path)) {
+            let count = listing.files.len();
+            let message = format!(
+                "no marker in any of the {count} notes: only marked blocks get into the graph. A marked block ends in \
+                 `<!-- aclarai:id=blk_1 ver=1 -->` and is followed by a line `^blk_1`; see docs/first-steps.md"
+            );
+            self.add("vault.markers", CheckLevel::Warning, message);
         }
     }
 
@@ -244,37 +364,41 @@ impl Findings {
     }
 }
 
+/// How many notes are looked at for a marker, and how much of each.
+const NOTES_LOOKED_AT: usize = 2_000;
+const BYTES_LOOKED_AT: u64 = 1 << 20;
+
+/// A command that tells somebody, as one that runs.
+fn told(argv: &[String]) -> CommandSpec {
+    CommandSpec { argv: argv.to_vec(), working_dir: None, env: BTreeMap::new() }
+}
+
+/// When a job runs.
+fn schedule(spec: &JobSpec, now: DateTime<Utc>) -> (CheckLevel, String) {
+    let after = spec.after.as_ref().map(|after| format!("after {}", after.job));
+    let own = (!spec.schedule.to_string().is_empty()).then(|| spec.schedule.to_string());
+    let when: Vec<String> = own.into_iter().chain(after).collect();
+    let when = when.join(", ");
+    if !spec.enabled {
+        return (CheckLevel::Ok, "disabled".to_owned());
+    }
+    if spec.manual_only {
+        return (CheckLevel::Ok, "manual only".to_owned());
+    }
+    match spec.schedule.next_after(now) {
+        Some(next) => (CheckLevel::Ok, format!("{when}: next at {}", instant(next))),
+        None if spec.after.is_some() || spec.schedule.fires_at_start() => (CheckLevel::Ok, when),
+        None => (
+            CheckLevel::Warning,
+            format!("{when}: never fires: correct the line, or set manual_only"),
+        ),
+    }
+}
+
 fn word(level: CheckLevel) -> &'static str {
     match level {
         CheckLevel::Ok => "ok",
         CheckLevel::Warning => "warning",
         CheckLevel::Error => "error",
     }
-}
-
-/// Why the program of a command job could not be started, as far as that can be seen without starting it.
-fn program_fault(spec: &JobSpec) -> Option<String> {
-    let command = spec.command.as_ref()?;
-    if let Some(folder) = command.working_dir.as_deref().filter(|folder| !folder.is_dir()) {
-        return Some(format!("working_dir {}: no such folder", folder.display()));
-    }
-    let program = command.argv.first()?;
-    let is_program = |path: &Path| path.is_file() && access(path, Access::EXEC_OK).is_ok();
-    if program.contains('/') {
-        let path = command.working_dir.as_deref().unwrap_or(Path::new("")).join(program);
-        return match is_program(&path) {
-            true => None,
-            false if path.exists() => Some(format!("not executable: {program} (chmod +x it)")),
-            false => Some(format!("not found: {program}")),
-        };
-    }
-    let path = command.env.get("PATH").map(OsString::from).or_else(|| std::env::var_os("PATH"));
-    let path = path.unwrap_or_default();
-    let found = path
-        .as_bytes()
-        .split(|byte| *byte == b':')
-        .any(|folder| is_program(&Path::new(std::ffi::OsStr::from_bytes(folder)).join(program)));
-    (!found).then(|| {
-        format!("not found: {program} (in no folder of PATH; write its full path in command)")
-    })
 }

@@ -14,7 +14,7 @@ use crate::reconcile::{
 };
 use crate::sandbox::{self, InForce, Walls};
 use crate::schedule::Schedule;
-use crate::vault::{IgnoreRules, NOTE_BYTES_MAX, ParseOptions};
+use crate::vault::{IgnoreRules, NOTE_BYTES_MAX, ParseOptions, WalkOptions};
 
 use super::Deps;
 
@@ -159,6 +159,17 @@ fn set(settings: &mut SyncSettings, key: &str, value: &Node, spec: &JobSpec) -> 
         _ => unreachable!("{key} is a parameter that is read nowhere"),
     }
     Ok(())
+}
+
+/// How the job of `spec` lists the vault, as far as its parameters are right: for `check`, which tells what they leave out.
+pub fn walk_options(spec: &JobSpec) -> WalkOptions {
+    let is_set = |key| spec.params.get(key).and_then(Node::as_flag).unwrap_or(false);
+    let written = spec.params.get("ignore").map(patterns);
+    let ignore = IgnoreRules {
+        patterns: written.and_then(Result::ok).unwrap_or_default(),
+        obsidian_excluded: is_set("ignore_obsidian_excluded"),
+    };
+    WalkOptions { follow_links: is_set("follow_links"), threads: threads(), ignore }
 }
 
 /// One thread for each processor: reading and hashing keep all of them busy.

@@ -41,7 +41,7 @@ pub use read::{
     Deferral, Digest, NOTE_BYTES_MAX, ReadOptions, ReadOutcome, Reading, ToRead, look_once,
     read_in_order,
 };
-pub use root::Root;
+pub use root::{Root, lies_on_network};
 pub use sample::{Sample, SampleTotals};
 pub use walk::{Ignored, Listing, WalkOptions, list};
 pub use warning::{BlockFault, Warning, WarningKind};

@@ -80,24 +80,7 @@ impl Root {
 
     /// Whether the vault lies on a file system that other machines may write to, whose times another clock sets.
     pub fn is_on_network(&self) -> bool {
-        /// `f_type` of NFS, SMB (three generations), FUSE (sshfs and its like), 9P, Ceph, AFS, Coda, VirtualBox
-        /// shares, Lustre, GFS2, OCFS2.
-        const NETWORK: [u32; 13] = [
-            0x6969,
-            0x517B,
-            0xFF53_4D42,
-            0xFE53_4D42,
-            0x6573_5546,
-            0x0102_1997,
-            0x00C3_6400,
-            0x5346_414F,
-            0x7375_7245,
-            0x786F_4256,
-            0x0BD0_0BD0,
-            0x0116_1970,
-            0x7461_636F,
-        ];
-        rustix::fs::fstatfs(&self.folder).is_ok_and(|stat| NETWORK.contains(&(stat.f_type as u32)))
+        rustix::fs::fstatfs(&self.folder).is_ok_and(|stat| is_network(&stat))
     }
 
     /// Opens a folder below the root to look up names in it. The empty path is the root itself. Symbolic links on the
@@ -207,4 +190,30 @@ impl<'a> Neighbours<'a> {
         }
         Ok((&self.last.as_ref().expect("set above").1, name))
     }
+}
+
+/// Whether a path lies on such a file system.
+pub fn lies_on_network(path: &Path) -> bool {
+    rustix::fs::statfs(path).is_ok_and(|stat| is_network(&stat))
+}
+
+fn is_network(stat: &rustix::fs::StatFs) -> bool {
+    /// `f_type` of NFS, SMB (three generations), FUSE (sshfs and its like), 9P, Ceph, AFS, Coda, VirtualBox
+    /// shares, Lustre, GFS2, OCFS2.
+    const NETWORK: [u32; 13] = [
+        0x6969,
+        0x517B,
+        0xFF53_4D42,
+        0xFE53_4D42,
+        0x6573_5546,
+        0x0102_1997,
+        0x00C3_6400,
+        0x5346_414F,
+        0x7375_7245,
+        0x786F_4256,
+        0x0BD0_0BD0,
+        0x0116_1970,
+        0x7461_636F,
+    ];
+    NETWORK.contains(&(stat.f_type as u32))
 }

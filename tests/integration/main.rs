@@ -8,6 +8,7 @@
 mod alerts;
 mod attention;
 mod bench;
+mod check;
 mod cli;
 mod command_job;
 mod config;
