@@ -33,7 +33,7 @@ pub(super) fn bench(setup: &Setup<'_>, arguments: &Bench) -> Result<Exit, Failur
     let scratch = Scratch::new()?;
     let vault = match (&setup.global.vault, arguments.files) {
         (Some(vault), None) => {
-            VaultConfig { tiers: Default::default(), root: absolute(vault)?, whole: true }
+            VaultConfig { tiers: Default::default(), root: setup.env()?.path(vault), whole: true }
         }
         (Some(_), Some(_)) => {
             return Err(Failure::usage("--files makes up a vault: leave out either it or --vault"));
@@ -80,11 +80,6 @@ impl Drop for Scratch {
     fn drop(&mut self) {
         let _ = fs::remove_dir_all(&self.0);
     }
-}
-
-fn absolute(path: &Path) -> Result<PathBuf, Failure> {
-    std::path::absolute(path)
-        .map_err(|error| Failure::usage(format!("--vault: {}: {error}", path.display())))
 }
 
 /// What one phase did, and how long it took by the wall clock.

@@ -81,8 +81,8 @@ pub(super) fn run(setup: &Setup<'_>, arguments: &Run) -> Result<Exit, Failure> {
         log_faults(&outcome.record.run_id, &spec.name, &outcome.result, usize::MAX);
         log_run(&outcome.record);
     }
-    if let Some(path) = setup.global.metrics_file.as_ref().filter(|_| !arguments.dry_run) {
-        write_metrics_of(&outcome.record, path, clock.clone());
+    if let Some(path) = setup.metrics_file()?.filter(|_| !arguments.dry_run) {
+        write_metrics_of(&outcome.record, &path, clock.clone());
     }
     let result = if arguments.format.json { show_json(&outcome) } else { show_text(&outcome) };
     let exit = written(result, Exit::Done);

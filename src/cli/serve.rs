@@ -8,8 +8,8 @@ pub(super) fn serve(setup: &Setup<'_>) -> Result<Exit, Failure> {
     let origin = setup.origin()?;
     let app = origin.load()?;
     let log = setup.log(&app.config);
-    let start =
-        Serve { origin, logging: log.logging, metrics_file: setup.global.metrics_file.clone() };
+    let metrics_file = setup.metrics_file()?;
+    let start = Serve { origin, logging: log.logging, metrics_file };
     match run_daemon(&start, app) {
         Ok(false) => Ok(Exit::Done),
         Ok(true) => Err(Failure::new(Exit::Interrupted, "told twice to stop: ended at once")),

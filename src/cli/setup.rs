@@ -1,6 +1,7 @@
 //! What commands share: the configuration as the command line, the environment and the file say, read when a command
 //! needs it and not before.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::arguments::{self, Global};
@@ -47,6 +48,12 @@ impl<'r> Setup<'r> {
     /// Reads the configuration and builds every job.
     pub(super) fn app(&self) -> Result<App, Failure> {
         Ok(self.origin()?.load()?)
+    }
+
+    /// `--metrics-file`.
+    pub(super) fn metrics_file(&self) -> Result<Option<PathBuf>, Failure> {
+        let env = self.env()?;
+        Ok(self.global.metrics_file.as_deref().map(|path| env.path(path)))
     }
 
     /// Reads the configuration.

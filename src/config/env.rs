@@ -77,6 +77,16 @@ impl Env {
         &self.cwd
     }
 
+    /// A path of the command line, from the current folder; `~/x` is below the home folder, as most shells leave the `~` of
+    /// `--vault=~/x` alone.
+    pub fn path(&self, written: &Path) -> PathBuf {
+        let home = self.variables.get(OsStr::new("HOME")).filter(|home| !home.is_empty());
+        match (written.strip_prefix("~"), home) {
+            (Ok(rest), Some(home)) => Path::new(home).join(rest),
+            _ => self.cwd.join(written),
+        }
+    }
+
     /// What `.env` adds to the environment: a program started by this one should find it too, as it would if it had
     /// read the file itself. Empty where the file cannot be read; [`load`](super::load) says so.
     ///

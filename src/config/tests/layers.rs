@@ -502,3 +502,24 @@ fn a_password_that_crosses_a_network_unencrypted_is_warned_of() {
         assert_eq!(warnings(uri, "hunter2"), [""; 0], "{uri}");
     }
 }
+
+#[test]
+fn a_path_of_the_command_line_may_begin_at_home() {
+    let env = Env::new("/cwd", [("HOME", "/home/me")]);
+    for (written, expected) in [
+        ("~/x", "/home/me/x"),
+        ("~", "/home/me"),
+        ("x", "/cwd/x"),
+        ("/x", "/x"),
+        ("~you/x", "/cwd/~you/x"),
+    ] {
+        assert_eq!(env.path(written.as_ref()), PathBuf::from(expected), "{written}");
+    }
+    let flags = Overrides {
+        vault: Some("~/v".into()),
+        state_dir: Some("~/s".into()),
+        ..Overrides::default()
+    };
+    let config = with_flags(flags, "{}", &[]);
+    assert_eq!((config.vault.root, config.state_dir), ("/home/me/v".into(), "/home/me/s".into()));
+}
