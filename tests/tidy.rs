@@ -99,7 +99,7 @@ const WIRING: &[(&str, &[&str])] = &[
     ("cli/blocks.rs", &["block", "text", "vault"]),
     ("cli/purge.rs", &["app", "clock", "daemon", "graph", "signals", "stop", "text"]),
     (
-        "cli/check.rs",
+        "cli/check",
         &[
             "app",
             "clock",
