@@ -69,7 +69,7 @@ pub(crate) fn serve(start: &Serve<'_>, app: App) -> Result<bool, ServeError> {
     let mut scheduler = Scheduler::start(Setup {
         clock: clock.clone(),
         built: clock::built(),
-        config: config.source.as_deref().map(path_text),
+        config: config.source.as_deref().map(|file| path_text(&start.origin.env.cwd().join(file))),
         state_dir: config.state_dir.clone(),
         settings: settings(start, &app)?,
         observers: observer.of_events(),

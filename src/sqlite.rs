@@ -12,7 +12,9 @@ use std::io::{self, Read};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
+use rusqlite::backup::Backup;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags, ffi};
 use rustix::fs::OFlags;
@@ -348,6 +350,37 @@ pub(crate) fn look(path: &Path) -> rusqlite::Result<Connection> {
     // The file may be anybody's: triggers and functions in its schema are not carried out.
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, false)?;
     Ok(connection)
+}
+
+/// Copies a database that others may be writing to, as it is at one moment, by SQLite's backup interface. The copy
+/// (mode 0600) takes its name when it is whole. Returns its size.
+pub(crate) fn back_up(from: &Path, to: &Path) -> io::Result<u64> {
+    let failed = |error: rusqlite::Error| io::Error::other(error.to_string());
+    let unfinished = beside(to, ".unfinished");
+    let _ = fs::remove_file(&unfinished);
+    let denied = |denied: Denied| match denied {
+        Denied::System { error, .. } => error,
+        Denied::NotOurs { what, .. } => io::Error::other(what),
+    };
+    drop(make_file(&unfinished).map_err(denied)?);
+    let copied = look(from).and_then(|source| {
+        let mut copy = open(&unfinished)?;
+        let backup = Backup::new(&source, &mut copy)?;
+        // All in one step: a copy in several would begin again with each write of a daemon.
+        backup.run_to_completion(i32::MAX, Duration::from_millis(50), None)?;
+        drop(backup);
+        copy.pragma_update(None, "journal_mode", "delete")?;
+        copy.close().map_err(|(_, error)| error)
+    });
+    let renamed = copied.map_err(failed).and_then(|()| {
+        fs::File::open(&unfinished)?.sync_all()?;
+        fs::rename(&unfinished, to)?;
+        Ok(fs::metadata(to)?.len())
+    });
+    if renamed.is_err() {
+        let _ = fs::remove_file(&unfinished);
+    }
+    renamed
 }
 
 /// Whether there is a database to be looked at. An empty file is none: opening it would fill it.

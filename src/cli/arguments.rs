@@ -9,9 +9,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 /// A test holds this list complete.
 const HELP: &str = "\
 {about}
-
 Usage: {usage}
-
 Commands, each by an example (`aclarai-scheduler COMMAND --help` tells more):
   serve                     the daemon in the foreground; also without a command
   run vault_sync --dry-run  one job now; prints its result
@@ -20,6 +18,8 @@ Commands, each by an example (`aclarai-scheduler COMMAND --help` tells more):
   check                     looks at all a run needs, and says what to do
   history vault_sync -n 20  past runs, and what made none, with the reason
   status                    the daemon: since when, what runs, what is next
+  attention                 all that waits for a person, with what to do
+  backup /srv/backup        copies of state and graph, while all goes on
   pause                     nothing starts by its schedule from now on
   resume                    schedules start runs again
   purge --older-than 30d    deletes blocks archived longer ago; try --dry-run
@@ -113,6 +113,13 @@ pub(super) enum Command {
     /// Shows all that waits for a person, each with what to do; exit code 3 while there is any
     #[command(after_help = "Example: aclarai-scheduler attention")]
     Attention(Format),
+    /// Copies state file and embedded graph into a folder, consistent while a daemon goes on
+    #[command(after_help = "Example: aclarai-scheduler backup /srv/backup/aclarai")]
+    Backup {
+        /// The folder for the copies; it is made where it is missing
+        #[arg(value_name = "DIR")]
+        dir: PathBuf,
+    },
     /// Creates the pause file: nothing starts by schedule until `resume`
     #[command(after_help = "Example: aclarai-scheduler pause --vault ~/notes")]
     Pause,
@@ -134,7 +141,7 @@ pub(super) enum Command {
                       sudo aclarai-scheduler install"
     )]
     Install(Install),
-    /// Prints what makes a shell complete commands and options
+    /// Prints what makes a shell complete commands, options and names of jobs
     #[command(
         after_help = "Example: aclarai-scheduler completions bash > ~/.local/share/bash-completion/completions/aclarai-scheduler"
     )]

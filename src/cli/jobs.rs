@@ -9,11 +9,13 @@ use super::history::{head, state};
 use super::next::fire_times;
 use super::out::{Cell, Out, Tone, written};
 use super::setup::Setup;
-use crate::clock::{Clock, SystemClock};
+use crate::clock::{Clock, Moment, SystemClock};
 use crate::config::JobSpec;
 use crate::history::{History, to_json};
 use crate::job::{BuildError, RunRecord};
 use crate::schedule::Zone;
+use crate::scheduler::health;
+use crate::state::DaemonLock;
 use crate::text::{instant, relative};
 
 /// How many fire times `--json` shows of each job.
@@ -30,6 +32,10 @@ struct Shown<'c> {
 pub(super) fn jobs(setup: &Setup<'_>, format: &Format) -> Result<Exit, Failure> {
     let app = setup.app()?;
     let config = &app.config;
+    if DaemonLock::holder(&config.state_dir)?.is_some() {
+        let sign = health::of(&config.state_dir, Moment::of(&SystemClock)).sign;
+        setup.warn_of_other_config(config, sign.and_then(|sign| sign.config).as_deref())?;
+    }
     let history = History::open(&config.state_dir)?;
     let now = SystemClock.now();
     let mut shown = Vec::new();

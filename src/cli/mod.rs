@@ -6,6 +6,7 @@
 
 mod arguments;
 mod attention;
+mod backup;
 mod bench;
 mod blocks;
 mod check;
@@ -107,6 +108,7 @@ fn obey(arguments: Arguments, register: Register<'_>) -> Result<Exit, Failure> {
         Command::History(arguments) => history::history(&setup, &arguments),
         Command::Status(format) => status::status(&setup, &format),
         Command::Attention(format) => attention::attention(&setup, &format),
+        Command::Backup { dir } => backup::backup(&setup, &dir),
         Command::Pause => pause::pause(&setup),
         Command::Resume => pause::resume(&setup),
         Command::Purge(arguments) => purge::purge(&setup, &arguments),

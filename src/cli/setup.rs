@@ -1,11 +1,12 @@
 //! What commands share: the configuration as the command line, the environment and the file say, read when a command
 //! needs it and not before.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::arguments::{self, Global};
 use super::exit::{Exit, Failure};
+use super::out::say;
 use crate::app::{App, AppError, Origin, Register};
 use crate::clock::SystemClock;
 use crate::config::{Config, ConfigErrors, Env, JobName, JobSpec, Overrides, suggestion};
@@ -64,6 +65,26 @@ impl<'r> Setup<'r> {
     /// What pauses everything scheduled.
     pub(super) fn pause(&self, config: &Config) -> Result<PauseSwitch, Failure> {
         Ok(PauseSwitch::of(config, self.env()?))
+    }
+
+    /// Warns of a daemon that runs on this state folder with another configuration file than this command has read.
+    pub(super) fn warn_of_other_config(
+        &self,
+        config: &Config,
+        in_force: Option<&str>,
+    ) -> Result<(), Failure> {
+        let Some(theirs) = in_force else { return Ok(()) };
+        let env = self.env()?;
+        let ours = config.source.as_deref().map(|file| env.cwd().join(file));
+        let place = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_owned());
+        if ours.as_deref().map(place) != Some(place(Path::new(theirs))) {
+            let ours = ours.map_or("defaults alone".to_owned(), |file| file.display().to_string());
+            say(&format!(
+                "warning: the daemon has its configuration from {theirs}, and this is shown by {ours}: \
+                 name the daemon's file with --config"
+            ));
+        }
+        Ok(())
     }
 
     /// Opens the log on standard error.

@@ -36,7 +36,9 @@ pub(super) fn status(setup: &Setup<'_>, format: &Format) -> Result<Exit, Failure
         .filter_map(|spec| Some((fire_times(&spec.schedule, now).next()?, &spec.name)))
         .min();
     let health = daemon.as_ref().map(|_| health::of(&config.state_dir, moment));
-    let seen = Seen { daemon, health, paused, open, next };
+    let in_force = health.as_ref().and_then(|health| health.sign.as_ref()?.config.clone());
+    setup.warn_of_other_config(config, in_force.as_deref())?;
+    let seen = Seen { daemon, health, in_force, paused, open, next };
     let mut out = Out::stdout();
     let result = if format.json { out.json(&seen.to_json()) } else { seen.write(&mut out, now) };
     written(result.and_then(|()| out.flush()), Exit::Done)?;
@@ -57,6 +59,8 @@ struct Seen<'c> {
     daemon: Option<Holder>,
     /// Of a daemon that runs.
     health: Option<Health>,
+    /// The configuration file that the daemon has.
+    in_force: Option<String>,
     paused: Option<String>,
     open: Vec<OpenRun>,
     next: Option<(DateTime<Utc>, &'c JobName)>,
@@ -70,6 +74,9 @@ impl Seen<'_> {
                 let since = daemon.since.map(|since| format!(" ({})", relative(since, now)));
                 writeln!(out, "running: {daemon}{}", since.unwrap_or_default())?;
             }
+        }
+        if let Some(file) = &self.in_force {
+            writeln!(out, "configuration: {file}")?;
         }
         let sign = self.health.as_ref().and_then(|health| health.sign.as_ref());
         for reason in self.health.iter().flat_map(|health| &health.reasons) {
@@ -143,6 +150,7 @@ impl Seen<'_> {
                 };
                 sign.held.iter().map(held).collect::<Vec<_>>()
             }),
+            "config": self.in_force,
             "pid": daemon.and_then(|daemon| daemon.pid),
             "since": daemon.and_then(|daemon| daemon.since).map(instant),
             "paused": self.paused,

@@ -148,7 +148,7 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 const INCREMENTAL: i64 = 2;
 
 /// The database file in the state folder.
-const FILE: &str = "state.db";
+pub(crate) const FILE: &str = "state.db";
 
 /// An open state file.
 #[derive(Debug)]

@@ -7,10 +7,12 @@
 
 mod alerts;
 mod attention;
+mod backup;
 mod bench;
 mod check;
 mod cli;
 mod command_job;
+mod completions;
 mod config;
 mod daemon;
 mod docs;

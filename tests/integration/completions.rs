@@ -1,0 +1,91 @@
+//! Each shell completes commands, options, job names and other words: Tab is pressed in a real shell on a terminal.
+
+use std::io::{Read, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::process::{Command, Stdio};
+use std::sync::{Arc, Mutex};
+
+use crate::sandbox::{PROGRAM, Sandbox};
+use crate::wait::wait_for;
+
+const JOBS: &str = r#"
+scheduler:
+  jobs:
+    vault_sync: {enabled: false}
+    nightly_report: {enabled: true, command: ["true"]}
+"#;
+
+/// What is typed, and the arguments that the program is then given.
+const TYPED: [(&str, &str); 9] = [
+    ("sta\t", "status"),
+    ("run vau\t", "run vault_sync"),
+    ("run nigh\t--dry\t--js\t", "run nightly_report --dry-run --json"),
+    ("next --cr\t1 --timez\tx", "next --cron 1 --timezone x"),
+    ("completions fi\t", "completions fish"),
+    ("history vault_s\t--js\t", "history vault_sync --json"),
+    ("--log-form\tjs\tjo\t", "--log-format json jobs"),
+    ("jobs --log-level WARN\t", "jobs --log-level WARNING"),
+    ("--state\t/ jo\t", "--state-dir / jobs"),
+];
+
+/// Presses the keys in an interactive shell; `None` where the shell is not installed.
+fn press(shell: &str, line: &str, setup: &str) -> bool {
+    if Command::new(shell).arg("--version").output().is_err() {
+        println!("not tested: {shell} is not installed");
+        return false;
+    }
+    let sandbox = Sandbox::new(JOBS);
+    let script = sandbox.run(&["completions", shell]);
+    assert_eq!(script.code, Some(0));
+    sandbox.write("script", &script.stdout);
+    // The program itself where the script asks for names of jobs; else what it was called with.
+    let stub = format!(
+        "#!/bin/sh\nif [ \"$*\" = jobs ]; then exec {PROGRAM} jobs; fi\necho \"called: $*.\"\n"
+    );
+    let stub = sandbox.write("bin/aclarai-scheduler", &stub);
+    std::fs::set_permissions(stub, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let path = format!("{}:{}", sandbox.path("bin").display(), std::env::var("PATH").unwrap());
+    let mut command = sandbox.program("script", &["-qec", line, "/dev/null"]);
+    command.env("PATH", path).env("TERM", "xterm").stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    let (mut keys, mut screen) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let collected = Arc::clone(&seen);
+    let reader = std::thread::Builder::new().name("screen".to_owned()).spawn(move || {
+        let mut bytes = [0; 4096];
+        while let Ok(count @ 1..) = screen.read(&mut bytes) {
+            collected.lock().unwrap().extend_from_slice(&bytes[..count]);
+        }
+    });
+    let shown = || String::from_utf8_lossy(&seen.lock().unwrap()).into_owned();
+    writeln!(keys, "{setup}").unwrap();
+    wait_for(&format!("{shell} to be ready"), || shown().contains("ready-now").then_some(()));
+    for (typed, called) in TYPED {
+        write!(keys, "aclarai-scheduler {typed}\r").unwrap();
+        let expected = format!("called: {called}.");
+        let screen = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            wait_for(&expected, || shown().contains(&expected).then_some(()));
+        }));
+        assert!(screen.is_ok(), "{shell}: {typed:?} did not become {called:?}:\n{}", shown());
+    }
+    write!(keys, "exit\r").unwrap();
+    drop(keys);
+    child.wait().unwrap();
+    reader.unwrap().join().unwrap();
+    true
+}
+
+#[test]
+fn bash_completes() {
+    press("bash", "bash --norc --noprofile -i", ". ./script; echo ready'-'now");
+}
+
+#[test]
+fn zsh_completes() {
+    press("zsh", "zsh -f -i", "autoload -U compinit; compinit -u -D; . ./script; echo ready'-'now");
+}
+
+#[test]
+fn fish_completes() {
+    press("fish", "fish --no-config -i", "source ./script; echo ready'-'now");
+}
