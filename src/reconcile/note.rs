@@ -31,6 +31,9 @@ pub(super) struct Note {
     pub(super) edits: RefCell<Vec<VersionEdit>>,
     /// The occurrences of ids that it holds more than once.
     repeated: HashMap<IdDigest, Vec<Occurrence>>,
+    /// Of these, the one with the best claim to each id that was asked about. Asked once for each id: a note may hold
+    /// one id a hundred thousand times.
+    best: RefCell<HashMap<IdDigest, Occurrence>>,
     /// It is a likely copy of a note that it shares an id with.
     likely_copy: bool,
 }
@@ -94,6 +97,7 @@ impl Note {
             fate: Cell::new(NoteFate { settled: parsed.faults.is_empty(), open: false }),
             edits: RefCell::default(),
             repeated,
+            best: RefCell::default(),
             likely_copy: copies::find_original(survey, books, index, &ids)?,
         })
     }
@@ -115,8 +119,10 @@ impl Note {
             let Standing { in_code, held, .. } = self.standing(occurrence, node);
             (in_code, held == Held::OtherText, occurrence.number)
         };
-        let best = self.repeated.get(&id).and_then(|all| all.iter().min_by_key(against));
-        best.copied().unwrap_or_else(|| Occurrence::of(self.index, number, block))
+        let this = || Occurrence::of(self.index, number, block);
+        let Some(all) = self.repeated.get(&id) else { return this() };
+        let best = || all.iter().min_by_key(against).copied().unwrap_or_else(this);
+        *self.best.borrow_mut().entry(id).or_insert_with(best)
     }
 
     /// What is known of an occurrence when it claims its id.

@@ -34,9 +34,9 @@ pub use marker::ParseOptions;
 pub use names::{NamedCopy, copy_by_name, likely_copy_of, placeholder_of};
 pub use near_miss::NearMiss;
 pub use parse::{
-    BODY_BYTES_STORED, BlockRef, FileSlice, NotUtf8, PARSER_VERSION, ParsedFile, Slices,
-    TEXT_BYTES_STORED, parse, parse_bytes,
+    BlockRef, FileSlice, NotUtf8, PARSER_VERSION, ParsedFile, Slices, parse, parse_bytes,
 };
+pub use pass::{BODY_BYTES_STORED, TEXT_BYTES_STORED};
 pub use read::{
     Deferral, Digest, NOTE_BYTES_MAX, ReadOptions, ReadOutcome, Reading, ToRead, look_once,
     read_in_order,

@@ -17,7 +17,7 @@ use super::body;
 use super::code::merge_conflict_line;
 use super::marker::{Marker, ParseOptions, marker_at};
 use super::near_miss;
-use super::pass::{Pass, Place, Span};
+use super::pass::{Pass, Place, Span, TEXT_BYTES_STORED};
 use super::source::Source;
 use super::warning::{BlockFault, Remarks, Warning, WarningKind};
 use super::white::count_breaks;
@@ -25,13 +25,6 @@ use crate::block::{Block, BlockId, ContentHash, Level};
 
 /// Grows when the same bytes would give other blocks: what was remembered about files is then read again.
 pub const PARSER_VERSION: u32 = 2;
-
-/// No more of a v1 text is stored than its first bytes: the other services index it, and Neo4j refuses an index key over
-/// 8,164 bytes. The hash is of the whole.
-pub const TEXT_BYTES_STORED: usize = 8_000;
-
-/// No more of a body is stored than its first bytes. The hash is of the whole.
-pub const BODY_BYTES_STORED: usize = 1 << 20;
 
 /// The places of so many bytes are kept, whatever the size of the note; beyond that, of as many bytes as the note has.
 const PLACES_BYTES_MIN: usize = 6 << 20;
@@ -181,7 +174,7 @@ fn weight(place: &Place) -> usize {
     let len = |start: usize, end: usize| end - start;
     len(place.id.start, place.id.end)
         + len(place.text.start, place.text.end).min(TEXT_BYTES_STORED)
-        + len(place.body.start, place.body.end).min(BODY_BYTES_STORED)
+        + len(place.body.start, place.body.end).min(place.body_stored)
 }
 
 /// The blocks of a note, slice by slice.
@@ -375,9 +368,10 @@ impl<'a> BlockRef<'a> {
         body::write(self.source, self.place.body, usize::MAX)
     }
 
-    /// The first [`BODY_BYTES_STORED`] bytes of the v2 text, or a few less: never half a character.
+    /// The first [`BODY_BYTES_STORED`] bytes of the v2 text, or a few less: never half a character. Fewer of a note
+    /// whose many blocks have the same huge body.
     pub fn stored_body(&self) -> String {
-        body::write(self.source, self.place.body, BODY_BYTES_STORED)
+        body::write(self.source, self.place.body, self.place.body_stored)
     }
 
     fn slice(&self, span: Span) -> &'a str {

@@ -18,6 +18,17 @@ use crate::block::{ContentHash, ID_BYTES_MAX, Level, is_page_id};
 /// With a marker this close to the end of the file, counted in characters, the whole file is its text.
 const FILE_LEVEL_SLACK: usize = 10;
 
+/// No more of a v1 text is stored than its first bytes: the other services index it, and Neo4j refuses an index key over
+/// 8,164 bytes. The hash is of the whole.
+pub const TEXT_BYTES_STORED: usize = 8_000;
+
+/// No more of a body is stored than its first bytes. The hash is of the whole.
+pub const BODY_BYTES_STORED: usize = 1 << 20;
+
+/// When the bodies of one note have taken this room, or that of the note if it is larger, no more is stored of each
+/// further one than of a text.
+const BODIES_BYTES_STORED: usize = 64 << 20;
+
 /// Where everything about one block lies in its source. Its version is read again from the marker.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Place {
@@ -30,6 +41,8 @@ pub(super) struct Place {
     pub(super) hash: ContentHash,
     pub(super) body: Part,
     pub(super) body_hash: ContentHash,
+    /// So many bytes of the body are stored, at most.
+    pub(super) body_stored: usize,
 }
 
 /// A range of bytes that can be copied.
@@ -68,6 +81,8 @@ pub(super) struct Pass {
     /// that was met by a look ahead for that.
     rest: Rest,
     whole_body_hash: Option<ContentHash>,
+    /// How many bytes of bodies are stored so far.
+    stored: usize,
     code: Code,
 }
 
@@ -112,6 +127,7 @@ impl Pass {
             line: Line::default(),
             rest: Rest::Unknown,
             whole_body_hash: None,
+            stored: 0,
             code: Code::new(&source.text),
         }
     }
@@ -175,8 +191,15 @@ impl Pass {
                 });
             }
         }
-        let is_block = !text.is_empty() && id.len() <= ID_BYTES_MAX;
-        is_block.then_some(Place {
+        if text.is_empty() || id.len() > ID_BYTES_MAX {
+            return None;
+        }
+        // Markers side by side and those of pages share a body: ten thousand of them would store it ten thousand times.
+        let len = (body.end - body.start).min(BODY_BYTES_STORED);
+        let is_too_much = self.stored + len > BODIES_BYTES_STORED.max(source.text.len());
+        let body_stored = if is_too_much { TEXT_BYTES_STORED } else { BODY_BYTES_STORED };
+        self.stored += len.min(body_stored);
+        Some(Place {
             marker: span.into(),
             id: id.into(),
             line,
@@ -186,6 +209,7 @@ impl Pass {
             hash,
             body,
             body_hash,
+            body_stored,
         })
     }
 

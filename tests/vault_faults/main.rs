@@ -8,4 +8,5 @@
 mod faults;
 mod kill;
 mod limits;
+mod memory;
 mod place;

@@ -173,6 +173,19 @@ impl Place {
         self.finish(shell)
     }
 
+    /// With this many bytes of address space, by the program `prlimit`.
+    pub(crate) fn sync_with_memory(&self, bytes: u64) -> Ran {
+        let program = self.command("state", &["run", "vault_sync", "--json"]);
+        let mut limited = Command::new("prlimit");
+        limited
+            .arg(format!("--as={bytes}"))
+            .arg(program.get_program())
+            .args(program.get_args())
+            .current_dir(self.dir.path())
+            .stdin(Stdio::null());
+        self.finish(limited)
+    }
+
     pub(crate) fn start(&self) -> Child {
         self.command("state", &["run", "vault_sync", "--json"])
             .stdout(Stdio::null())

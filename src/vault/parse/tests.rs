@@ -5,6 +5,7 @@ use sha2::{Digest, Sha256};
 use super::*;
 use crate::block::ID_BYTES_MAX;
 use crate::vault::near_miss::NearMiss;
+use crate::vault::pass::BODY_BYTES_STORED;
 use crate::vault::white::{digit, number_at, trim};
 
 mod reference;
@@ -590,6 +591,19 @@ fn only_the_beginning_of_a_huge_text_is_stored() {
     let short = parsed("One\r\ntwo <!-- aclarai:id=a -->");
     assert_eq!(short.block(0).stored_text(), short.block(0).text());
     assert_eq!(short.block(0).stored_body(), short.block(0).body());
+}
+
+#[test]
+fn many_blocks_with_one_huge_body_do_not_each_store_it() {
+    let long = "word ".repeat(200_000);
+    let markers: String = (0..200).map(|n| format!("<!-- aclarai:id=doc_{n} -->\n")).collect();
+    let file = parsed(&format!("{long}\n{markers}"));
+    let stored: Vec<usize> = file.blocks().map(|block| block.stored_body().len()).collect();
+    assert!(stored[..60].iter().all(|len| *len == long.len() - 1), "{stored:?}");
+    assert!(stored[100..].iter().all(|len| *len <= TEXT_BYTES_STORED), "{stored:?}");
+    assert!(stored.iter().sum::<usize>() < 70 << 20);
+    let first = file.blocks().next().unwrap().body_hash();
+    assert!(file.blocks().all(|block| block.body_hash() == first));
 }
 
 /// All that is known of a block.
