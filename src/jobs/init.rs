@@ -38,7 +38,9 @@ fn keep(arguments: &[OsString]) -> io::Result<ExitCode> {
     // Where the number is 1 this changes nothing.
     rustix::process::set_child_subreaper(Some(rustix::process::getpid()))?;
     let mut signals = Signals::new([SIGCHLD, SIGTERM, SIGINT, SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2])?;
-    let mut command = Command::new(SELF);
+    // By its own name where it still has one: `/proc/self/exe` would show as `exe` in process lists.
+    let program = std::env::current_exe().ok().filter(|path| path.is_file());
+    let mut command = Command::new(program.unwrap_or_else(|| SELF.into()));
     if let Some(name) = std::env::args_os().next() {
         std::os::unix::process::CommandExt::arg0(&mut command, name);
     }

@@ -241,7 +241,7 @@ fn read_list(root: &Root, file: &str) -> Result<Option<String>, String> {
             return Err("it is reached by a link that leaves the vault: put the file itself there"
                 .to_owned());
         }
-        Err(error) => return Err(format!("cannot open it: {error}")),
+        Err(error) => return Err(format!("cannot open it: {}", crate::text::with_remedy(&error))),
     };
     let file = std::fs::File::from(handle);
     let metadata = file.metadata().map_err(|error| format!("cannot look at it: {error}"))?;
