@@ -11,6 +11,7 @@ use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::cron::{is_quoted, parsed, too_long_a_step};
 use super::env::{self, Env, Variables};
 use super::error::{ConfigErrors, Fault, Place};
 use super::file;
@@ -25,7 +26,7 @@ use super::settings::{
 use super::shown::shown_path;
 use super::source::fault_of;
 use super::value::{flag_word, suggestion};
-use crate::schedule::{Schedule, Zone};
+use crate::schedule::Zone;
 use crate::text::visible;
 
 /// What is wrong with the jobs' own parameters ([`JobSpec::params`]), which only the jobs know; see
@@ -78,6 +79,7 @@ pub(super) fn checked(
     checker.variables.check_pause(&mut checker.findings);
     checker.variables.check_services(&mut checker.findings);
     checker.note_dotenv();
+    checker.warn_of_quotes();
 
     checker.note_what_reads_otherwise();
 
@@ -243,6 +245,11 @@ impl Checker<'_> {
         let timezone = self.zone(raw.timezone).unwrap_or_else(|| zone.clone());
         let variable = self.job_variable(name, "CRON").map(|given| given.map(|line| vec![line]));
         let cron = variable.or(raw.cron);
+        if let Some(Given { value: lines, origin }) = &cron
+            && let Some(message) = lines.iter().find_map(|line| too_long_a_step(line))
+        {
+            self.findings.warn(origin, Some(lines.shown()), message);
+        }
         let schedule = self.findings.checked(cron, |lines| parsed(lines, &timezone));
         let schedule = schedule.unwrap_or_else(|| {
             let lines: &[&str] = match (&raw.after, is_vault_sync) {
@@ -389,6 +396,17 @@ impl Checker<'_> {
         }
     }
 
+    /// Docker's `--env-file` takes the quotes of a `.env` for a part of the value.
+    fn warn_of_quotes(&mut self) {
+        for (name, _) in env::VARIABLES {
+            let Some(Given { value, origin }) = self.variables.get(name) else { continue };
+            if is_quoted(&value.to_string_lossy()) {
+                let message = "the quotes are part of the value, as Docker's --env-file keeps them: take them out";
+                self.findings.warn(&origin, None, message);
+            }
+        }
+    }
+
     fn path_flag(&mut self, name: &'static str, path: &Option<PathBuf>) -> Option<Given<OsString>> {
         let value = path.clone()?.into_os_string();
         let given = Given { value, origin: Origin::Flag(name) };
@@ -450,10 +468,6 @@ fn folder_below(root: &Path, path: &Path) -> Result<PathBuf, String> {
     }
     let short: PathBuf = path.components().filter(|part| *part != Component::CurDir).collect();
     Ok(if short.as_os_str().is_empty() { PathBuf::from(".") } else { short })
-}
-
-fn parsed<L: AsRef<str>>(lines: &[L], zone: &Zone) -> Result<Schedule, String> {
-    Schedule::parse_lines(lines, zone.clone()).map_err(|error| error.to_string())
 }
 
 fn level(word: &str) -> Result<log::LevelFilter, String> {

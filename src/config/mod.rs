@@ -15,6 +15,7 @@
 
 mod address;
 mod check;
+mod cron;
 mod dotenv;
 mod env;
 mod error;

@@ -130,6 +130,14 @@ pub(super) fn read(yaml: &str, findings: &mut Findings) -> Result<Raw, ConfigErr
         log_level: logging(file.section("logging")),
         holds_settings,
     };
+    // A level that was left out takes all jobs away.
+    for key in ["jobs", "job_defaults", "vault_sync"] {
+        if file.has(key) {
+            let below = if key == "vault_sync" { "scheduler.jobs" } else { "scheduler" };
+            let message = format!("not read here: indent it below {below}");
+            file.findings.warn(&Origin::Key(key.to_owned()), None, message);
+        }
+    }
     // Sections that are not ours are not looked at; only their names are, for a slip that would hide a whole section.
     file.pass_over_unknown();
     Ok(raw)

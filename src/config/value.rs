@@ -96,8 +96,14 @@ pub(super) fn texts(value: &Node) -> Result<Vec<String>, String> {
 
 /// A path.
 pub(super) fn path(value: &Node) -> Result<String, String> {
-    text(value)
-        .and_then(|path| if path.is_empty() { Err("write a path".to_owned()) } else { Ok(path) })
+    text(value).and_then(|path| match path {
+        path if path.is_empty() => Err("write a path".to_owned()),
+        path if path.contains("${") => {
+            Err("${...} is not filled in in this file: write the path, or set its variable"
+                .to_owned())
+        }
+        path => Ok(path),
+    })
 }
 
 /// `true` or `false`.

@@ -303,6 +303,20 @@ fn what_is_probably_not_meant_is_a_warning() {
         &["schedular: not read, as no setting has this name: did you mean scheduler? (c.yaml:1)"],
     );
     case(
+        "jobs:\n  a: {command: [x]}\nvault_sync: {enabled: false}\n",
+        &[
+            "jobs: not read here: indent it below scheduler (c.yaml:1)",
+            "vault_sync: not read here: indent it below scheduler.jobs (c.yaml:3)",
+        ],
+    );
+    case(
+        "scheduler: {jobs: {a: {cron: '*/90 * * * *'}}}\n",
+        &[
+            "scheduler.jobs.a.cron: \"*/90 * * * *\": the step of the minute is as long as the field, so that it comes once an \
+           hour: for a length of time write @every (c.yaml:1)",
+        ],
+    );
+    case(
         "paths: {valt: /v, settings: /s}\n",
         &["paths.valt: not read, as no setting has this name: did you mean vault? (c.yaml:1)"],
     );
