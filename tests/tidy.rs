@@ -143,7 +143,18 @@ const WIRING: &[(&str, &[&str])] = &[
     ),
     (
         "cli/jobs.rs",
-        &["app", "clock", "config", "history", "job", "schedule", "scheduler", "state", "text"],
+        &[
+            "app",
+            "clock",
+            "config",
+            "gate",
+            "history",
+            "job",
+            "schedule",
+            "scheduler",
+            "state",
+            "text",
+        ],
     ),
     (
         "cli/status.rs",

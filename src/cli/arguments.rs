@@ -105,7 +105,9 @@ pub(super) enum Command {
     #[command(after_help = "Example: aclarai-scheduler check")]
     Check(Format),
     /// Shows past runs, and occurrences that made none, the newest first
-    #[command(after_help = "Example: aclarai-scheduler history vault_sync -n 20")]
+    #[command(
+        after_help = "Examples: aclarai-scheduler history vault_sync -n 20\n          aclarai-scheduler history --at 2026-08-24T03:00Z"
+    )]
     History(History),
     /// Tells whether a daemon is running, since when, what it runs, and what is next; exits 4 if none is
     #[command(after_help = "Example: aclarai-scheduler status --json")]
@@ -230,8 +232,20 @@ pub(super) struct History {
     /// How many
     #[arg(short, value_name = "N", default_value_t = 20)]
     pub(super) number: usize,
+    /// Only what was due at T or later: an instant, a date, or 2h (ago)
+    #[arg(long, value_name = "T", value_parser = when)]
+    pub(super) since: Option<When>,
+    /// Only what was due at T or before
+    #[arg(long, value_name = "T", value_parser = when)]
+    pub(super) until: Option<When>,
+    /// Only what came to this: succeeded, failed, interrupted, skipped, running, or the reason of a skip
+    #[arg(long, value_name = "O", value_parser = OUTCOMES)]
+    pub(super) outcome: Option<String>,
+    /// Instead: what became of the moment T, for each job
+    #[arg(long, value_name = "T", value_parser = when, conflicts_with_all = ["number", "since", "until", "outcome"])]
+    pub(super) at: Option<When>,
     /// Instead: what is kept of the output of this run
-    #[arg(long, value_name = "JOB_ID", conflicts_with_all = ["job", "number", "json"])]
+    #[arg(long, value_name = "JOB_ID", conflicts_with_all = ["job", "number", "since", "until", "outcome", "at", "json"])]
     pub(super) output: Option<String>,
     #[command(flatten)]
     pub(super) format: Format,
@@ -275,6 +289,73 @@ pub(super) struct Blocks {
 }
 
 /// Never a bare number: `30` would be 30 seconds to one and 30 days to another, and what is deleted is gone.
+/// States of runs, and reasons of skips.
+const OUTCOMES: [&str; 12] = [
+    "succeeded",
+    "failed",
+    "interrupted",
+    "skipped",
+    "running",
+    "queued",
+    "paused",
+    "overlap",
+    "misfire",
+    "coalesced",
+    "disabled",
+    "leader",
+];
+
+/// A moment as people write it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum When {
+    At(chrono::DateTime<chrono::Utc>),
+    Day(chrono::NaiveDate),
+    Ago(std::time::Duration),
+}
+
+impl When {
+    /// Its first instant, a day's being midnight of UTC.
+    pub(super) fn first(self, now: chrono::DateTime<chrono::Utc>) -> chrono::DateTime<chrono::Utc> {
+        match self {
+            When::At(at) => at,
+            When::Day(day) => day.and_time(chrono::NaiveTime::MIN).and_utc(),
+            When::Ago(ago) => {
+                let ago = chrono::TimeDelta::from_std(ago).ok();
+                ago.and_then(|ago| now.checked_sub_signed(ago)).unwrap_or_default()
+            }
+        }
+    }
+
+    /// Its last instant: a day ends a microsecond before the next.
+    pub(super) fn last(self, now: chrono::DateTime<chrono::Utc>) -> chrono::DateTime<chrono::Utc> {
+        match self {
+            When::Day(_) => {
+                self.first(now) + chrono::TimeDelta::days(1) - chrono::TimeDelta::microseconds(1)
+            }
+            _ => self.first(now),
+        }
+    }
+}
+
+fn when(text: &str) -> Result<When, String> {
+    if let Ok(at) = chrono::DateTime::parse_from_rfc3339(text) {
+        return Ok(When::At(at.to_utc()));
+    }
+    let text = text.strip_suffix('Z').unwrap_or(text);
+    if let Ok(day) = text.parse() {
+        return Ok(When::Day(day));
+    }
+    for format in ["%Y-%m-%dT%H:%M", "%Y-%m-%d %H:%M", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%d %H:%M:%S"] {
+        if let Ok(at) = chrono::NaiveDateTime::parse_from_str(text, format) {
+            return Ok(When::At(at.and_utc()));
+        }
+    }
+    age(text).map(When::Ago).map_err(|_| {
+        "write an instant such as 2026-08-24T03:00Z (without Z it is UTC too), a date, or 2h"
+            .to_owned()
+    })
+}
+
 fn age(text: &str) -> Result<std::time::Duration, String> {
     crate::config::parse_duration(text)
         .map_err(|_| "write a number with a unit, such as 30d or 12h".to_owned())

@@ -1,13 +1,18 @@
 //! `history`: past runs, and occurrences that made none, from the state file.
 
-use serde_json::Value;
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use serde_json::{Value, json};
 
 use super::arguments;
 use super::exit::{Exit, Failure};
 use super::out::{Cell, Out, Tone, written};
 use super::setup::{Setup, find_job};
-use crate::config::{Config, JobName};
-use crate::history::{History, Output, to_json};
+use crate::clock::{Clock, SystemClock};
+use crate::config::{Config, JobName, JobSpec};
+use crate::history::{Filter, History, Output, to_json};
 use crate::job::{RunRecord, RunState, Trigger};
 use crate::text::{duration, instant, visible_bytes};
 
@@ -19,9 +24,20 @@ pub(super) fn history(setup: &Setup<'_>, arguments: &arguments::History) -> Resu
     if let Some(run) = &arguments.output {
         return output(&config, run);
     }
+    if let Some(at) = arguments.at {
+        return moment(&config, arguments, at.first(SystemClock.now()));
+    }
     let job = arguments.job.as_deref().map(JobName::new);
+    let now = SystemClock.now();
+    let filter = Filter {
+        job: job.as_ref(),
+        since: arguments.since.map(|since| since.first(now)),
+        until: arguments.until.map(|until| until.last(now)),
+        outcome: arguments.outcome.as_deref(),
+    };
+    let is_narrow = filter.since.is_some() || filter.until.is_some() || filter.outcome.is_some();
     let records = match History::open(&config.state_dir)? {
-        Some(history) => history.recent(job.as_ref(), arguments.number)?,
+        Some(history) => history.found(&filter, arguments.number)?,
         None => Vec::new(),
     };
     if let (Some(name), true) = (&arguments.job, records.is_empty()) {
@@ -31,6 +47,8 @@ pub(super) fn history(setup: &Setup<'_>, arguments: &arguments::History) -> Resu
     let mut out = Out::stdout();
     let result = if arguments.format.json {
         out.json(&records.iter().map(to_json).collect::<Vec<_>>())
+    } else if records.is_empty() && is_narrow {
+        writeln!(out, "nothing recorded in {} is like that", config.state_dir.display())
     } else if records.is_empty() {
         writeln!(out, "no runs recorded in {}", config.state_dir.display())
     } else {
@@ -40,6 +58,119 @@ pub(super) fn history(setup: &Setup<'_>, arguments: &arguments::History) -> Resu
         out.table(&rows)
     };
     written(result.and_then(|()| out.flush()), Exit::Done)
+}
+
+/// What became of one moment, for each job.
+fn moment(
+    config: &Config,
+    arguments: &arguments::History,
+    at: DateTime<Utc>,
+) -> Result<Exit, Failure> {
+    let history = History::open(&config.state_dir)?;
+    let mut names: BTreeSet<JobName> = config.scheduler.jobs.keys().cloned().collect();
+    if let Some(history) = &history {
+        names.extend(history.jobs()?);
+    }
+    if let Some(wanted) = &arguments.job {
+        let wanted = JobName::new(wanted);
+        if !names.contains(&wanted) {
+            find_job(config, wanted.as_str())?;
+        }
+        names.retain(|name| *name == wanted);
+    }
+    let mut found = Vec::new();
+    for name in names {
+        let spec = config.scheduler.jobs.get(&name).map(Arc::as_ref);
+        let records = match &history {
+            Some(history) => history.around(&name, at)?,
+            None => Vec::new(),
+        };
+        found.push(became(name, spec, records, at));
+    }
+    let mut out = Out::stdout();
+    let result = if arguments.format.json {
+        let shown = |became: &Became| {
+            json!({
+                "job_name": became.job.as_str(),
+                "at": instant(at),
+                "outcome": became.outcome(),
+                "why": became.why,
+                "run": became.record.as_ref().map(to_json),
+            })
+        };
+        out.json(&found.iter().map(shown).collect::<Vec<_>>())
+    } else {
+        let mut rows = vec![["JOB", "OUTCOME", "DUE", "TOOK", "REMARKS"].map(head).into()];
+        rows.extend(found.iter().map(Became::row));
+        out.table(&rows)
+    };
+    written(result.and_then(|()| out.flush()), Exit::Done)
+}
+
+/// What became of a moment for one job.
+struct Became {
+    job: JobName,
+    record: Option<RunRecord>,
+    /// Where there is no row: why.
+    why: Option<String>,
+}
+
+fn became(
+    job: JobName,
+    spec: Option<&JobSpec>,
+    records: Vec<RunRecord>,
+    at: DateTime<Utc>,
+) -> Became {
+    let second = TimeDelta::seconds(1);
+    let due = spec.and_then(|spec| spec.schedule.next_after(at - second));
+    let is_due = due.is_some_and(|due| due < at + TimeDelta::minutes(1));
+    // A stretch reaches over moments at which nothing was due.
+    let tells = |record: &RunRecord| record.count == 1 || is_due || spec.is_none();
+    if let Some(record) = records.into_iter().find(tells) {
+        return Became { job, record: Some(record), why: None };
+    }
+    let why = match (spec, due) {
+        (None, _) => "not in the configuration, and nothing is recorded".to_owned(),
+        (Some(spec), _) if !spec.enabled => "disabled: not scheduled".to_owned(),
+        (Some(spec), _) if spec.manual_only => "manual only: not scheduled".to_owned(),
+        (Some(_), _) if is_due => {
+            "due by its present line, and nothing is recorded: no daemon scheduled it then, or the \
+             history is pruned"
+                .to_owned()
+        }
+        (Some(_), Some(due)) => format!("not due: by its present line next at {}", instant(due)),
+        (Some(_), None) => "not due: no line of its own fires after that".to_owned(),
+    };
+    Became { job, record: None, why: Some(why) }
+}
+
+impl Became {
+    fn outcome(&self) -> &str {
+        match (&self.record, &self.why) {
+            (Some(record), _) => record.state.as_str(),
+            (None, Some(why)) => why.split(':').next().unwrap_or(why),
+            (None, None) => "nothing",
+        }
+    }
+
+    fn row(&self) -> Vec<Cell> {
+        match &self.record {
+            Some(record) => vec![
+                self.job.as_str().into(),
+                state(record),
+                instant(record.scheduled_for).into(),
+                record.duration_s.map(duration).unwrap_or_default().into(),
+                remarks(record).into(),
+            ],
+            None => vec![
+                self.job.as_str().into(),
+                Cell::new("no run", Tone::Quiet),
+                "".into(),
+                "".into(),
+                self.why.clone().unwrap_or_default().into(),
+            ],
+        }
+    }
 }
 
 /// What is kept of a run's output, its lines as they came.

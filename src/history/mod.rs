@@ -34,6 +34,19 @@ pub struct History {
     state: State,
 }
 
+/// Which rows of the history are asked for.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Filter<'f> {
+    /// Only this job's.
+    pub job: Option<&'f JobName>,
+    /// Only those with an instant at or after this one.
+    pub since: Option<DateTime<Utc>>,
+    /// Only those with an instant at or before this one.
+    pub until: Option<DateTime<Utc>>,
+    /// Only those in this state or with this reason.
+    pub outcome: Option<&'f str>,
+}
+
 /// A run that is queued or running in a live process.
 #[derive(Clone, Debug, PartialEq)]
 pub struct OpenRun {
@@ -55,20 +68,71 @@ impl History {
         job: Option<&JobName>,
         limit: usize,
     ) -> Result<Vec<RunRecord>, StateError> {
-        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        self.found(&Filter { job, ..Filter::default() }, limit)
+    }
+
+    /// The newest `limit` rows that pass the filter, the newest decision first.
+    pub fn found(&self, filter: &Filter<'_>, limit: usize) -> Result<Vec<RunRecord>, StateError> {
         let mut seen = Seen::new(self.state.dir());
-        let read = |row: &Row<'_>| seen.record(row);
-        match job {
-            Some(job) => {
-                let sql = select("WHERE job = ?1 ORDER BY seq DESC LIMIT ?2");
-                rows(self.state.connection(), &sql, (job.as_str(), limit), read)
+        let mut read = || -> rusqlite::Result<Vec<RunRecord>> {
+            // The terms that are not asked for are left out, so that SQLite takes the index of the others.
+            let mut terms = Vec::new();
+            let mut values: Vec<rusqlite::types::Value> = Vec::new();
+            let mut ask = |term: &str, value| {
+                values.push(value);
+                terms.push(format!("{term} ?{}", values.len()));
+            };
+            if let Some(job) = filter.job {
+                ask("job =", job.as_str().to_owned().into());
             }
-            None => {
-                let sql = select("ORDER BY seq DESC LIMIT ?1");
-                rows(self.state.connection(), &sql, (limit,), read)
+            if let Some(since) = filter.since {
+                ask("last_scheduled_for >=", since.timestamp_micros().into());
             }
-        }
-        .map_err(|error| self.state.error(error))
+            if let Some(until) = filter.until {
+                ask("scheduled_for <=", until.timestamp_micros().into());
+            }
+            let terms = if terms.is_empty() { "1".to_owned() } else { terms.join(" AND ") };
+            let sql = select(&format!("WHERE {terms} ORDER BY seq DESC"));
+            let mut statement = self.state.connection().prepare(&sql)?;
+            let mut found = Vec::new();
+            let mut rows = statement.query(rusqlite::params_from_iter(values))?;
+            while found.len() < limit
+                && let Some(row) = rows.next()?
+            {
+                // How a run stands is known once its process was asked for.
+                let record = seen.record(row)?;
+                let word = |outcome: &str| {
+                    record.state.as_str() == outcome
+                        || record.reason.is_some_and(|reason| reason.as_str() == outcome)
+                };
+                if filter.outcome.is_none_or(word) {
+                    found.push(record);
+                }
+            }
+            Ok(found)
+        };
+        read().map_err(|error| self.state.error(error))
+    }
+
+    /// The rows of a job that tell of a moment: those that name an instant of [`at`, `at` + 1 minute), the newest decision
+    /// first, and behind them a run that was under way then.
+    pub fn around(&self, job: &JobName, at: DateTime<Utc>) -> Result<Vec<RunRecord>, StateError> {
+        let mut seen = Seen::new(self.state.dir());
+        let sql = select(
+            "WHERE job = ?1 AND (scheduled_for < ?2 + 60000000 AND last_scheduled_for >= ?2
+                 OR started_at <= ?2 AND ifnull(finished_at, ?2) >= ?2)
+             ORDER BY (scheduled_for < ?2 + 60000000 AND last_scheduled_for >= ?2) DESC, seq DESC",
+        );
+        let params = (job.as_str(), at.timestamp_micros());
+        rows(self.state.connection(), &sql, params, |row| seen.record(row))
+            .map_err(|error| self.state.error(error))
+    }
+
+    /// Every job the history knows.
+    pub fn jobs(&self) -> Result<Vec<JobName>, StateError> {
+        let sql = "SELECT DISTINCT job FROM runs";
+        let read = |row: &Row<'_>| Ok(JobName::new(&row.get::<_, String>(0)?));
+        rows(self.state.connection(), sql, (), read).map_err(|error| self.state.error(error))
     }
 
     /// The newest run of a job, skipped occurrences left out; `None` if it never ran.

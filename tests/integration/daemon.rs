@@ -191,7 +191,8 @@ fn a_run_that_was_cut_off_is_repeated_where_that_is_wanted() {
     daemon.kill();
     let daemon = sandbox.serve();
     let second = daemon.wait_for_line("ready");
-    assert_eq!(first["job_id"], second["job_id"]);
+    let again = format!("{}_r2", first["job_id"].as_str().unwrap());
+    assert_eq!(second["job_id"], again.as_str());
     daemon.stop();
 }
 

@@ -24,6 +24,7 @@ mod operating;
 mod sandbox;
 mod shown;
 mod surroundings;
+mod told;
 mod wait;
 mod walls;
 mod whose;
