@@ -199,7 +199,7 @@ impl Random {
 
     fn deed(&mut self) -> Deed {
         let (pick, path) = (self.below(60), self.below(PATHS.len()));
-        match self.below(32) {
+        match self.below(34) {
             0..5 => self.new_block(),
             5..14 => Deed::Edit { pick, how: self.below(7) },
             14..17 => Deed::MoveBlock { pick, path },
@@ -214,6 +214,8 @@ impl Random {
             28 => Deed::Mend { pick },
             29 => Deed::Touch { pick },
             30 => Deed::Unmount,
+            31 => Deed::MakeCopy { pick },
+            32 => Deed::TakeCopiesBack,
             _ => Deed::Mount,
         }
     }

@@ -57,6 +57,8 @@ pub(super) enum Condition {
     Blank(u32),
     /// Not UTF-8.
     Garbled,
+    /// A sync program has made it a conflict copy, and the note itself is gone.
+    Copied,
 }
 
 #[derive(Clone, Debug)]
@@ -81,6 +83,8 @@ pub(super) enum Deed {
     Garble { pick: usize },
     Mend { pick: usize },
     Touch { pick: usize },
+    MakeCopy { pick: usize },
+    TakeCopiesBack,
     Unmount,
     Mount,
 }
@@ -204,6 +208,7 @@ impl World {
                     return;
                 };
                 if from != to {
+                    self.forget_copy(to);
                     fs::rename(self.root.join(from), self.root.join(to)).unwrap();
                     let mut file = self.files.remove(from).unwrap();
                     // It may take the place of one that had blocks.
@@ -263,6 +268,23 @@ impl World {
                     self.stamp(path);
                 }
             }
+            Deed::MakeCopy { pick } => {
+                if let Some(path) = self.pick_file(pick)
+                    && self.files[path].condition == Condition::Whole
+                {
+                    fs::rename(self.root.join(path), self.root.join(copy_name(path))).unwrap();
+                    self.files.get_mut(path).unwrap().condition = Condition::Copied;
+                }
+            }
+            Deed::TakeCopiesBack => {
+                let is_away = |path: &str| self.unmounted && path.starts_with("t2");
+                for (path, file) in &mut self.files {
+                    if file.condition == Condition::Copied && !is_away(path) {
+                        fs::rename(self.root.join(copy_name(path)), self.root.join(path)).unwrap();
+                        file.condition = Condition::Whole;
+                    }
+                }
+            }
             // Without tiers a folder that is gone was deleted.
             Deed::Unmount if !self.tiered => {}
             Deed::Unmount => self.mount(false),
@@ -273,6 +295,7 @@ impl World {
     /// Makes everything readable again, files that were emptied excepted.
     pub(super) fn settle(&mut self) {
         self.mount(true);
+        self.do_it(Deed::TakeCopiesBack);
         let garbled = |file: &File| file.condition == Condition::Garbled;
         while let Some(pick) = self.files.values().position(garbled) {
             self.do_it(Deed::Mend { pick });
@@ -289,8 +312,13 @@ impl World {
     }
 
     fn pick_file(&self, pick: usize) -> Option<&'static str> {
-        let there = |path: &&str| !(self.unmounted && path.starts_with("t2"));
-        let paths: Vec<&'static str> = self.files.keys().copied().filter(there).collect();
+        let there = |path: &str| !(self.unmounted && path.starts_with("t2"));
+        let paths: Vec<&'static str> = self
+            .files
+            .iter()
+            .filter(|(path, file)| there(path) && file.condition != Condition::Copied)
+            .map(|(path, _)| *path)
+            .collect();
         (!paths.is_empty()).then(|| paths[pick % paths.len()])
     }
 
@@ -337,8 +365,16 @@ impl World {
             block.write(&mut text);
         }
         text.push_str("The end of it.\n");
+        self.forget_copy(path);
         self.files.insert(path, file);
         self.write(path, text.as_bytes());
+    }
+
+    /// A note in its place settles what becomes of a conflict copy.
+    fn forget_copy(&self, path: &str) {
+        if self.files.get(path).is_some_and(|file| file.condition == Condition::Copied) {
+            fs::remove_file(self.root.join(copy_name(path))).unwrap();
+        }
     }
 
     fn write(&self, path: &str, bytes: &[u8]) {
@@ -351,6 +387,11 @@ impl World {
         let file = fs::File::options().write(true).open(self.root.join(path)).unwrap();
         file.set_modified(SystemTime::from(self.clock.now())).unwrap();
     }
+}
+
+/// What Syncthing calls the losing one of two edits.
+fn copy_name(path: &str) -> String {
+    path.replace(".md", ".sync-conflict-20260101-120000-ABCDEFG.md")
 }
 
 fn edit(text: &mut Text, how: usize, count: u32) {
