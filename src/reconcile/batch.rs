@@ -20,7 +20,7 @@ pub(super) struct Winner<'a> {
     pub(super) tier: Tier,
 }
 
-/// What came of a winner.
+/// The end of a winner's way into the graph.
 pub(super) enum Fate {
     /// As decided, and if there was something to write, written. With the version the graph holds now, unless the
     /// vault's edit was refused.
@@ -38,9 +38,9 @@ type Decided = (Decision, Option<i64>);
 /// decided anew. Winners are known here by their number; whoever holds the texts shows one when asked.
 pub(super) struct Writing {
     fates: Vec<Option<Fate>>,
-    /// What was sent in this round.
+    /// The decisions sent in this round.
     sent: Vec<(usize, Decided)>,
-    /// What the first round wanted, to recognise our own write if its acknowledgement was lost.
+    /// The decisions of the first round, to recognise our own write if its acknowledgement was lost.
     wanted: HashMap<usize, Decided>,
     round: u32,
 }

@@ -1,4 +1,4 @@
-//! What a run learns and will remember: which file holds which ids, what is left open, the graph's token. Kept in the
+//! The knowledge that a run gains and will remember: which file holds which ids, what is left open, the graph's token. Kept in the
 //! local state only after the graph has acknowledged.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -18,7 +18,7 @@ use super::seen::FileIndex;
 use super::survey::Survey;
 use super::trust::Verdict;
 
-/// What a run learns and will remember.
+/// The knowledge that a run gains and will remember.
 pub(super) struct Books<'a> {
     pub(super) cache: &'a mut StatCache,
     /// Changes to the local state, waiting for the graph to be flushed.
@@ -26,7 +26,7 @@ pub(super) struct Books<'a> {
     pub(super) claims: Claims,
     /// Occurrences that belong to another place and are still to be told.
     pub(super) losers: Vec<Loser>,
-    /// What the files with undecided claims were when they were worked off.
+    /// The state of each file with open claims when it was worked off.
     pub(super) undecided: BTreeMap<FileIndex, Undecided>,
     /// The files that the graph names for ids with open claims.
     pub(super) called_in: HashMap<IdDigest, FileIndex>,
@@ -35,7 +35,7 @@ pub(super) struct Books<'a> {
     pub(super) contests: HashMap<IdDigest, Option<Holding>>,
     /// Likely copies that share an id with the note whose name they carry.
     pub(super) likely_copies: BTreeMap<FileIndex, FileIndex>,
-    /// What the first look saw of files that had been changed a moment before it.
+    /// The first look at files that had been changed a moment before it.
     pub(super) second_look: BTreeMap<FileIndex, (FileStat, Digest)>,
     /// Remembered files that are gone.
     pub(super) gone: Vec<VaultPath>,
@@ -52,7 +52,7 @@ pub(super) struct Books<'a> {
 /// A file with claims that could not be answered when it was worked off.
 #[derive(Clone, Copy)]
 pub(super) struct Undecided {
-    /// What the file was then.
+    /// Stat and digest of the file then.
     pub(super) seen: (FileStat, Digest),
     /// Whether nothing else about it was left open.
     pub(super) settled_otherwise: bool,
@@ -91,7 +91,7 @@ impl<'a> Books<'a> {
         }
     }
 
-    /// What is known of a file.
+    /// Notes the state of a file.
     pub(super) fn set_state(&mut self, index: FileIndex, state: FileState) {
         self.claims.files[index as usize] = state;
     }

@@ -11,7 +11,7 @@ use crate::block::{BlockId, ContentHash, IdDigest};
 
 use super::seen::{FileIndex, SeenIds};
 
-/// What a run knows of a listed file.
+/// The state of a listed file, as far as a run knows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum FileState {
     /// Not read: the stat cache vouches for it, so it still holds the ids it held.
@@ -40,7 +40,7 @@ pub(super) enum Home {
 /// The answer to an occurrence's claim.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Claim {
-    /// It may write.
+    /// The occurrence may write.
     Wins,
     /// The id belongs to this file.
     LosesTo(FileIndex),
@@ -48,7 +48,7 @@ pub(super) enum Claim {
     Undecided,
 }
 
-/// What the graph holds of an id, beside an occurrence of it.
+/// The graph's side of an id, beside an occurrence of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Held {
     /// No node, or one without content.
@@ -59,12 +59,12 @@ pub(super) enum Held {
     OtherText,
 }
 
-/// What counts against an occurrence of an id, the weightiest first: of several occurrences the least wins.
+/// The marks against an occurrence of an id, the weightiest first. Of several occurrences the least wins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Rank {
     /// Its marker is in a code fence or span.
     pub(super) in_code: bool,
-    /// It is not in the file that the graph names.
+    /// The occurrence is not in the file that the graph names.
     pub(super) away: bool,
     /// The graph holds content, and another one.
     pub(super) other_text: bool,
@@ -74,7 +74,7 @@ pub(super) struct Rank {
     pub(super) position: (u32, u64),
 }
 
-/// What is known of the occurrence that claims an id: the best one in its file.
+/// The occurrence that claims an id: the best one in its file.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Standing {
     pub(super) in_code: bool,
@@ -188,7 +188,7 @@ impl Claims {
                 FileState::Awaited | FileState::Unknown => return Ok(Claim::Undecided),
                 FileState::Gone => None,
                 FileState::Read => self.holds(home, id).then_some(home),
-                // It has to be looked at again: it may hold the id in a code fence.
+                // That file has to be looked at again: it may hold the id in a code fence.
                 FileState::Vouched if vouched_holds(home, id)? => return Ok(Claim::Undecided),
                 FileState::Vouched => None,
             },

@@ -1,4 +1,4 @@
-//! What should be written for one block: a pure function of what the vault shows and what the graph holds.
+//! The write that one block needs: a pure function of what the vault shows and what the graph holds.
 //!
 //! Two questions are answered in turn. Has the *content* changed? The v1 hash sees only the line before the marker
 //! and the v2 hash all of the block, so together they tell an edit from churn ([`Content`]). Then, which *version*
@@ -9,7 +9,7 @@
 use crate::block::ContentHash;
 use crate::graph::StoredBlock;
 
-/// What the vault shows of a block, as far as it decides.
+/// The vault's side of a block, as far as it decides.
 #[derive(Clone, Copy, Debug)]
 pub struct Found<'a> {
     /// V, the version in its marker.
@@ -22,7 +22,7 @@ pub struct Found<'a> {
     pub source_file: &'a str,
 }
 
-/// What becomes of a block. Each outcome is one of the counters of a run.
+/// The end of a decision. Each outcome is one of the counters of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
     /// Created, or a stub filled.
@@ -35,7 +35,7 @@ pub enum Outcome {
     Moved,
     /// Same content; only hashes or version numbers are brought up to date.
     Metadata,
-    /// It was archived and is in the vault again.
+    /// The block was archived and is in the vault again.
     Restored,
     /// The vault's edit is older than the graph: refused and flagged.
     Conflict,
@@ -61,7 +61,7 @@ impl Outcome {
 pub struct Decision {
     /// How it is counted.
     pub outcome: Outcome,
-    /// What to write, if anything.
+    /// The write, if any.
     pub plan: Option<Plan>,
     /// The marker's number is behind the one last accepted, though the content is the same.
     pub version_behind: bool,
@@ -69,7 +69,7 @@ pub struct Decision {
     pub why: &'static str,
 }
 
-/// What to write, without the texts: those are fetched for what is written only.
+/// A write without the texts: those are fetched for what is written only.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Plan {
     /// All of the block.
@@ -96,7 +96,7 @@ pub enum Plan {
     Conflict,
 }
 
-/// What the two hashes say together.
+/// The answer that the two hashes give together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum ContentState {
     Same,

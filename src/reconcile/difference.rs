@@ -1,4 +1,4 @@
-//! What changes in a text, line by line as `diff -u` shows it. The only file that names the crate `similar`.
+//! The difference of two texts, line by line as `diff -u` shows it. The only file that names the crate `similar`.
 
 use similar::TextDiff;
 

@@ -22,7 +22,7 @@ use super::tally::Tally;
 /// Ids looked up at once.
 const CHUNK: usize = 1_000;
 
-/// What the graph holds of an id, beside an occurrence with these hashes.
+/// The graph's side of an id, beside an occurrence with these hashes.
 pub(super) fn held(node: Option<&StoredBlock>, hashes: (ContentHash, ContentHash)) -> Held {
     let Some((node, v1)) = node.and_then(|node| Some((node, node.hash.as_deref()?))) else {
         return Held::Nothing;

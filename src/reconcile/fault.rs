@@ -1,11 +1,11 @@
-//! What a fault of another room means for the run.
+//! Faults of other rooms, and their meaning for the run.
 
 use crate::graph::GraphError;
 use crate::job::{JobError, JobErrorKind, RunContext};
 use crate::state::StateError;
 use crate::vault::VaultError;
 
-/// What a failed store means for the run.
+/// The error of a run whose store failed.
 pub(crate) fn graph_error(error: GraphError) -> JobError {
     let kind = match error {
         // The store has tried again as `processing.retries` says; the run may do so as the job's own `retries` say.
@@ -17,12 +17,12 @@ pub(crate) fn graph_error(error: GraphError) -> JobError {
     JobError::new(kind, format!("graph: {error}"))
 }
 
-/// What an unusable state file means for the run.
+/// The error of a run whose state file cannot be used.
 pub(crate) fn state_error(error: StateError) -> JobError {
     JobError::unavailable(error.to_string())
 }
 
-/// What an unusable vault means for the run.
+/// The error of a run whose vault cannot be used.
 pub(super) fn vault_error(error: VaultError, ctx: &RunContext<'_>) -> JobError {
     match error {
         // The stop is the run's own: it knows whether it was stopped or its time is up.

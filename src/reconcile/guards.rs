@@ -1,4 +1,4 @@
-//! What keeps missing blocks from being archived: places that cannot be looked into now, and signs that it was no person
+//! Guards that keep missing blocks from being archived: places that cannot be looked into now, and signs that it was no person
 //! who took the blocks away.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -123,7 +123,7 @@ impl<'a> Suspicion<'a> {
         Suspicion { survey, mounts, root_device, known: BTreeMap::new() }
     }
 
-    /// What is suspicious about the folder of a note that is gone.
+    /// The suspicion about the folder of a note that is gone.
     pub(super) fn about(&mut self, note: &VaultPath) -> Option<&'static str> {
         let folder = folder_of(note);
         if let Some(known) = self.known.get(folder) {

@@ -33,7 +33,7 @@ const CHUNK: usize = 1_000;
 /// A block that is live in the graph and nowhere in the vault.
 struct Missing {
     block: MissingBlock,
-    /// What the node looked like, in eight bytes: many may be missing at once.
+    /// A fingerprint of the node, in eight bytes: many may be missing at once.
     seen: u64,
 }
 

@@ -17,7 +17,7 @@ use super::duplicates::{held, holding};
 use super::seen::FileIndex;
 use super::survey::Survey;
 
-/// What holds for a note as a whole.
+/// A note as a whole.
 pub(super) struct Note {
     pub(super) index: FileIndex,
     pub(super) reading: Reading,
@@ -25,7 +25,7 @@ pub(super) struct Note {
     pub(super) blocks: u32,
     /// The ids of its blocks in file order, one a line.
     pub(super) ids: String,
-    /// What became of it so far.
+    /// The state of the note so far.
     pub(super) fate: Cell<NoteFate>,
     /// Version numbers to write into its markers.
     pub(super) edits: RefCell<Vec<VersionEdit>>,
@@ -34,16 +34,16 @@ pub(super) struct Note {
     /// Of these, the one with the best claim to each id that was asked about. Asked once for each id: a note may hold
     /// one id a hundred thousand times.
     best: RefCell<HashMap<IdDigest, Occurrence>>,
-    /// It is a likely copy of a note that it shares an id with.
+    /// The note is a likely copy of a note that it shares an id with.
     likely_copy: bool,
 }
 
-/// What became of a note so far.
+/// The state of a note so far.
 #[derive(Clone, Copy)]
 pub(super) struct NoteFate {
     /// Nothing about it is left open, as far as it was decided.
     pub(super) settled: bool,
-    /// It has claims that could not be answered.
+    /// The note has claims that could not be answered.
     pub(super) open: bool,
 }
 
@@ -125,7 +125,7 @@ impl Note {
         *self.best.borrow_mut().entry(id).or_insert_with(best)
     }
 
-    /// What is known of an occurrence when it claims its id.
+    /// The standing of an occurrence when it claims its id.
     pub(super) fn standing(&self, occurrence: &Occurrence, node: Option<&StoredBlock>) -> Standing {
         Standing {
             in_code: occurrence.in_code,

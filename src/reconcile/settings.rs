@@ -1,4 +1,4 @@
-//! What a sync is asked to do: the checked parameters of the `vault_sync` job.
+//! The orders of a sync: the checked parameters of the `vault_sync` job.
 
 use std::time::Duration;
 
@@ -24,7 +24,7 @@ pub struct SyncSettings {
     pub threads: usize,
     /// How long a file may go unread; `None`: seven days, a day on a network file system.
     pub rehash_after: Option<Duration>,
-    /// What happens to blocks that are gone from the vault.
+    /// The fate of blocks that are gone from the vault.
     pub on_missing: OnMissing,
     /// How far apart two scans must be that both miss a block before it is archived.
     pub archive_after: Duration,
@@ -34,7 +34,7 @@ pub struct SyncSettings {
     pub write_back: bool,
 }
 
-/// What happens to blocks that are gone from the vault.
+/// The fate of blocks that are gone from the vault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OnMissing {
     /// They are archived, under the guards described in the module `missing`.

@@ -1,4 +1,4 @@
-//! What becomes of the files of one batch: which of their blocks may write, what is written, and what is remembered.
+//! The files of one batch: which of their blocks may write, what is written, and what is remembered.
 
 use std::collections::{HashMap, HashSet};
 
@@ -46,7 +46,7 @@ const LOSERS_PER_LOOKUP: usize = 2_000;
 /// A file is written to only when nobody changed it for this long.
 const WRITE_BACK_AFTER: TimeDelta = TimeDelta::seconds(30);
 
-/// What to do about an edit that was refused.
+/// The remedy for an edit that was refused.
 const CONFLICT_REMEDY: &str = "if the vault is right, raise the marker's ver= to the block's version in the graph; if the \
                                graph is right, bring the note's text back";
 
@@ -58,7 +58,7 @@ pub(super) struct DecidedBatch {
     places: Vec<String>,
     winners: Vec<WinnerAt>,
     writing: Writing,
-    /// What the graph held before, where a person wants to see the difference.
+    /// The graph's texts before, where a person wants to see the difference.
     texts: HashMap<BlockId, String>,
 }
 
@@ -123,8 +123,8 @@ fn decide_batch(
     batch: Batch,
     look: Look,
 ) -> Result<(DecidedBatch, Vec<Change>), JobError> {
-    // What this run itself has put into an empty graph, its claims know too; what others have put there meanwhile,
-    // the writing finds.
+    // The claims know the blocks that this run itself has put into an empty graph. The writing finds those that others
+    // have put there meanwhile.
     let mut nodes = match look {
         Look::First if survey.graph_was_empty => HashMap::new(),
         _ => look_up(survey, &batch)?,
@@ -421,7 +421,7 @@ fn remember(
     let (fate, blocks) = (note.fate.get(), note.blocks);
     let settled = fate.settled && !fate.open;
     if look == Look::Last {
-        // It has been remembered as open; now that its claims are answered, nothing is left of that.
+        // The note has been remembered as open; now that its claims are answered, nothing is left of that.
         let undecided = books.undecided.get(&note.index);
         if settled && undecided.is_some_and(|undecided| undecided.settled_otherwise) {
             books.changes.records.push(FileRecord { blocks, settled, ..record });

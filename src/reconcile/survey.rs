@@ -1,4 +1,4 @@
-//! What is known before the first file is read: the listing beside what is remembered, the graph, what was asked for.
+//! The facts that are known before the first file is read: the listing beside what is remembered, the graph, what was asked for.
 //! Nothing in it changes during the run.
 
 use std::collections::{BTreeSet, HashMap};
@@ -27,7 +27,7 @@ use super::trust::{CompareOptions, Remembered, Verdict};
 const REHASH_AFTER: Duration = Duration::from_secs(7 * 86_400);
 const REHASH_AFTER_ON_NETWORK: Duration = Duration::from_secs(86_400);
 
-/// What is known before the first file is read.
+/// The facts that are known before the first file is read.
 pub(super) struct Survey<'a> {
     pub(super) settings: &'a SyncSettings,
     pub(super) store: &'a dyn GraphStore,
@@ -57,7 +57,7 @@ pub(super) struct Survey<'a> {
     odd_names: HashMap<String, FileIndex>,
 }
 
-/// What the comparison found besides a verdict on each listed file.
+/// The findings of the comparison besides a verdict on each listed file.
 pub(super) struct Findings {
     /// Remembered files that are not listed, in path order.
     pub(super) gone: Vec<VaultPath>,
@@ -169,12 +169,12 @@ impl<'a> Survey<'a> {
         &self.listing.files[index as usize].path
     }
 
-    /// What the graph calls a file of the vault: its absolute path, as the other services write it.
+    /// The graph's name for a file of the vault: its absolute path, as the other services write it.
     pub(super) fn place(&self, index: FileIndex) -> String {
         place(&self.settings.vault.root, self.path(index))
     }
 
-    /// What is remembered of a file that has to be read again.
+    /// The memory of a file that has to be read again.
     pub(super) fn remembered(&self, index: FileIndex) -> Option<Remembered> {
         match self.verdicts[index as usize] {
             Verdict::Read(remembered) => remembered,
@@ -226,7 +226,7 @@ impl<'a> Survey<'a> {
     }
 }
 
-/// What a run scans, in words.
+/// The scanned set of a run, in words.
 fn scanned(settings: &SyncSettings, listing: &Listing) -> String {
     let tiers: Vec<String> =
         settings.vault.tiers.iter().flatten().map(|tier| tier.display().to_string()).collect();

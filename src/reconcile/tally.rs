@@ -1,4 +1,4 @@
-//! What a run tells when it is over: counts, faults and explanations.
+//! The report of a run: counts, faults and explanations.
 
 use crate::job::{Fault, FaultLevel, RunReport, stat};
 
@@ -11,7 +11,7 @@ const WAITING_MAX: usize = 10_000;
 /// At most so many faults are told one by one.
 const FAULTS_MAX: usize = 10_000;
 
-/// What kind of thing waits for a person.
+/// A kind of thing that waits for a person.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     /// An edit that was refused.
@@ -38,7 +38,7 @@ impl Kind {
     }
 }
 
-/// What one run counted and has to tell.
+/// Counts, faults and explanations of one run.
 #[derive(Debug, Default)]
 pub(super) struct Tally {
     pub(super) stats: SyncStats,
@@ -122,7 +122,7 @@ impl Tally {
         }
     }
 
-    /// What the run tells.
+    /// The report of the run.
     pub(super) fn into_report(mut self) -> RunReport {
         let mut report = self.stats.report();
         if self.faults_left_out > 0 {

@@ -17,7 +17,7 @@ const SETTLING_TIME: TimeDelta = TimeDelta::seconds(3);
 /// Fewer files than this differing in ctime only are no reason to distrust ctime.
 const CTIME_CHURN_MIN: u64 = 20;
 
-/// What to do with a listed file.
+/// The answer for a listed file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
     /// As it was: skip it. It holds this many blocks.
@@ -26,7 +26,7 @@ pub enum Verdict {
     Read(Option<Remembered>),
 }
 
-/// What is known of a file that has to be read again.
+/// The memory of a file that has to be read again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Remembered {
     /// XXH3 digest of its bytes then.
