@@ -19,7 +19,7 @@ use super::fault::{graph_error, state_error};
 use super::guards;
 use super::memory::FileRecord;
 use super::missing;
-use super::note::{Batch, Note, NoteFate, NoteSlice, Occurrence};
+use super::note::{Batch, Note, NoteFate, NoteSlice};
 use super::seen::FileIndex;
 use super::survey::Survey;
 use super::tally::{Kind, Tally};
@@ -134,7 +134,6 @@ fn decide_batch(
     let (mut winners, mut stored) = (Vec::new(), Vec::new());
     for (position, slice) in slices.iter().enumerate() {
         let note = &slice.note;
-        let mut bests: HashMap<IdDigest, Occurrence> = HashMap::new();
         for (at, block) in slice.blocks.blocks().enumerate() {
             let digest = IdDigest::of(block.id());
             // On the last look all other blocks of the file have been worked off before.
@@ -144,14 +143,7 @@ fn decide_batch(
             let number = slice.from + at;
             let id = BlockId::new(block.id());
             let node = nodes.get(&id);
-            // Asked once for all of its occurrences here: there may be a hundred thousand.
-            let best = match bests.get(&digest) {
-                Some(best) => *best,
-                None => note.best(digest, number, block, node),
-            };
-            if note.repeats(digest) {
-                bests.insert(digest, best);
-            }
+            let best = note.best(digest, number, block, node);
             let claim = match look {
                 Look::Last => last_claim(survey, books, digest, note.index, node),
                 // An earlier slice of the note has the same id: one answer for all of them.
