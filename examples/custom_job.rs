@@ -2,8 +2,7 @@
 
 use std::process::ExitCode;
 
-use aclarai_scheduler::cli;
-use aclarai_scheduler::job::{Job, JobError, RunContext, RunReport, params};
+use aclarai_scheduler::{Job, JobError, RunContext, RunReport, cli, params};
 
 /// The job's parameters are its fields: serde checks them when the configuration is read.
 #[derive(serde::Deserialize)]
@@ -17,7 +16,7 @@ struct Greet {
 impl Job for Greet {
     fn run(&self, ctx: &RunContext<'_>) -> Result<RunReport, JobError> {
         let greeting = if self.politely { "good morning" } else { "hi" };
-        for name in &self.names {
+        for name in self.names.iter().filter(|_| !ctx.options.dry_run) {
             ctx.checkpoint()?; // Here a stop or a timeout is heard.
             log::info!(job_id = ctx.run_id.as_str(); "{greeting}, {name}");
         }
@@ -29,4 +28,12 @@ impl Job for Greet {
 
 fn main() -> ExitCode {
     cli::main(|registry| registry.register("greet", |spec| Ok(Box::new(params::<Greet>(spec)?))))
+}
+
+#[test]
+fn a_stop_is_heard_between_two_names() {
+    let (job, ctx) = (Greet { names: vec!["Ada".into()], politely: true }, RunContext::for_test());
+    assert_eq!(job.run(&ctx).unwrap().stats["items_processed"], 1);
+    ctx.stop.tell();
+    assert!(job.run(&ctx).is_err());
 }

@@ -14,7 +14,7 @@ use crate::clock::Clock;
 use crate::config::{
     self, Config, ConfigErrors, Env, Fault, JobName, JobSpec, Overrides, suggestion,
 };
-use crate::job::{BadParameter, BuildError, DuplicateKind, JobRegistry};
+use crate::job::{BadParameter, BuildError, DuplicateKind, Host, JobRegistry};
 use crate::jobs::command::Surroundings;
 use crate::jobs::{self, Deps, supervisor};
 use crate::observe::notify::Hooks;
@@ -107,7 +107,10 @@ impl Origin<'_> {
 
     /// The kinds of job there are under this configuration.
     fn registry(&self, config: &Config) -> Result<JobRegistry, DuplicateKind> {
-        let mut registry = JobRegistry::new();
+        let mut host = Host::with_vault(&config.vault.root);
+        host.config = config.source.as_ref().map(|file| self.env.cwd().join(file));
+        host.clock = Arc::clone(&self.clock);
+        let mut registry = JobRegistry::new(host);
         let deps = Deps {
             vault: config.vault.clone(),
             graph: config.graph.clone(),

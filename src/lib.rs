@@ -1,38 +1,71 @@
 //! Keeps an Obsidian-style Markdown vault and a knowledge graph in step, and runs any other periodic job beside it.
 //!
-//! Data moves one way through these rooms:
+//! As a library this crate is for programs with jobs of their own. A job is a type, and the program is its `main`: all
+//! commands and the daemon come with [`cli::main`].
 //!
-//! ```text
-//! YAML + env   settings/aclarai.config.yaml, VAULT_PATH, NEO4J_*, AUTOMATION_PAUSE, LOG_LEVEL
-//!    | config     raw -> checked Config, JobSpec
-//!    | job        JobSpec -> Box<dyn Job>            (registry)
-//!    | scheduler  fire times -> run -> worker        (planner | tick thread | pool)
-//!    | vault      walk -> stat cache -> read -> Block + fault
-//!    | reconcile  Block + StoredBlock -> Change      (diff)
-//!    | graph      Change -> SQLite | Neo4j           (GraphStore)
-//!    v            RunReport -> log line + history row
+//! ```no_run
+//! use aclarai_scheduler::{Job, JobError, RunContext, RunReport, cli};
+//!
+//! struct Hello;
+//! impl Job for Hello {
+//!     fn run(&self, ctx: &RunContext<'_>) -> Result<RunReport, JobError> {
+//!         ctx.checkpoint()?; // Between units of work: a stop or a timeout is heard here.
+//!         Ok(RunReport::new())
+//!     }
+//! }
+//! fn main() -> std::process::ExitCode {
+//!     cli::main(|registry| registry.register("hello", |_| Ok(Box::new(Hello))))
+//! }
 //! ```
+//!
+//! [`params`] reads a job's own settings into a type. [`JobRegistry::host`] tells a job where the vault is.
+//! [`RunContext::for_test`] runs a job in a test. The file `docs/custom-jobs.md` walks through an example, and
+//! `docs/architecture.md` through the rooms of the program, which are no part of this interface: they change with any
+//! release.
 
 mod app;
+#[doc(hidden)]
 pub mod block;
 pub mod cli;
+#[doc(hidden)]
 pub mod clock;
+#[doc(hidden)]
 pub mod config;
 mod daemon;
+#[doc(hidden)]
 pub mod gate;
+#[doc(hidden)]
 pub mod graph;
+#[doc(hidden)]
 pub mod history;
+#[doc(hidden)]
 pub mod job;
+#[doc(hidden)]
 pub mod jobs;
+#[doc(hidden)]
 pub mod logging;
 mod observe;
+#[doc(hidden)]
 pub mod reconcile;
 mod sandbox;
+#[doc(hidden)]
 pub mod schedule;
+#[doc(hidden)]
 pub mod scheduler;
 mod signals;
 mod sqlite;
+#[doc(hidden)]
 pub mod state;
+#[doc(hidden)]
 pub mod stop;
 mod text;
+#[doc(hidden)]
 pub mod vault;
+
+pub use clock::Clock;
+pub use config::{JobName, JobSpec, Params};
+pub use job::{
+    BuildError, DuplicateKind, Host, Job, JobError, JobErrorKind, JobRegistry, NoProgress,
+    Progress, RunContext, RunId, RunOptions, RunReport, Trigger, params,
+};
+pub use stop::Stop;

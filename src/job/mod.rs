@@ -9,16 +9,17 @@ pub mod run;
 pub mod stat;
 
 use std::fmt;
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use serde_json::{Map, Value};
 
-use crate::clock::Clock;
+use crate::clock::{Clock, SystemClock};
 use crate::config::JobName;
 use crate::stop::{Stop, Why};
 pub use fault::{Fault, FaultLevel};
-pub use registry::{BadParameter, BuildError, DuplicateKind, JobRegistry, params};
+pub use registry::{BadParameter, BuildError, DuplicateKind, Host, JobRegistry, params};
 pub use run::{RunId, RunRecord, RunState, SkipReason, Trigger, set_apart};
 
 /// The work of one kind of job.
@@ -50,6 +51,26 @@ pub struct RunContext<'a> {
     pub options: RunOptions,
     /// Told how far the run is; shown as a progress bar on a terminal.
     pub progress: &'a dyn Progress,
+}
+
+impl RunContext<'static> {
+    /// The context of a run by hand at this moment, that nobody watches or stops: for a test of a job. Its fields may be
+    /// changed, as `options` for a test of `--dry-run`.
+    pub fn for_test() -> RunContext<'static> {
+        static JOB: LazyLock<JobName> = LazyLock::new(|| JobName::new("test"));
+        static RUN: LazyLock<RunId> = LazyLock::new(|| RunId::new(&JOB, SystemClock.now()));
+        RunContext {
+            run_id: &RUN,
+            job: &JOB,
+            trigger: Trigger::Manual,
+            scheduled_for: SystemClock.now(),
+            attempt: 1,
+            clock: &SystemClock,
+            stop: Stop::new(),
+            options: RunOptions::default(),
+            progress: &NoProgress,
+        }
+    }
 }
 
 impl RunContext<'_> {

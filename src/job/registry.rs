@@ -2,24 +2,51 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
 
 use serde::de::DeserializeOwned;
 
+use crate::clock::{Clock, SystemClock};
 use crate::config::{JobSpec, Misfit};
 use crate::job::Job;
 
 type Factory = Box<dyn Fn(&JobSpec) -> Result<Box<dyn Job>, BuildError> + Send + Sync>;
 
+/// The program around a job, under the configuration in force. A reload makes a new one, and every job anew.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Host {
+    /// The vault.
+    pub vault: PathBuf,
+    /// The configuration file, if there is one.
+    pub config: Option<PathBuf>,
+    /// Time, for a job that measures or waits.
+    pub clock: Arc<dyn Clock>,
+}
+
+impl Host {
+    /// A host with this vault and no configuration file: for a test of a job, too.
+    pub fn with_vault(vault: impl Into<PathBuf>) -> Host {
+        Host { vault: vault.into(), config: None, clock: Arc::new(SystemClock) }
+    }
+}
+
 /// The kinds of job this program can run.
-#[derive(Default)]
 pub struct JobRegistry {
     factories: BTreeMap<String, Factory>,
+    host: Host,
 }
 
 impl JobRegistry {
-    /// A registry that knows nothing yet.
-    pub fn new() -> JobRegistry {
-        JobRegistry::default()
+    /// A registry that knows nothing yet, for jobs of this host.
+    pub fn new(host: Host) -> JobRegistry {
+        JobRegistry { factories: BTreeMap::new(), host }
+    }
+
+    /// The program around the jobs. A factory takes a clone of it along for a job that needs one.
+    pub fn host(&self) -> &Host {
+        &self.host
     }
 
     /// Adds a kind. The factory makes one job from one configured job; it reads and checks its own parameters
