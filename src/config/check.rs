@@ -29,7 +29,7 @@ use super::value::{flag_word, suggestion};
 use crate::schedule::Zone;
 use crate::text::visible;
 
-/// What is wrong with the jobs' own parameters ([`JobSpec::params`]), which only the jobs know; see
+/// The faults of the jobs' own parameters ([`JobSpec::params`]), which only the jobs know; see
 /// [`Config::job_fault`]. Also asked about a configuration that has other faults, which stand at their defaults in
 /// it, so that a person is told of everything at once.
 pub type LookAtJobs<'l> = &'l dyn Fn(&Config) -> Vec<Fault>;
@@ -208,7 +208,7 @@ impl Checker<'_> {
         self.warn_of_tz(raw.timezone.is_some());
         let timezone = self.zone(raw.timezone).unwrap_or(Zone::UTC);
         let mut raw_jobs = raw.jobs;
-        // It is there whether or not the file says so.
+        // The file need not name this job.
         raw_jobs.entry(VAULT_SYNC.to_owned()).or_default();
         self.warn_of_shared_variables(&raw_jobs);
         let jobs = raw_jobs.into_iter().map(|(name, unread)| {

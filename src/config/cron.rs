@@ -10,7 +10,7 @@ pub(super) fn parsed<L: AsRef<str>>(lines: &[L], zone: &Zone) -> Result<Schedule
     Schedule::parse_lines(lines, zone.clone()).map_err(|error| error.to_string())
 }
 
-/// What no cron line here can hold, and where it belongs.
+/// The remedy for a part that no cron line here can hold.
 fn brought_along(line: &str) -> Option<&'static str> {
     let line = line.trim();
     if line.starts_with("CRON_TZ=") || line.starts_with("TZ=") {

@@ -12,7 +12,7 @@ pub(super) type Variables = BTreeMap<String, (String, usize)>;
 /// No value is longer once `${NAME}` is filled in: a few lines that name each other would fill the memory.
 const VALUE_BYTES_MAX: usize = 64 << 10;
 
-/// What a text holds.
+/// The contents of a text.
 #[derive(Debug)]
 pub(super) struct Read {
     pub(super) variables: Variables,

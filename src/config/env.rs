@@ -36,7 +36,7 @@ const NAME: &str = ".env";
 /// Pauses everything scheduled. Not a setting: it is looked at whenever a job fires.
 const AUTOMATION_PAUSE: &str = "AUTOMATION_PAUSE";
 
-/// What the process was started with: its variables and its current folder.
+/// The surroundings of the process: its variables and its current folder.
 #[derive(Clone)]
 pub struct Env {
     variables: BTreeMap<OsString, OsString>,
@@ -87,7 +87,7 @@ impl Env {
         }
     }
 
-    /// What `.env` adds to the environment: a program started by this one should find it too, as it would if it had
+    /// The variables that `.env` adds to the environment: a program started by this one should find it too, as it would if it had
     /// read the file itself. Empty where the file cannot be read; [`load`](super::load) says so.
     ///
     /// Names that decide which code a program loads (`LD_PRELOAD`, `PATH`, `PYTHONPATH`) are never among them.
@@ -199,7 +199,7 @@ impl<'e> Variables<'e> {
         Ok((Variables { dotenv: variables, ..nothing }, remarks))
     }
 
-    /// What `.env` adds to the environment of the process.
+    /// The variables that `.env` adds to the environment of the process.
     pub(super) fn added(&self) -> impl Iterator<Item = (&String, &(String, usize))> {
         self.dotenv.iter().filter(|(name, _)| !self.real.contains_key(OsStr::new(name)))
     }

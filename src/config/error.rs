@@ -1,4 +1,4 @@
-//! What is wrong with a configuration: all of it at once, each fault with its path, place and remedy.
+//! The faults of a configuration: all of them at once, each fault with its path, place and remedy.
 
 use std::fmt;
 
@@ -46,11 +46,11 @@ pub(super) fn sort(faults: &mut [Fault]) {
 /// `scheduler.jobs.vault_sync.cron: "61 * * * *": minute 61 is outside 0-59 (settings/aclarai.config.yaml:14)`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fault {
-    /// What it is about: a path in the YAML, a variable, a flag. Empty for a whole file.
+    /// The subject: a path in the YAML, a variable, a flag. Empty for a whole file.
     pub subject: String,
     /// The value as it may be shown: short, and never a secret.
     pub value: Option<String>,
-    /// What is wrong, and what to write instead.
+    /// The fault and its remedy.
     pub message: String,
     /// Where it was given.
     pub place: Place,

@@ -14,7 +14,7 @@ use super::source::{fault_of, is_absent, read, whose_else};
 pub(super) const USUAL_PLACES: [&str; 2] =
     ["settings/aclarai.config.yaml", "/etc/aclarai-scheduler/aclarai.config.yaml"];
 
-/// What was found.
+/// The file that was found.
 pub(super) struct Found {
     /// The file's name, as a person would write it, and its text.
     pub(super) file: Option<(PathBuf, String)>,

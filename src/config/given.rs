@@ -60,7 +60,7 @@ impl<T> Given<T> {
     }
 }
 
-/// What was found so far in one reading: what must be mended, and what should be looked at.
+/// The findings of one reading so far: faults to mend, and things to look at.
 #[derive(Debug)]
 pub(super) struct Findings {
     /// The file as it was named; `None` when there is none.

@@ -1,4 +1,4 @@
-//! What the program was told: the YAML file, `.env`, the environment and the command line, made into one [`Config`].
+//! The settings of the program: the YAML file, `.env`, the environment and the command line, made into one [`Config`].
 //!
 //! A [`Config`] can only be made by checking, and nothing behind this room doubts it. Data moves one way:
 //!
@@ -7,7 +7,7 @@
 //!                                                                                  > check -> Config
 //! flags, env (dotenv)  what outranks the file                                     /
 //! ```
-//! What is found wrong on the way does not end it: all of it comes back as [`ConfigErrors`], each fault with its path,
+//! A fault on the way does not end the reading: all faults come back as [`ConfigErrors`], each fault with its path,
 //! its line and the remedy.
 //!
 //! Which code runs a job, and whether its own parameters are right, is not known here: see

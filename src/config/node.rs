@@ -279,7 +279,7 @@ impl Lines {
         if let Some(tree) = &self.0 {
             collect_twins(tree, "", &is_ours, &mut found);
         }
-        // What came by an alias stands in one place only.
+        // A value that came by an alias stands in one place only.
         found.dedup_by(|(_, a), (_, b)| (a.first, a.second) == (b.first, b.second));
         found
     }

@@ -22,7 +22,7 @@ pub struct Params(Vec<(Box<str>, Arc<Node>)>);
 pub struct Misfit {
     /// The parameter, relative to the job (`names[1]`); empty for all of them together.
     pub place: String,
-    /// What is wrong with it. Text from the file is not repeated: it may be a secret.
+    /// The reason. Text from the file is not repeated, as it may be a secret.
     pub message: String,
 }
 

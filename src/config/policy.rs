@@ -20,7 +20,7 @@ pub struct RunPolicy {
     pub coalesce: bool,
     /// How many runs of the job may be queued or running at once.
     pub max_instances: u32,
-    /// What happens at that limit.
+    /// The treatment of an occurrence at that limit.
     pub overlap: Overlap,
     /// Each occurrence is delayed by 0 to this many whole seconds, the same after a restart.
     pub jitter: Duration,
@@ -111,9 +111,9 @@ impl RunPolicy {
 /// What happens to an occurrence that is due while `max_instances` runs are queued or running.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Overlap {
-    /// It is skipped, and recorded.
+    /// The occurrence is skipped, and recorded.
     Skip,
-    /// It waits for the running one to end; only the newest waits.
+    /// The occurrence waits for the running one to end; only the newest waits.
     Queue,
 }
 

@@ -27,7 +27,7 @@ impl Section<'_> {
         Section { path: String::new(), left, asked: Vec::new(), findings }
     }
 
-    /// What stands at `path`.
+    /// The section at `path`.
     pub(super) fn of<'f>(
         path: String,
         value: Option<&Node>,
@@ -187,7 +187,7 @@ impl Section<'_> {
         std::mem::take(&mut self.left)
     }
 
-    /// What was not asked for.
+    /// The keys that were not asked for.
     pub(super) fn into_rest(self) -> Vec<Entry> {
         self.left
     }

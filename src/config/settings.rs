@@ -1,4 +1,4 @@
-//! What a checked configuration holds: the types that the rest of the program reads.
+//! A checked configuration: the types that the rest of the program reads.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -17,7 +17,7 @@ use crate::schedule::{Schedule, Zone};
 /// The one job that is there whether or not the file names it.
 pub(super) const VAULT_SYNC: &str = "vault_sync";
 
-/// What the command line says; it outranks everything else.
+/// The command line, which outranks everything else.
 #[derive(Clone, Debug, Default)]
 pub struct Overrides {
     /// `--config`.
@@ -74,7 +74,7 @@ pub struct Config {
     pub log_level: log::LevelFilter,
     /// Things that are allowed but probably not meant, one line each, with path, place and remedy.
     pub warnings: Vec<String>,
-    /// What was decided in the absence of a setting and why, one line each: for `check` and the start of `serve`.
+    /// Decisions made in the absence of a setting and the reasons, one line each: for `check` and the start of `serve`.
     pub notes: Vec<String>,
     /// Line of each YAML path, for faults that are found later (a job's own parameters).
     pub lines: Lines,
@@ -253,9 +253,9 @@ impl After {
 /// How a run must have ended for the jobs after it to start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AfterOutcome {
-    /// It succeeded.
+    /// The run succeeded.
     Success,
-    /// It failed.
+    /// The run failed.
     Failure,
     /// Either.
     Any,

@@ -55,7 +55,7 @@ pub(super) enum Unreadable {
 }
 
 impl Unreadable {
-    /// What is wrong, and what to do about it.
+    /// The reason and the remedy.
     pub(super) fn remedy(&self) -> String {
         match self {
             Unreadable::Io(error) if is_absent(error) => "there is no such file".to_owned(),

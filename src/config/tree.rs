@@ -1,7 +1,7 @@
 //! From text to a tree of [`Node`]s, in one reading, event by event. The only file that names `saphyr_parser`.
 //!
-//! What could make a small file large or a reader fall over is bounded here: how deep values are nested, and how much
-//! aliases bring. Anything else that is wrong with single values is for those who read them.
+//! Bounds keep a small file from growing large and a reader from falling over: how deep values are nested, and how much
+//! aliases bring. The readers of single values judge those.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -34,10 +34,10 @@ pub(super) fn parse(yaml: &str, file: Option<&str>) -> Result<Arc<Node>, ConfigE
             Ok((event, span)) => (event, (span.start.line(), span.start.col() + 1)),
             Err(error) => {
                 let at = (error.marker().line(), error.marker().col() + 1);
-                // It reads ahead, and stops by itself at some depth.
+                // The parser reads ahead, and stops by itself at some depth.
                 let what = match error.info() {
                     "recursion limit exceeded" => TOO_DEEP.to_owned(),
-                    info => format!("{info}{}", hint(yaml, at.0)),
+                    info => format!("{info}{}", hint(yaml, at.0, info)),
                 };
                 return Err(broken(at, &what));
             }
@@ -71,15 +71,20 @@ fn position(yaml: &str, at: usize) -> (usize, usize) {
 }
 
 /// What is most often behind broken YAML on this line.
-fn hint(yaml: &str, line: usize) -> &'static str {
+fn hint(yaml: &str, line: usize, info: &str) -> &'static str {
     let line = yaml.lines().nth(line.saturating_sub(1)).unwrap_or("");
     let value = line.split_once(": ").map_or("", |(_, value)| value.trim_start());
     if line.trim_start_matches(' ').starts_with('\t') {
         ": indent with spaces, not tabs"
-    } else if value.starts_with(['*', '@', '%', '`']) || value.starts_with("[:") {
+    } else if value.starts_with(['*', '@', '%', '`'])
+        || value.starts_with("[:")
+        || value.contains("${")
+    {
         ": put the value in quotes"
     } else if value.contains(": ") {
         ": put a value that holds a colon in quotes"
+    } else if info.ends_with("did not find expected key") {
+        ": indent the keys of one section alike"
     } else {
         ""
     }

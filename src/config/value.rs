@@ -176,7 +176,10 @@ pub(super) fn argv(value: &Node) -> Result<Vec<String>, String> {
             None => FORM.to_owned(),
         });
     };
-    let words: Vec<String> = items.map(word).collect::<Result<_, _>>()?;
+    let words: Vec<String> = items
+        .enumerate()
+        .map(|(at, item)| word(item).map_err(|why| format!("item {}: {why}", at + 1)))
+        .collect::<Result<_, _>>()?;
     match words.first() {
         None => Err(format!("the list is empty: {FORM}")),
         Some(program) if program.is_empty() => Err(format!("the program has no name: {FORM}")),

@@ -117,8 +117,8 @@ fn a_job_is_told_what_to_be() {
         "['']",
         "a list: the program has no name: write the program and its arguments as a list, such as [\"python3\", \"report.py\", \"--quiet\"]",
     );
-    one("command", "[sleep, !x 1.5]", "a list: write text");
-    one("command", "[echo, [hunter2]]", "a list: write text");
+    one("command", "[sleep, !x 1.5]", "a list: item 2: write text");
+    one("command", "[echo, [hunter2]]", "a list: item 2: write text");
     one("env", "[API_KEY=hunter2]", "a list: write a mapping: one `key: value` a line, indented");
     one("env.API_KEY", "", "nothing is written: write \"\" for an empty text");
     one("env.API_KEY", "[1]", "write text");
@@ -227,6 +227,11 @@ fn text_that_is_no_yaml_is_one_line_with_line_and_column() {
         "scheduler:\n  jobs:\n    a:\n      cron: @daily\n",
         "4:13",
         "unexpected character: `@': put the value in quotes",
+    );
+    broken(
+        "a:\n  b: 1\n c: 2\n",
+        "3:2",
+        "while parsing a block mapping, did not find expected key: indent the keys of one section alike",
     );
     broken("a: [1,\nb: 'x\n", "2:1", "invalid indentation in flow construct");
     broken("a: 1\nb: \u{1}\n", "2:4", "control character U+0001: take it out");
