@@ -91,7 +91,7 @@ fn write_text(out: &mut Out, file: &str, block: &BlockRef<'_>) -> io::Result<()>
     Ok(())
 }
 
-/// What went wrong, said on standard error as it is found.
+/// Files that could not be read or parsed, told on standard error as they are met.
 #[derive(Default)]
 struct Faults {
     unreadable: usize,

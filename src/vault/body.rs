@@ -118,7 +118,7 @@ pub(super) fn first_text(source: &Source, part: Part) -> Option<usize> {
 fn each_line(source: &Source, part: Part, visit: &mut dyn FnMut(usize, &str) -> ControlFlow<()>) {
     let text = &source.text[part.start..part.end];
     let bytes = text.as_bytes();
-    // What came before our comments on this line.
+    // The text before our comments on this line.
     let mut before = String::new();
     let mut continues = part.continues;
     let mut last_stretch = 0;
@@ -237,7 +237,7 @@ enum Opens {
     Nothing,
 }
 
-/// What begins with this line. The line under a heading's text (`---`, `===`) counts as a heading.
+/// The kind of text that begins with this line. The line under a heading's text (`---`, `===`) counts as a heading.
 fn opens(line: &str) -> Opens {
     let word = line.trim_start_matches([' ', '\t']);
     let indent = line.len() - word.len();

@@ -8,7 +8,7 @@ use memchr::memmem;
 
 use super::white::{number_at, skip_white, white_at};
 
-/// What the user may change about the grammar of markers.
+/// The user's choices about the grammar of markers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ParseOptions {
     /// Also take ids with `-`. The other services cannot see such blocks.

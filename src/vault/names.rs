@@ -1,4 +1,4 @@
-//! What the name of a file says: whether the file is hidden, a note, or a copy of a note that some program left there.
+//! A file's name tells whether the file is hidden, a note, or a copy of a note that some program left there.
 //!
 //! A *copy* is never read: a sync program, a merge tool or an editor made it, and the text in it is an old or a losing
 //! one. A *likely copy* may just as well be a note of its own (`Chapter 2`), so it is read, and only gives way where it
@@ -90,7 +90,7 @@ const CONFLICTS: &[Rule] = &[
     rule("*_BACKUP_9+", "git mergetool since 2.9"),
 ];
 
-/// What editors and sync programs leave behind while they work or when they crash.
+/// Files that editors and sync programs leave behind while they work or when they crash.
 const LEFT_OVERS: &[Rule] = &[
     rule("~syncthing~*.tmp", "Syncthing, while it copies, on Windows"),
     rule(".syncthing.*.tmp", "Syncthing, while it copies"),
@@ -104,7 +104,7 @@ const LEFT_OVERS: &[Rule] = &[
     rule("*~", "Emacs, Vim, gedit: backups"),
 ];
 
-/// What people and file managers call a copy, and what some sync programs call a losing edit.
+/// Names that people and file managers give to a copy, and some sync programs to a losing edit.
 const LIKELY: &[Rule] = &[
     rule("* 9+", "iCloud, Finder"),
     rule("*_9+", "some exporters"),
@@ -243,7 +243,7 @@ fn may_match(stem: &[u8]) -> bool {
     })
 }
 
-/// What the first `*` of a pattern stands for in `text`, if the pattern matches: as much as it can be.
+/// The range of `text` that the first `*` of a pattern stands for, if the pattern matches: the longest possible.
 fn captured(pattern: &str, text: &[u8]) -> Option<Range<usize>> {
     let pattern = pattern.as_bytes();
     if !matches(pattern, text) {

@@ -29,7 +29,7 @@ pub enum NearMiss {
     NoId,
     /// The id has a `-`.
     HyphenInId,
-    /// What follows `ver=` is not a number.
+    /// The value of `ver=` is not a number.
     NotANumber,
     /// An attribute other than `id` and `ver`, or one of them twice; its name.
     UnknownAttribute(String),
@@ -192,7 +192,7 @@ pub(super) fn examine_openings(text: &str, tell: &mut dyn FnMut(u32, usize, Near
     }
 }
 
-/// What stands before `at`, if it is meant as `<!--`: where it begins, and what is wrong with it.
+/// The characters before `at`, if they are meant as `<!--`: where they begin, and what is wrong with them.
 fn opening_before(text: &str, at: usize) -> Option<(usize, NearMiss)> {
     // `&lt;!--` with a few characters to spare.
     const CHARS_MAX: usize = 16;
@@ -207,7 +207,7 @@ fn opening_before(text: &str, at: usize) -> Option<(usize, NearMiss)> {
             let open = if escaped { at - "&lt".len() } else { at };
             let reason = match invisible {
                 _ if !has_mark && !has_dash => return None,
-                // It is looked at where comments are.
+                // The search for comments looks at this one.
                 _ if text[open..].starts_with("<!--") => return None,
                 Some(c) => NearMiss::Invisible(c),
                 None if escaped => NearMiss::Escaped,
@@ -262,13 +262,13 @@ fn is_dash(c: char) -> bool {
     matches!(c, '-' | '\u{2010}'..='\u{2015}' | '\u{2212}' | '\u{FE58}' | '\u{FE63}' | '\u{FF0D}')
 }
 
-/// What has a place in a text but shows nothing, variation selectors included; white space shows.
+/// Whether a character shows nothing though it is part of the text. Variation selectors do so; white space does not.
 fn is_invisible(c: char) -> bool {
     let is_white = || white_at(c.encode_utf8(&mut [0; 4]).as_bytes(), 0) > 0;
     (acts_unseen(c) || matches!(c, '\u{FE00}'..='\u{FE0F}')) && !is_white()
 }
 
-/// What is wrong with `clm_x ver=2`, the part between `id=` and `-->`.
+/// Finds the fault in `clm_x ver=2`, the part between `id=` and `-->`.
 fn attributes(value: &str, options: ParseOptions) -> NearMiss {
     let mut words = words(value);
     let id = words.next().unwrap_or_default();

@@ -38,7 +38,7 @@ pub struct ParsedFile {
     len: usize,
     /// Markers whose block cannot be taken.
     pub faults: Vec<BlockFault>,
-    /// What a person should look at, by offset.
+    /// Places that a person should look at, by offset.
     pub warnings: Vec<Warning>,
     /// How many warnings beyond the first thousand are not in `warnings`.
     pub warnings_left_out: u64,

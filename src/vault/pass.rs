@@ -106,7 +106,7 @@ struct Line {
     hashed_to: usize,
 }
 
-/// What a look ahead for the end of the file's text has found.
+/// The result of a look ahead for the end of the file's text.
 #[derive(Clone, Copy, Debug)]
 enum Rest {
     Unknown,
@@ -132,7 +132,7 @@ impl Pass {
         }
     }
 
-    /// The next block. What else there is to say goes into `remarks`; whoever goes over a note again leaves them out.
+    /// The next block. Warnings and faults go into `remarks`; a second pass over a note leaves them out.
     pub(super) fn next(
         &mut self,
         source: &Source,
@@ -280,7 +280,7 @@ impl Pass {
             .as_ref()
             .filter(|last| last.span.end > line_start)
             .map(|last| (last.span.end, last.line_has_text, (last.body, last.body_hash)));
-        // What lies between the last marker, or the start of the line, and this marker.
+        // The part between the last marker, or the start of the line, and this marker.
         let gap = Part {
             start: beside.map_or(line_start, |(end, ..)| end),
             end: start,

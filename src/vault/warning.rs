@@ -1,4 +1,4 @@
-//! What a person should look at in a note.
+//! Places in a note that a person should look at.
 
 use std::fmt;
 
@@ -38,11 +38,11 @@ pub struct Warning {
     pub line: u32,
     /// Byte offset.
     pub offset: u64,
-    /// What it is.
+    /// The kind of warning.
     pub kind: WarningKind,
 }
 
-/// What a [`Warning`] is about.
+/// The subject of a [`Warning`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum WarningKind {
     /// A comment that looks like a marker and is none, or a marker whose id is probably not the one meant.

@@ -1,4 +1,4 @@
-//! What is white space, a digit and a line to the parser.
+//! White space, digits and lines, as the parser sees them.
 //!
 //! The other services compare hashes that Python made, so "white space" and "digit" mean here what they mean in
 //! Python 3.11: 29 code points and the decimal digits of Unicode 14. Rust's own `char::is_whitespace` and `trim` lack
