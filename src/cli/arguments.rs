@@ -15,7 +15,7 @@ Commands, each by an example (`aclarai-scheduler COMMAND --help` tells more):
   run vault_sync --dry-run  one job now; prints its result
   jobs                      every job: schedule, next fire time, last outcome
   next vault_sync -n 3      fire times of a job, or of --cron \"0 3 * * 1\"
-  check                     looks at all a run needs, and says what to do
+  check                     checks everything a run needs, says how to mend it
   history vault_sync -n 20  past runs, and what made none, with the reason
   status                    the daemon: since when, what runs, what is next
   attention                 all that waits for a person, with what to do
