@@ -859,3 +859,56 @@ fn every_file_says_what_it_is() {
         ["src/a.rs has no module documentation: \"fn f() {}\"", "src/b.rs holds a stray TODO"]
     );
 }
+
+/// The longest function of a file: how many lines, and its name. The house is formatted, so that a function ends with a
+/// brace as far in as it begins.
+fn longest_function(code: &str) -> (usize, String) {
+    let lines: Vec<&str> = code.lines().collect();
+    let mut longest = (0, String::new());
+    for (at, line) in lines.iter().enumerate() {
+        let indent = line.len() - line.trim_start().len();
+        let Some((_, rest)) = line.split_once("fn ") else { continue };
+        if line.ends_with(['}', ';']) {
+            continue;
+        }
+        let words = ["", "pub", "const", "unsafe", "async", "extern"];
+        let before = line.trim_start().split("fn ").next().unwrap();
+        let is_item = before
+            .split([' ', '('])
+            .all(|word| words.contains(&word) || ["crate)", "super)"].contains(&word));
+        let end = format!("{}}}", " ".repeat(indent));
+        let length = lines[at..].iter().position(|line| *line == end);
+        if let Some(length) = length.filter(|length| is_item && *length >= longest.0) {
+            let name = rest.split(['(', '<']).next().unwrap_or(rest);
+            longest = (length + 1, name.to_owned());
+        }
+    }
+    longest
+}
+
+/// `cargo test --test tidy figures -- --nocapture` prints the size of the house.
+#[test]
+fn figures_of_the_house() {
+    let sources = sources();
+    let program = program(&sources);
+    let lines = |files: &Sources| files.values().map(|text| text.lines().count()).sum::<usize>();
+    let public =
+        |code: &String| code.lines().filter(|line| line.trim_start().starts_with("pub ")).count();
+    let longest_file =
+        program.iter().map(|(file, code)| (code.lines().count(), file)).max().unwrap();
+    let function = program.iter().map(|(file, code)| (longest_function(code), file)).max().unwrap();
+    let circles = circles(&sources);
+    println!(
+        "files {}, lines {}, of them no tests {}",
+        sources.len(),
+        lines(&sources),
+        lines(&program)
+    );
+    println!("longest file: {} lines in src/{}", longest_file.0, longest_file.1);
+    println!("longest function: {} lines, {} in src/{}", function.0.0, function.0.1, function.1);
+    println!("items that say `pub`: {}", program.values().map(public).sum::<usize>());
+    println!("circles: {}", circles.len());
+    circles.iter().for_each(|circle| println!("  {circle}"));
+    let text = "impl A {\n    pub(crate) fn long() {\n        x();\n    }\n}\nfn b() {}\n";
+    assert_eq!(longest_function(text), (3, "long".to_owned()));
+}
