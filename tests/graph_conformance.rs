@@ -6,6 +6,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 use std::collections::BTreeMap;
+#[cfg(feature = "neo4j")]
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
