@@ -39,6 +39,8 @@ struct World {
     events: Receiver<(RunRecord, bool)>,
     tell: Sender<(RunRecord, bool)>,
     status: Arc<Mutex<Status>>,
+    /// How many rounds the tick thread has done.
+    rounds: Arc<AtomicUsize>,
     paused: Arc<AtomicBool>,
     grace: Duration,
 }
@@ -52,6 +54,7 @@ impl World {
             events,
             tell,
             status: Arc::default(),
+            rounds: Arc::default(),
             paused: Arc::default(),
             grace: Duration::from_secs(30),
         }
@@ -76,7 +79,7 @@ impl World {
 
     fn try_start(&self, workers: usize, jobs: &[ConfiguredJob]) -> Result<Scheduler, StartError> {
         let tell = self.tell.clone();
-        let status = Arc::clone(&self.status);
+        let (status, rounds) = (Arc::clone(&self.status), Arc::clone(&self.rounds));
         Scheduler::start(Setup {
             clock: Arc::clone(&self.clock) as Arc<dyn Clock>,
             built: "2026-01-01T00:00:00Z".parse().unwrap(),
@@ -86,7 +89,10 @@ impl World {
             observers: vec![Box::new(move |event: &Event<'_>| {
                 tell.send((event.record.clone(), event.repeated)).unwrap();
             })],
-            heartbeat: Box::new(move |now| *status.lock().unwrap() = now.clone()),
+            heartbeat: Box::new(move |now| {
+                *status.lock().unwrap() = now.clone();
+                rounds.fetch_add(1, Ordering::SeqCst);
+            }),
         })
     }
 
@@ -116,6 +122,18 @@ impl World {
                 return line(&record);
             }
             assert!(!done.over(), "nothing happens");
+        }
+    }
+
+    /// The tick thread has done all there is to do at this time.
+    fn settled(&self) {
+        let before = self.rounds.load(Ordering::SeqCst);
+        let done = SystemPatience::new();
+        // The first may have begun before the clock was moved.
+        while self.rounds.load(Ordering::SeqCst) < before + 2 {
+            assert!(!done.over(), "the tick thread does not go round");
+            self.pass(0);
+            std::thread::yield_now();
         }
     }
 
@@ -603,6 +621,7 @@ fn nothing_starts_that_cannot_be_recorded() {
         status.fault.as_deref().is_some_and(|fault| fault.contains("state"))
     });
     world.pass(60);
+    world.settled();
     world.quiet();
     std::fs::remove_file(world.dir()).unwrap();
     std::fs::rename(&away, world.dir()).unwrap();
@@ -803,5 +822,31 @@ fn a_state_file_that_was_removed_is_noticed_while_nothing_happens() {
         assert!(!done.over(), "nobody notices");
         std::thread::yield_now();
     }
+    scheduler.stop();
+}
+
+#[test]
+fn a_clock_that_is_lost_for_a_while_decides_nothing_and_is_no_second_start() {
+    let world = World::new();
+    let jobs = [
+        idle("each-hour", |spec| spec.schedule = Schedule::parse("0 * * * *", Zone::UTC).unwrap()),
+        idle("at-start", |spec| spec.schedule = Schedule::parse("@reboot", Zone::UTC).unwrap()),
+    ];
+    let mut scheduler = world.start(1, &jobs);
+    assert_eq!(world.next(), "at-start@12:00 running");
+    assert_eq!(world.next(), "at-start@12:00 succeeded");
+    let back = noon() - DateTime::UNIX_EPOCH;
+    world.clock.step(-back);
+    world.until("told", |status| status.clock_not_set.is_some());
+    for _ in 0..3 {
+        world.pass(3600);
+    }
+    scheduler.reload(world.settings(1, &jobs));
+    world.quiet();
+    world.clock.step(back);
+    assert_eq!(world.next_by_another_look(), "each-hour@13:00 skipped(coalesced) x2");
+    assert_eq!(world.next(), "each-hour@15:00 running +2");
+    assert_eq!(world.next(), "each-hour@15:00 succeeded +2");
+    world.quiet();
     scheduler.stop();
 }
