@@ -22,12 +22,33 @@ pub trait Clock: fmt::Debug + Send + Sync {
     fn monotonic(&self) -> Duration;
     /// Time since a fixed, private origin, counting suspends; never goes back.
     fn boottime(&self) -> Duration;
-    /// A channel that becomes ready at `at`, or earlier (at the latest after [`LONGEST_WAIT`]): re-read
-    /// [`now`](Clock::now) and arm again.
-    fn alarm(&self, at: DateTime<Utc>) -> Receiver<Instant>;
+    /// An alarm that rings at `at`, or earlier (at the latest after [`LONGEST_WAIT`]): re-read [`now`](Clock::now) and
+    /// arm again.
+    fn alarm(&self, at: DateTime<Utc>) -> Alarm;
     /// Waits for `duration` of monotonic time or until `ended` says true, whichever is first; true if `ended` did.
     /// `ended` is asked again every 50 ms at the latest.
     fn wait(&self, duration: Duration, ended: &dyn Fn() -> bool) -> bool;
+}
+
+/// Rings once.
+#[derive(Debug)]
+pub struct Alarm(Receiver<Instant>);
+
+impl Alarm {
+    /// An alarm that rings after so much time of the system, whatever another clock shows.
+    pub fn after(wait: Duration) -> Alarm {
+        Alarm(crossbeam_channel::after(wait))
+    }
+
+    /// Waits until it rings.
+    pub fn wait(&self) {
+        let _ = self.0.recv();
+    }
+
+    /// The channel that becomes ready when it rings, for a `select!`.
+    pub(crate) fn ready(&self) -> &Receiver<Instant> {
+        &self.0
+    }
 }
 
 /// A difference between wall and boot time up to this is a clock being adjusted, not set.
@@ -143,9 +164,9 @@ impl Clock for SystemClock {
         SystemClock::read(rustix::time::ClockId::Boottime)
     }
 
-    fn alarm(&self, at: DateTime<Utc>) -> Receiver<Instant> {
+    fn alarm(&self, at: DateTime<Utc>) -> Alarm {
         let wait = (at - self.now()).to_std().unwrap_or(Duration::ZERO);
-        crossbeam_channel::after(wait.min(LONGEST_WAIT))
+        Alarm::after(wait.min(LONGEST_WAIT))
     }
 
     fn wait(&self, duration: Duration, ended: &dyn Fn() -> bool) -> bool {
@@ -158,7 +179,7 @@ impl Clock for SystemClock {
             if left.is_zero() {
                 return false;
             }
-            let _ = crossbeam_channel::after(left.min(Duration::from_millis(50))).recv();
+            Alarm::after(left.min(Duration::from_millis(50))).wait();
         }
     }
 }
@@ -236,7 +257,7 @@ impl Clock for ManualClock {
         self.time.lock().expect("no test panics while it moves the clock").boottime
     }
 
-    fn alarm(&self, at: DateTime<Utc>) -> Receiver<Instant> {
+    fn alarm(&self, at: DateTime<Utc>) -> Alarm {
         let (sender, receiver) = bounded(1);
         let mut time = self.time.lock().expect("no test panics while it moves the clock");
         if time.now >= at {
@@ -244,7 +265,7 @@ impl Clock for ManualClock {
         } else {
             time.alarms.push((at, sender));
         }
-        receiver
+        Alarm(receiver)
     }
 
     fn wait(&self, duration: Duration, ended: &dyn Fn() -> bool) -> bool {
@@ -301,8 +322,8 @@ pub(crate) mod testing {
             Duration::ZERO
         }
 
-        fn alarm(&self, _: DateTime<Utc>) -> Receiver<Instant> {
-            crossbeam_channel::never()
+        fn alarm(&self, _: DateTime<Utc>) -> Alarm {
+            Alarm(crossbeam_channel::never())
         }
 
         fn wait(&self, _: Duration, ended: &dyn Fn() -> bool) -> bool {
@@ -323,9 +344,9 @@ mod tests {
     fn an_alarm_rings_when_a_test_moves_the_clock() {
         let clock = ManualClock::at(noon());
         let alarm = clock.alarm(noon() + TimeDelta::minutes(1));
-        assert!(alarm.try_recv().is_err());
+        assert!(alarm.ready().try_recv().is_err());
         clock.advance(Duration::from_secs(60));
-        assert!(alarm.try_recv().is_ok());
+        assert!(alarm.ready().try_recv().is_ok());
     }
 
     #[test]
@@ -351,6 +372,6 @@ mod tests {
         let clock = SystemClock;
         let (first, boot) = (clock.monotonic(), clock.boottime());
         assert!(clock.monotonic() >= first && clock.boottime() >= boot);
-        assert!(clock.alarm(clock.now()).recv().is_ok());
+        clock.alarm(clock.now()).wait();
     }
 }

@@ -62,7 +62,7 @@ mod text;
 #[doc(hidden)]
 pub mod vault;
 
-pub use clock::Clock;
+pub use clock::{Alarm, Clock};
 pub use config::{JobName, JobSpec, Params};
 pub use job::{
     BuildError, DuplicateKind, Host, Job, JobError, JobErrorKind, JobRegistry, NoProgress,

@@ -30,6 +30,7 @@ struct Deadline {
 
 /// Why work has to stop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Why {
     /// Somebody said so.
     Told,

@@ -19,6 +19,7 @@ pub struct Params(Vec<(Box<str>, Arc<Node>)>);
 
 /// A parameter that does not fit the type a job wants.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Misfit {
     /// The parameter, relative to the job (`names[1]`); empty for all of them together.
     pub place: String,

@@ -4,6 +4,7 @@ use std::fmt;
 
 /// One thing that went wrong without ending the run. Goes to the log; history and `run --json` keep only the counts.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Fault {
     /// How bad it is.
     pub level: FaultLevel,
@@ -15,6 +16,7 @@ pub struct Fault {
 
 /// How bad a [`Fault`] is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum FaultLevel {
     /// Probably not meant; all that was asked for was done.
     Warning,

@@ -92,6 +92,7 @@ impl RunContext<'_> {
 
 /// What `run JOB` asks of a run beyond the configuration. A job that has no use for one ignores it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct RunOptions {
     /// Read and compare everything, whatever the local state remembers.
     pub full: bool,
@@ -127,6 +128,7 @@ impl Progress for NoProgress {
 /// What a run has to tell when it is done: flat statistics that become keys of the log line, the history row and
 /// `run --json`.
 #[derive(Clone, Debug, Default, PartialEq)]
+#[non_exhaustive]
 pub struct RunReport {
     /// Numbers, flags and short strings by name; no nested values.
     pub stats: Map<String, Value>,
@@ -166,6 +168,7 @@ fn ask_for_a_person(stats: &Map<String, Value>) -> bool {
 
 /// What a caller can do about a run that failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum JobErrorKind {
     /// The run was told to stop; recorded as `interrupted`.
     Cancelled,
@@ -184,6 +187,7 @@ pub enum JobErrorKind {
 
 /// Why a run failed.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct JobError {
     /// What the caller can do about it.
     pub kind: JobErrorKind,

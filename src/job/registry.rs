@@ -96,10 +96,12 @@ impl fmt::Debug for JobRegistry {
 /// A kind was registered twice.
 #[derive(Debug, thiserror::Error)]
 #[error("job kind {0:?} is registered twice")]
+#[non_exhaustive]
 pub struct DuplicateKind(pub String);
 
 /// Why a configured job cannot be made.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum BuildError {
     /// No code here runs it and it has no `command`; not an error of the configuration.
     #[error("no code here runs it: add command: [...] or remove the job")]
@@ -117,6 +119,7 @@ impl From<BadParameter> for BuildError {
 
 /// A parameter of a job that is wrong.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct BadParameter {
     /// The parameter, relative to the job (`on_missing`, `names[1]`); empty for the job as a whole.
     pub key: String,

@@ -55,6 +55,7 @@ impl fmt::Display for RunId {
 
 /// Why a run was started.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Trigger {
     /// Its cron line.
     Schedule,

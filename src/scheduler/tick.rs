@@ -179,7 +179,7 @@ impl Tick {
                 // A hung-up inbox means that nobody can stop this thread any more.
                 recv(self.inbox) -> message => command = Some(message.unwrap_or(Command::EnsureStop)),
                 recv(self.pool.reports()) -> message => report = message.ok(),
-                recv(alarm) -> _ => {}
+                recv(alarm.ready()) -> _ => {}
             }
             if let Some(report) = report {
                 self.hear(*report);

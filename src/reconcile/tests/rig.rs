@@ -5,15 +5,14 @@ use std::fs;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use crossbeam_channel::Receiver;
 
 use serde_json::Value;
 
 use crate::block::{BlockId, VaultPath};
-use crate::clock::{Clock, ManualClock, SystemClock};
+use crate::clock::{Alarm, Clock, ManualClock, SystemClock};
 use crate::config::{JobName, VaultConfig};
 use crate::graph::GraphStore;
 use crate::graph::{MemoryStore, Node, Step};
@@ -57,7 +56,7 @@ impl Clock for Leaping {
         self.clock.boottime()
     }
 
-    fn alarm(&self, at: DateTime<Utc>) -> Receiver<Instant> {
+    fn alarm(&self, at: DateTime<Utc>) -> Alarm {
         self.clock.alarm(at)
     }
 

@@ -9,7 +9,7 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::block::VaultPath;
-use crate::clock::{ManualClock, SystemClock};
+use crate::clock::{Alarm, ManualClock, SystemClock};
 use crate::config::VaultConfig;
 use crate::stop::{Stop, after_looks};
 use crate::vault::{Listing, WalkOptions, list};
@@ -39,7 +39,7 @@ impl Clock for Meanwhile<'_> {
         SystemClock.boottime()
     }
 
-    fn alarm(&self, at: DateTime<Utc>) -> Receiver<std::time::Instant> {
+    fn alarm(&self, at: DateTime<Utc>) -> Alarm {
         SystemClock.alarm(at)
     }
 

@@ -9,7 +9,7 @@ use chrono::{DateTime, Utc};
 use super::world::World;
 use super::{IDS, Killed, Nodes, Service, Trouble, What, locked, oracle};
 use crate::block::BlockId;
-use crate::clock::{Clock, ManualClock};
+use crate::clock::{Alarm, Clock, ManualClock};
 use crate::graph::{GraphError, Node, Step};
 use crate::stop::Stop;
 
@@ -107,7 +107,7 @@ impl Clock for Hasty {
         self.0.boottime()
     }
 
-    fn alarm(&self, at: DateTime<Utc>) -> crossbeam_channel::Receiver<std::time::Instant> {
+    fn alarm(&self, at: DateTime<Utc>) -> Alarm {
         self.0.alarm(at)
     }
 
