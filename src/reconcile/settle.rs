@@ -7,6 +7,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use crate::block::{BlockId, IdDigest, Tier};
 use crate::graph::{Applied, Change, StoredBlock, Write};
 use crate::job::JobError;
+use crate::logging;
 use crate::vault::{self, BlockRef, VersionEdit, WriteBack};
 
 use super::batch::{Fate, Winner, Writing};
@@ -368,8 +369,11 @@ fn write_back(survey: &Survey<'_>, tally: &mut Tally, file: &Note, edits: &[Vers
     let quiet = TimeDelta::nanoseconds(file.reading.stat.changed_ns());
     let changed_at =
         DateTime::<Utc>::UNIX_EPOCH.checked_add_signed(quiet).unwrap_or(DateTime::<Utc>::MAX_UTC);
-    if survey.now.signed_duration_since(changed_at) < WRITE_BACK_AFTER || survey.ctx.options.dry_run
-    {
+    if survey.ctx.options.dry_run {
+        return false;
+    }
+    if survey.now.signed_duration_since(changed_at) < WRITE_BACK_AFTER {
+        tally.too_young += 1;
         return false;
     }
     let listed = &survey.listing.files[file.index as usize];
@@ -400,6 +404,22 @@ fn write_back(survey: &Survey<'_>, tally: &mut Tally, file: &Note, edits: &[Vers
             false
         }
     }
+}
+
+/// Says once how many notes a write-back has left because somebody may be working on them.
+pub(super) fn tell_of_young_notes(survey: &Survey<'_>, tally: &mut Tally) {
+    let (notes, seconds) = (tally.too_young, WRITE_BACK_AFTER.num_seconds());
+    let (are, they, their) = match notes {
+        0 => return,
+        1 => ("note is", "it is", "its"),
+        _ => ("notes are", "they are", "their"),
+    };
+    let line = format!(
+        "{notes} {are} too young for write-back: {they} brought up to date by the next run, {seconds} s after {their} \
+         last change"
+    );
+    logging::info!(at = "vault_sync.run", job_id = survey.ctx.run_id.as_str(); "{line}");
+    tally.explain(|| line);
 }
 
 /// Notes what is now known of a note, and which blocks are no longer in it.

@@ -13,7 +13,7 @@ use super::look::look_at;
 use super::memory::StatCache;
 use super::missing;
 use super::settings::{Scope, SyncSettings};
-use super::settle::Look;
+use super::settle::{self, Look};
 use super::stranger;
 use super::survey::{Findings, Survey};
 use super::tally::{Kind, Tally};
@@ -69,6 +69,7 @@ fn carry_out(
         missing::find(survey, books, tally)?;
     }
     tell_of_no_marker(tally);
+    settle::tell_of_young_notes(survey, tally);
     guards::note_mounts(survey, books)?;
     books.changes.attention = (survey.scope == Scope::All).then(|| tally.take_waiting());
     books.close(survey)

@@ -44,6 +44,8 @@ pub(super) struct Tally {
     pub(super) stats: SyncStats,
     /// Blocks of all files that could be looked at, those of skipped ones as remembered.
     pub(super) blocks_in_vault: u64,
+    /// Notes whose markers wait to be written to until nobody has changed the note for a while.
+    pub(super) too_young: u64,
     faults: Vec<Fault>,
     faults_left_out: u64,
     waiting: Vec<Waiting>,

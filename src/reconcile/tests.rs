@@ -455,14 +455,23 @@ fn write_back_waits_until_a_file_is_quiet() {
     rig.sync();
     rig.clock.step(chrono::TimeDelta::minutes(-60));
     rig.file("a.md", note(&[line("One, edited.", "blk_a", 1)]));
-    let report = rig.sync();
+    rig.file("b.md", note(&[line("Two.", "blk_b", 1)]));
+    let report = rig.sync_with(RunOptions { explain: true, ..NONE }).unwrap();
     assert_eq!(
         (report.count("blocks_updated"), report.count("written_back")),
         (1, 0),
         "{report:?}"
     );
+    assert_eq!(
+        report.explained.last().map(String::as_str),
+        Some(
+            "1 note is too young for write-back: it is brought up to date by the next run, 30 s after its last change"
+        )
+    );
     rig.minutes_pass(60);
-    assert_eq!(rig.sync().count("written_back"), 1);
+    let report = rig.sync_with(RunOptions { explain: true, ..NONE }).unwrap();
+    assert_eq!(report.count("written_back"), 1);
+    assert!(!report.explained.iter().any(|line| line.contains("too young")), "{report:?}");
 }
 
 #[test]
