@@ -4,6 +4,7 @@
 
 mod attend;
 pub mod command;
+mod deps;
 pub mod errand;
 mod flood;
 pub mod init;
@@ -13,33 +14,12 @@ mod tail;
 pub mod vault_sync;
 mod verdict;
 
-use std::path::PathBuf;
 use std::sync::Arc;
 
-use self::command::{CommandJob, Surroundings};
+use self::command::CommandJob;
+pub use self::deps::Deps;
 use self::vault_sync::VaultSync;
-use crate::clock::Clock;
-use crate::config::{GraphConfig, RetryPolicy, VaultConfig};
 use crate::job::{DuplicateKind, JobRegistry};
-
-/// What the built-in jobs need beyond their own configuration.
-#[derive(Clone, Debug)]
-pub struct Deps {
-    /// Where the vault lies.
-    pub vault: VaultConfig,
-    /// Which graph.
-    pub graph: GraphConfig,
-    /// How transient faults of the graph are tried again.
-    pub retries: RetryPolicy,
-    /// Where local state is kept.
-    pub state_dir: PathBuf,
-    /// Whether a sync confines itself where the kernel can.
-    pub sandbox: bool,
-    /// Time.
-    pub clock: Arc<dyn Clock>,
-    /// What the programs of command jobs find around them.
-    pub surroundings: Arc<Surroundings>,
-}
 
 /// Puts the built-in kinds into `registry`: `command` and `vault_sync`.
 pub fn register_builtins(registry: &mut JobRegistry, deps: Deps) -> Result<(), DuplicateKind> {
