@@ -33,6 +33,8 @@ pub mod clock;
 pub mod config;
 mod daemon;
 #[doc(hidden)]
+pub mod finding;
+#[doc(hidden)]
 pub mod gate;
 #[doc(hidden)]
 pub mod graph;

@@ -771,7 +771,7 @@ fn a_healthy_store_checks_out(graph: &dyn Graph) {
     for line in store.check() {
         assert_eq!(
             line.level,
-            aclarai_scheduler::graph::CheckLevel::Ok,
+            aclarai_scheduler::finding::Level::Ok,
             "{}: {}",
             line.name,
             line.message

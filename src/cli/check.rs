@@ -19,8 +19,9 @@ use super::setup::Setup;
 use crate::app::{App, AppError};
 use crate::clock::{Clock, SystemClock};
 use crate::config::{CommandSpec, Config, GraphConfig, JobSpec};
+use crate::finding::{Finding, Level};
 use crate::gate::PAUSE_FILE;
-use crate::graph::{self, CheckLevel, CheckLine};
+use crate::graph;
 use crate::jobs::vault_sync;
 use crate::sandbox::{self, InForce};
 use crate::state::{DaemonLock, State};
@@ -48,20 +49,20 @@ pub(super) fn check(setup: &Setup<'_>, format: &Format) -> Result<Exit, Failure>
 /// What was found, in the order of the data's way through the program.
 #[derive(Default)]
 struct Findings {
-    lines: Vec<CheckLine>,
+    lines: Vec<Finding>,
     /// Whether the configuration itself is wrong.
     wrong: bool,
 }
 
 impl Findings {
-    fn add(&mut self, name: impl Into<String>, level: CheckLevel, message: impl Into<String>) {
-        self.lines.push(CheckLine { name: name.into(), level, message: message.into() });
+    fn add(&mut self, name: impl Into<String>, level: Level, message: impl Into<String>) {
+        self.lines.push(Finding { name: name.into(), level, message: message.into() });
     }
 
     /// A fault of the configuration.
     fn wrong(&mut self, name: impl Into<String>, message: impl Into<String>) {
         self.wrong = true;
-        self.add(name, CheckLevel::Error, message);
+        self.add(name, Level::Error, message);
     }
 
     fn look_at(&mut self, setup: &Setup<'_>, app: &App) -> Result<(), Failure> {
@@ -78,7 +79,7 @@ impl Findings {
                 _ => "run `resume`",
             };
             let message = format!("paused by {why}: nothing starts by schedule: {remedy}");
-            self.add("pause", CheckLevel::Warning, message);
+            self.add("pause", Level::Warning, message);
         }
         self.state(&config.state_dir);
         self.places(config);
@@ -92,20 +93,20 @@ impl Findings {
     fn sandbox(&mut self, config: &Config) {
         let (level, message) = match sandbox::probe() {
             _ if !config.scheduler.sandbox => {
-                (CheckLevel::Ok, "off (scheduler.sandbox: false)".to_owned())
+                (Level::Ok, "off (scheduler.sandbox: false)".to_owned())
             }
             Ok(InForce::Whole) => (
-                CheckLevel::Ok,
+                Level::Ok,
                 "in force (Landlock): a sync reads the vault, writes the state folder and an embedded graph, and \
                  reaches nothing else; jobs with a command are outside of it"
                     .to_owned(),
             ),
             Ok(InForce::Part) => (
-                CheckLevel::Ok,
+                Level::Ok,
                 "in force in part (Landlock of an older kernel): files are walled off, connections are not".to_owned(),
             ),
-            Ok(InForce::Nothing(why)) => (CheckLevel::Ok, format!("not in force: {why}")),
-            Err(why) => (CheckLevel::Warning, format!("cannot be set up: {why}")),
+            Ok(InForce::Nothing(why)) => (Level::Ok, format!("not in force: {why}")),
+            Err(why) => (Level::Warning, format!("cannot be set up: {why}")),
         };
         self.add("sandbox", level, message);
     }
@@ -116,14 +117,14 @@ impl Findings {
             count => format!("{count} jobs"),
         };
         match &config.source {
-            Some(file) => self.add("config", CheckLevel::Ok, format!("{}: {jobs}", file.display())),
-            None => self.add("config", CheckLevel::Ok, "all defaults"),
+            Some(file) => self.add("config", Level::Ok, format!("{}: {jobs}", file.display())),
+            None => self.add("config", Level::Ok, "all defaults"),
         }
         for warning in &config.warnings {
-            self.add("config", CheckLevel::Warning, warning);
+            self.add("config", Level::Warning, warning);
         }
         for note in &config.notes {
-            self.add("config", CheckLevel::Ok, note);
+            self.add("config", Level::Ok, note);
         }
     }
 
@@ -133,7 +134,7 @@ impl Findings {
             let name = format!("job.{}", spec.name);
             match app.not_runnable.get(&spec.name) {
                 Some(remedy) => {
-                    self.add(name, CheckLevel::Warning, format!("not runnable: {remedy}"));
+                    self.add(name, Level::Warning, format!("not runnable: {remedy}"));
                 }
                 None => {
                     let startable =
@@ -154,7 +155,7 @@ impl Findings {
     /// What there is to say about a command; whether it could be started.
     fn program(&mut self, name: &str, command: &CommandSpec) -> bool {
         let found = program::look(command);
-        let startable = found.iter().all(|(level, _)| *level != CheckLevel::Error);
+        let startable = found.iter().all(|(level, _)| *level != Level::Error);
         for (level, message) in found {
             self.add(name, level, message);
         }
@@ -166,7 +167,7 @@ impl Findings {
         if spec.command.is_some() && spec.enabled && spec.policy.timeout.is_none() {
             let message =
                 "no timeout: a run that hangs keeps its worker for ever; set timeout, such as 1 h";
-            self.add(name, CheckLevel::Ok, message);
+            self.add(name, Level::Ok, message);
         }
         let policy = &spec.policy;
         let hooks = [
@@ -199,14 +200,14 @@ impl Findings {
                      place with --state-dir",
                     path.display()
                 );
-                self.add(name, CheckLevel::Warning, message);
+                self.add(name, Level::Warning, message);
             } else if vault::lies_on_network(existing) {
                 let message = format!(
                     "{} lies on a network drive: locks and crashes are not safe there; choose a local folder with \
                      --state-dir",
                     path.display()
                 );
-                self.add(name, CheckLevel::Warning, message);
+                self.add(name, Level::Warning, message);
             }
         }
         // Opening says this of a folder that is there; one that is yet to be made is made at the first run.
@@ -219,11 +220,7 @@ impl Findings {
             let why = why.filter(|_| existing.is_dir()).map(io::Error::from);
             if let Some(why) = why {
                 let remedy = "the graph cannot be made: correct databases.embedded.path";
-                self.add(
-                    "graph",
-                    CheckLevel::Error,
-                    format!("{}: {why}: {remedy}", existing.display()),
-                );
+                self.add("graph", Level::Error, format!("{}: {why}: {remedy}", existing.display()));
             }
         }
     }
@@ -232,10 +229,10 @@ impl Findings {
         let root = &config.vault.root;
         if let Err(error) = fs::read_dir(root) {
             let remedy = "set paths.vault, VAULT_PATH or --vault to a folder this user can read";
-            self.add("vault", CheckLevel::Error, format!("{}: {error}: {remedy}", root.display()));
+            self.add("vault", Level::Error, format!("{}: {error}: {remedy}", root.display()));
             return;
         }
-        self.add("vault", CheckLevel::Ok, format!("{} can be read", root.display()));
+        self.add("vault", Level::Ok, format!("{} can be read", root.display()));
         self.markers(config);
         // What is scanned as a whole need not have the tiers' folders.
         let tiers = config.vault.tiers.iter().enumerate().filter(|_| !config.vault.whole);
@@ -245,22 +242,18 @@ impl Findings {
             // A vault without tier folders has `.` for each.
             let path: PathBuf = root.join(tier).components().collect();
             match fs::read_dir(&path) {
-                Ok(_) => self.add(name, CheckLevel::Ok, format!("{} can be read", path.display())),
+                Ok(_) => self.add(name, Level::Ok, format!("{} can be read", path.display())),
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {
                     let remedy = "nothing of this tier is scanned: create it, or correct paths";
                     self.add(
                         name,
-                        CheckLevel::Warning,
+                        Level::Warning,
                         format!("{}: {error}: {remedy}", path.display()),
                     );
                 }
                 Err(error) => {
                     let remedy = "give this user the right to read it";
-                    self.add(
-                        name,
-                        CheckLevel::Error,
-                        format!("{}: {error}: {remedy}", path.display()),
-                    );
+                    self.add(name, Level::Error, format!("{}: {error}: {remedy}", path.display()));
                 }
             }
         }
@@ -273,11 +266,11 @@ impl Findings {
         let Some(options) = spec.map(|spec| vault_sync::walk_options(spec)) else { return };
         let listing = match vault::list(&config.vault, &options, &Stop::new()) {
             Ok(listing) => listing,
-            Err(error) => return self.add("vault", CheckLevel::Error, error.to_string()),
+            Err(error) => return self.add("vault", Level::Error, error.to_string()),
         };
         for Ignored { by, notes } in &listing.ignored {
             let count = if *notes == 1 { "1 note".to_owned() } else { format!("{notes} notes") };
-            self.add("vault.ignored", CheckLevel::Ok, format!("{count} {by}"));
+            self.add("vault.ignored", Level::Ok, format!("{count} {by}"));
         }
         let looked_at = listing.files.iter().take(NOTES_LOOKED_AT);
         let has_marker = |path: &Path| {
@@ -295,7 +288,7 @@ impl Findings {
                 "no marker in any of the {count} notes: only marked blocks get into the graph. A marked block ends in \
                  `<!-- aclarai:id=blk_1 ver=1 -->` and is followed by a line `^blk_1`; see docs/first-steps.md"
             );
-            self.add("vault.markers", CheckLevel::Warning, message);
+            self.add("vault.markers", Level::Warning, message);
         }
     }
 
@@ -305,39 +298,33 @@ impl Findings {
         if let Err(error) = access(existing, Access::WRITE_OK | Access::EXEC_OK) {
             let error = io::Error::from(error);
             let remedy = "give this user the right to write there, or choose another folder with --state-dir";
-            self.add(
-                "state",
-                CheckLevel::Error,
-                format!("{}: {error}: {remedy}", existing.display()),
-            );
+            self.add("state", Level::Error, format!("{}: {error}: {remedy}", existing.display()));
             return;
         }
         match State::examine(dir) {
             Ok(()) if dir.exists() => {
-                self.add("state", CheckLevel::Ok, format!("{} can be written", dir.display()))
+                self.add("state", Level::Ok, format!("{} can be written", dir.display()))
             }
-            Ok(()) => {
-                self.add("state", CheckLevel::Ok, format!("{} will be created", dir.display()))
-            }
-            Err(error) => self.add("state", CheckLevel::Error, error.to_string()),
+            Ok(()) => self.add("state", Level::Ok, format!("{} will be created", dir.display())),
+            Err(error) => self.add("state", Level::Error, error.to_string()),
         }
         match DaemonLock::holder(dir) {
-            Ok(Some(holder)) => self.add("daemon", CheckLevel::Ok, format!("running: {holder}")),
-            Ok(None) => self.add("daemon", CheckLevel::Ok, "not running"),
-            Err(error) => self.add("daemon", CheckLevel::Warning, error.to_string()),
+            Ok(Some(holder)) => self.add("daemon", Level::Ok, format!("running: {holder}")),
+            Ok(None) => self.add("daemon", Level::Ok, "not running"),
+            Err(error) => self.add("daemon", Level::Warning, error.to_string()),
         }
     }
 
     fn write(&self, out: &mut Out, json: bool) -> io::Result<()> {
         if json {
-            let line = |line: &CheckLine| json!({"name": line.name, "level": word(line.level), "message": line.message});
+            let line = |line: &Finding| json!({"name": line.name, "level": word(line.level), "message": line.message});
             return out.json(&self.lines.iter().map(line).collect::<Vec<_>>());
         }
-        let row = |line: &CheckLine| {
+        let row = |line: &Finding| {
             let tone = match line.level {
-                CheckLevel::Ok => Tone::Good,
-                CheckLevel::Warning => Tone::Doubtful,
-                CheckLevel::Error => Tone::Bad,
+                Level::Ok => Tone::Good,
+                Level::Warning => Tone::Doubtful,
+                Level::Error => Tone::Bad,
             };
             vec![
                 Cell::new(word(line.level), tone),
@@ -349,7 +336,7 @@ impl Findings {
     }
 
     fn judge(&self) -> Result<Exit, Failure> {
-        let errors = self.lines.iter().filter(|line| line.level == CheckLevel::Error).count();
+        let errors = self.lines.iter().filter(|line| line.level == Level::Error).count();
         match errors {
             0 => Ok(Exit::Done),
             _ => {
@@ -374,31 +361,30 @@ fn told(argv: &[String]) -> CommandSpec {
 }
 
 /// When a job runs.
-fn schedule(spec: &JobSpec, now: DateTime<Utc>) -> (CheckLevel, String) {
+fn schedule(spec: &JobSpec, now: DateTime<Utc>) -> (Level, String) {
     let after = spec.after.as_ref().map(|after| format!("after {}", after.job));
     let own = (!spec.schedule.to_string().is_empty()).then(|| spec.schedule.to_string());
     let when: Vec<String> = own.into_iter().chain(after).collect();
     let when = when.join(", ");
     if !spec.enabled {
-        return (CheckLevel::Ok, "disabled".to_owned());
+        return (Level::Ok, "disabled".to_owned());
     }
     if spec.manual_only {
-        return (CheckLevel::Ok, "manual only".to_owned());
+        return (Level::Ok, "manual only".to_owned());
     }
     match spec.schedule.next_after(now) {
-        Some(next) => (CheckLevel::Ok, format!("{when}: next at {}", instant(next))),
-        None if spec.after.is_some() || spec.schedule.fires_at_start() => (CheckLevel::Ok, when),
-        None => (
-            CheckLevel::Warning,
-            format!("{when}: never fires: correct the line, or set manual_only"),
-        ),
+        Some(next) => (Level::Ok, format!("{when}: next at {}", instant(next))),
+        None if spec.after.is_some() || spec.schedule.fires_at_start() => (Level::Ok, when),
+        None => {
+            (Level::Warning, format!("{when}: never fires: correct the line, or set manual_only"))
+        }
     }
 }
 
-fn word(level: CheckLevel) -> &'static str {
+fn word(level: Level) -> &'static str {
     match level {
-        CheckLevel::Ok => "ok",
-        CheckLevel::Warning => "warning",
-        CheckLevel::Error => "error",
+        Level::Ok => "ok",
+        Level::Warning => "warning",
+        Level::Error => "error",
     }
 }

@@ -11,10 +11,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use chrono::{DateTime, Utc};
 
 use super::store::{
-    Applied, BatchSize, Change, CheckLine, Conflict, GraphError, GraphStore, Purge, Purged,
-    StoredBlock, Write, fit, indexable,
+    Applied, BatchSize, Change, Conflict, GraphError, GraphStore, Purge, Purged, StoredBlock,
+    Write, fit, indexable,
 };
 use crate::block::{BlockId, Tier};
+use crate::finding::Finding;
 
 /// All properties of one `:Block` node but its id. The default is a stub: a node with an id and nothing else.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -253,7 +254,7 @@ impl GraphStore for MemoryStore {
         Ok(purged)
     }
 
-    fn check(&self) -> Vec<CheckLine> {
+    fn check(&self) -> Vec<Finding> {
         Vec::new()
     }
 

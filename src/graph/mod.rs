@@ -17,6 +17,7 @@ use std::sync::Arc;
 
 use crate::clock::Clock;
 use crate::config::{GraphConfig, Neo4jConfig, RetryPolicy};
+use crate::finding::{Finding, Level};
 use crate::sandbox::existing;
 use crate::stop::Stop;
 
@@ -25,8 +26,8 @@ pub use memory::{Meddler, MemoryStore, Node, Step};
 pub use neo4j::Neo4jStore;
 pub use sqlite::SqliteStore;
 pub use store::{
-    Applied, BatchSize, Change, CheckLevel, CheckLine, Conflict, Content, Facts, GraphError,
-    GraphStore, Purge, Purged, StoredBlock, TEXT_BYTES_MAX, Write,
+    Applied, BatchSize, Change, Conflict, Content, Facts, GraphError, GraphStore, Purge, Purged,
+    StoredBlock, TEXT_BYTES_MAX, Write,
 };
 pub use wrap::{DryRun, Patience, Retrying};
 
@@ -147,7 +148,7 @@ pub fn check(
     retries: RetryPolicy,
     stop: Stop,
     clock: Arc<dyn Clock>,
-) -> Vec<CheckLine> {
+) -> Vec<Finding> {
     match config {
         GraphConfig::Embedded { path } if is_missing(path) => vec![sqlite::check_missing(path)],
         _ => match open_dry(config, retries, stop, clock) {
@@ -158,19 +159,19 @@ pub fn check(
 }
 
 /// The lines of `check` where there is no store to ask.
-fn check_unopened(config: &GraphConfig, error: &GraphError) -> Vec<CheckLine> {
-    let line = |name: &str, level, message| CheckLine { name: name.to_owned(), level, message };
+fn check_unopened(config: &GraphConfig, error: &GraphError) -> Vec<Finding> {
+    let line = |name: &str, level, message| Finding { name: name.to_owned(), level, message };
     let is_server = matches!(config, GraphConfig::Neo4j(_));
     let mut lines = Vec::new();
     let name = match error {
         GraphError::Refused(_) => {
-            lines.push(line("graph.reachable", CheckLevel::Ok, "the server answers".to_owned()));
+            lines.push(line("graph.reachable", Level::Ok, "the server answers".to_owned()));
             "graph.authenticated"
         }
         GraphError::Transient(_) if is_server => "graph.reachable",
         _ => "graph",
     };
-    lines.push(line(name, CheckLevel::Error, error.to_string()));
+    lines.push(line(name, Level::Error, error.to_string()));
     lines
 }
 
@@ -204,7 +205,7 @@ mod tests {
         };
 
         let lines = check();
-        assert_eq!((lines.len(), lines[0].level), (1, CheckLevel::Ok));
+        assert_eq!((lines.len(), lines[0].level), (1, Level::Ok));
         assert!(lines[0].message.contains("the first sync makes it"), "{}", lines[0].message);
         assert_eq!(open_dry().token("/vault").unwrap(), None);
         assert!(!path.parent().unwrap().exists(), "neither a check nor a dry run makes anything");
@@ -218,6 +219,6 @@ mod tests {
         let (retries, stop, clock) = with();
         open(&config, retries, stop, clock).unwrap().set_token("/vault", "t").unwrap();
         assert_eq!(open_dry().token("/vault").unwrap().as_deref(), Some("t"));
-        assert!(check().len() > 1 && check().iter().all(|line| line.level == CheckLevel::Ok));
+        assert!(check().len() > 1 && check().iter().all(|line| line.level == Level::Ok));
     }
 }

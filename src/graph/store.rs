@@ -8,6 +8,7 @@ use std::collections::HashMap;
 use chrono::{DateTime, Utc};
 
 use crate::block::{BlockId, ContentHash, ID_BYTES_MAX, Tier};
+use crate::finding::Finding;
 
 /// One block as the graph holds it, as far as decisions are taken on it. Texts are never fetched.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
@@ -193,28 +194,6 @@ pub struct Purge {
     pub dry_run: bool,
 }
 
-/// One line of `check` about a store.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct CheckLine {
-    /// The thing that was looked at: `graph.reachable`, `graph.constraint`, ...
-    pub name: String,
-    /// Whether all is well.
-    pub level: CheckLevel,
-    /// The finding and, unless all is well, the remedy.
-    pub message: String,
-}
-
-/// How bad a finding of `check` is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum CheckLevel {
-    /// Nothing to do.
-    Ok,
-    /// Works, but look at it.
-    Warning,
-    /// Does not work.
-    Error,
-}
-
 /// How many changes, and how many bytes of text in them, a store likes to be given in one batch, and how many batches
 /// at the same time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -268,7 +247,7 @@ pub trait GraphStore: Send + Sync {
     fn purge(&self, what: &Purge) -> Result<Purged, GraphError>;
 
     /// The lines of `check` about this store.
-    fn check(&self) -> Vec<CheckLine>;
+    fn check(&self) -> Vec<Finding>;
 
     /// The batch that [`apply`](GraphStore::apply) is fastest with. Smaller and larger ones are as right.
     fn preferred_batch(&self) -> BatchSize;
@@ -315,7 +294,7 @@ impl<S: GraphStore + ?Sized> GraphStore for Box<S> {
         (**self).purge(what)
     }
 
-    fn check(&self) -> Vec<CheckLine> {
+    fn check(&self) -> Vec<Finding> {
         (**self).check()
     }
 

@@ -12,11 +12,12 @@ use chrono::{DateTime, Utc};
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::store::{
-    Applied, BatchSize, Change, CheckLine, GraphError, GraphStore, Purge, Purged, StoredBlock,
+    Applied, BatchSize, Change, GraphError, GraphStore, Purge, Purged, StoredBlock,
 };
 use crate::block::BlockId;
 use crate::clock::Clock;
 use crate::config::RetryPolicy;
+use crate::finding::Finding;
 use crate::logging;
 use crate::stop::Stop;
 
@@ -190,7 +191,7 @@ impl<S: GraphStore> GraphStore for Retrying<S> {
         self.patience.insist(|| self.store.purge(what))
     }
 
-    fn check(&self) -> Vec<CheckLine> {
+    fn check(&self) -> Vec<Finding> {
         self.store.check()
     }
 
@@ -252,7 +253,7 @@ impl<S: GraphStore> GraphStore for DryRun<S> {
         self.0.purge(&Purge { dry_run: true, ..*what })
     }
 
-    fn check(&self) -> Vec<CheckLine> {
+    fn check(&self) -> Vec<Finding> {
         self.0.check()
     }
 
@@ -442,7 +443,7 @@ mod tests {
             fn purge(&self, what: &Purge) -> Result<Purged, GraphError> {
                 self.0.purge(what)
             }
-            fn check(&self) -> Vec<CheckLine> {
+            fn check(&self) -> Vec<Finding> {
                 self.0.check()
             }
             fn preferred_batch(&self) -> BatchSize {

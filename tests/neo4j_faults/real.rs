@@ -5,7 +5,8 @@ use std::process::{Command, Output};
 use std::sync::atomic::AtomicUsize;
 use std::sync::{Mutex, MutexGuard, Once, PoisonError};
 
-use aclarai_scheduler::graph::{Applied, CheckLevel, StoredBlock};
+use aclarai_scheduler::finding::Level;
+use aclarai_scheduler::graph::{Applied, StoredBlock};
 
 use super::*;
 
@@ -184,7 +185,7 @@ fn a_routed_connection_reads_and_writes() {
     let store = open(&Neo4jConfig { uri, ..server.config.clone() }, 1).unwrap();
     assert_eq!(store.apply(&batch(0), noon()).unwrap(), Applied::default());
     assert_eq!(store.lookup(&[BlockId::new("blk_000_000")]).unwrap().len(), 1);
-    assert!(store.check().iter().all(|line| line.level == CheckLevel::Ok), "{:?}", store.check());
+    assert!(store.check().iter().all(|line| line.level == Level::Ok), "{:?}", store.check());
 }
 
 #[test]
@@ -202,7 +203,7 @@ fn ids_that_are_not_unique_are_listed_and_can_be_mended() {
     );
     assert!(!message.contains("blk_once"), "{message}");
     let line = store.check().into_iter().find(|line| line.name == "graph.constraint").unwrap();
-    assert!(line.level == CheckLevel::Error && line.message.contains("blk_twice"), "{line:?}");
+    assert!(line.level == Level::Error && line.message.contains("blk_twice"), "{line:?}");
 
     server.run("MATCH (b:Block {id: 'blk_twice'}) WITH b LIMIT 1 DELETE b");
     assert_eq!(store.apply(&[create("a")], noon()).unwrap(), Applied::default());
@@ -471,5 +472,5 @@ fn a_read_only_database_is_named_as_such() {
     let message = unavailable(store.apply(&batch(0), noon()).unwrap_err());
     assert!(message.contains("make the database writable"), "{message}");
     let line = store.check().into_iter().find(|line| line.name == "graph.writable").unwrap();
-    assert_eq!(line.level, CheckLevel::Error);
+    assert_eq!(line.level, Level::Error);
 }

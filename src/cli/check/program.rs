@@ -10,17 +10,17 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{Access, access};
 
 use crate::config::CommandSpec;
-use crate::graph::CheckLevel;
+use crate::finding::Level;
 use crate::text::visible;
 
 /// How much of a file is looked at: the kernel reads no longer first line.
 const HEAD_BYTES: usize = 256;
 
 /// What is wrong with a command, the worst first.
-pub(super) fn look(command: &CommandSpec) -> Vec<(CheckLevel, String)> {
+pub(super) fn look(command: &CommandSpec) -> Vec<(Level, String)> {
     let mut found = Vec::new();
     if let Some(fault) = fault(command) {
-        found.push((CheckLevel::Error, fault));
+        found.push((Level::Error, fault));
     }
     let shell = command.argv.first().is_some_and(|program| expands(program));
     if !shell && let Some((at, what)) = shell_words(&command.argv) {
@@ -28,7 +28,7 @@ pub(super) fn look(command: &CommandSpec) -> Vec<(CheckLevel, String)> {
             "argument {at} {what}, which only a shell understands, and there is none: write what it stands for, or \
              command: [\"sh\", \"-c\", \"...\"]"
         );
-        found.push((CheckLevel::Warning, message));
+        found.push((Level::Warning, message));
     }
     for (name, value) in &command.env {
         if let Some(what) = shell_word(value) {
@@ -36,7 +36,7 @@ pub(super) fn look(command: &CommandSpec) -> Vec<(CheckLevel, String)> {
                 "env.{} {what}, which nothing fills in here: write what it stands for",
                 visible(name)
             );
-            found.push((CheckLevel::Warning, message));
+            found.push((Level::Warning, message));
         }
     }
     found

@@ -28,12 +28,12 @@ use serde::de::DeserializeOwned;
 use tokio::runtime::Runtime;
 
 use super::store::{
-    Applied, BatchSize, Change, CheckLevel, CheckLine, GraphError, GraphStore, Purge, Purged,
-    StoredBlock, fit,
+    Applied, BatchSize, Change, GraphError, GraphStore, Purge, Purged, StoredBlock, fit,
 };
 use crate::block::BlockId;
 use crate::clock::Clock;
 use crate::config::Neo4jConfig;
+use crate::finding::{Finding, Level};
 use crate::stop::Stop;
 use cypher::StoredRow;
 use fault::{Fault, Verdict};
@@ -508,16 +508,16 @@ impl GraphStore for Neo4jStore {
         Ok(purged)
     }
 
-    fn check(&self) -> Vec<CheckLine> {
+    fn check(&self) -> Vec<Finding> {
         let mut lines = Vec::new();
         let mut line = |name: &str, level, message: String| {
-            lines.push(CheckLine { name: format!("graph.{name}"), level, message });
+            lines.push(Finding { name: format!("graph.{name}"), level, message });
         };
         // The store would not be open otherwise.
-        line("reachable", CheckLevel::Ok, format!("neo4j {}", self.address));
+        line("reachable", Level::Ok, format!("neo4j {}", self.address));
         line(
             "authenticated",
-            CheckLevel::Ok,
+            Level::Ok,
             format!("as {} in {}", self.config.user, self.config.database),
         );
         let version = Query::new(cypher::VERSION.to_owned());
@@ -527,44 +527,40 @@ impl GraphStore for Neo4jStore {
                     .into_iter()
                     .map(|(version, edition)| format!("Neo4j {version} {edition}"))
                     .collect();
-                line("version", CheckLevel::Ok, rows.join(", "));
+                line("version", Level::Ok, rows.join(", "));
             }
-            Err(error) => line("version", CheckLevel::Warning, error.to_string()),
+            Err(error) => line("version", Level::Warning, error.to_string()),
         }
         match self.ask_number("cannot read the schema", cypher::FIND_CONSTRAINT) {
             Ok(0) => match self.duplicates() {
                 Ok(duplicates) if duplicates.is_empty() => line(
                     "constraint",
-                    CheckLevel::Ok,
+                    Level::Ok,
                     "block ids are not unique yet: the first sync sees to it".to_owned(),
                 ),
                 Ok(duplicates) => {
-                    line("constraint", CheckLevel::Error, self.about_duplicates(&duplicates))
+                    line("constraint", Level::Error, self.about_duplicates(&duplicates))
                 }
-                Err(error) => line("constraint", CheckLevel::Warning, error.to_string()),
+                Err(error) => line("constraint", Level::Warning, error.to_string()),
             },
-            Ok(_) => line("constraint", CheckLevel::Ok, "block ids are unique".to_owned()),
-            Err(error) => line("constraint", CheckLevel::Warning, error.to_string()),
+            Ok(_) => line("constraint", Level::Ok, "block ids are unique".to_owned()),
+            Err(error) => line("constraint", Level::Warning, error.to_string()),
         }
         match self.try_to_write() {
-            Ok(()) => line("writable", CheckLevel::Ok, "may write".to_owned()),
-            Err(error) => line("writable", CheckLevel::Error, error.to_string()),
+            Ok(()) => line("writable", Level::Ok, "may write".to_owned()),
+            Err(error) => line("writable", Level::Error, error.to_string()),
         }
         match self.ask_number("cannot read its clock", cypher::SERVER_CLOCK) {
             Ok(theirs) => {
                 let ahead = theirs - self.clock.now().timestamp();
                 if ahead.abs() <= CLOCK_TOLERANCE_S {
-                    line("clock", CheckLevel::Ok, format!("{ahead} s ahead of ours"));
+                    line("clock", Level::Ok, format!("{ahead} s ahead of ours"));
                 } else {
                     let remedy = "set both by a time server, or last_updated misleads";
-                    line(
-                        "clock",
-                        CheckLevel::Warning,
-                        format!("{ahead} s ahead of ours: {remedy}"),
-                    );
+                    line("clock", Level::Warning, format!("{ahead} s ahead of ours: {remedy}"));
                 }
             }
-            Err(error) => line("clock", CheckLevel::Warning, error.to_string()),
+            Err(error) => line("clock", Level::Warning, error.to_string()),
         }
         lines
     }

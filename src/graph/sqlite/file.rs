@@ -5,7 +5,8 @@ use std::path::Path;
 
 use rustix::fs::{Access, access};
 
-use crate::graph::store::{CheckLevel, CheckLine, GraphError};
+use crate::finding::{Finding, Level};
+use crate::graph::store::GraphError;
 use crate::sqlite::{self, Denied, Folder, Format, Trouble};
 use crate::text;
 
@@ -32,7 +33,7 @@ pub(super) fn create(path: &Path) -> Result<(), GraphError> {
 }
 
 /// Makes the folder where it is missing.
-pub(in crate::graph) fn make_place(path: &Path) -> Result<(), GraphError> {
+pub(crate) fn make_place(path: &Path) -> Result<(), GraphError> {
     match path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
         Some(folder) => {
             sqlite::make_folder(folder, Folder::MayBeShared).map_err(|denied| refuse(path, denied))
@@ -82,14 +83,12 @@ fn refuse(path: &Path, denied: Denied) -> GraphError {
 }
 
 /// The line of `check` where there is no file yet.
-pub(in crate::graph) fn check_missing(path: &Path) -> CheckLine {
+pub(crate) fn check_missing(path: &Path) -> Finding {
     let folder = path.ancestors().skip(1).find(|folder| folder.is_dir()).unwrap_or(Path::new("/"));
     let (level, message) = match access(folder, Access::WRITE_OK) {
-        Ok(()) => {
-            (CheckLevel::Ok, format!("{}: not there yet: the first sync makes it", name(path)))
-        }
+        Ok(()) => (Level::Ok, format!("{}: not there yet: the first sync makes it", name(path))),
         Err(error) => (
-            CheckLevel::Error,
+            Level::Error,
             format!(
                 "{}: not there yet, and {} cannot be written: {error}: make it writable for this user, or set \
                  databases.embedded.path to another file",
@@ -98,7 +97,7 @@ pub(in crate::graph) fn check_missing(path: &Path) -> CheckLine {
             ),
         ),
     };
-    CheckLine { name: "graph.file".to_owned(), level, message }
+    Finding { name: "graph.file".to_owned(), level, message }
 }
 
 pub(super) fn name(path: &Path) -> String {

@@ -25,10 +25,10 @@ use self::file::{FORMAT, create, damaged, examine, fault, name};
 pub(super) use self::file::{check_missing, make_place};
 use self::rows::{RowWriter, STORED, stamp, stored};
 use super::store::{
-    Applied, BatchSize, Change, CheckLevel, CheckLine, GraphError, GraphStore, Purge, Purged,
-    StoredBlock, fit,
+    Applied, BatchSize, Change, GraphError, GraphStore, Purge, Purged, StoredBlock, fit,
 };
 use crate::block::BlockId;
+use crate::finding::{Finding, Level};
 use crate::sqlite::{self, Found};
 use crate::stop::Stop;
 
@@ -376,42 +376,40 @@ impl GraphStore for SqliteStore {
         Ok(Purged { deleted, kept_related: Vec::new() })
     }
 
-    fn check(&self) -> Vec<CheckLine> {
+    fn check(&self) -> Vec<Finding> {
         let mut lines = Vec::new();
         let mut line = |name: &str, level, message| {
-            lines.push(CheckLine { name: format!("graph.{name}"), level, message });
+            lines.push(Finding { name: format!("graph.{name}"), level, message });
         };
         match self
             .read(|c| c.query_row("SELECT count(*) FROM blocks", [], |row| row.get::<_, i64>(0)))
         {
-            Ok(blocks) => line("file", CheckLevel::Ok, format!("{}: {blocks} blocks", self.name())),
-            Err(error) => line("file", CheckLevel::Error, error.to_string()),
+            Ok(blocks) => line("file", Level::Ok, format!("{}: {blocks} blocks", self.name())),
+            Err(error) => line("file", Level::Error, error.to_string()),
         }
         match self.read(|c| c.query_row("PRAGMA quick_check(1)", [], |row| row.get::<_, String>(0)))
         {
             Ok(word) if word == "ok" => {
-                line("integrity", CheckLevel::Ok, "the file is whole".to_owned())
+                line("integrity", Level::Ok, "the file is whole".to_owned())
             }
-            Ok(damage) => line("integrity", CheckLevel::Error, damaged(&self.path, &damage)),
-            Err(error) => line("integrity", CheckLevel::Error, error.to_string()),
+            Ok(damage) => line("integrity", Level::Error, damaged(&self.path, &damage)),
+            Err(error) => line("integrity", Level::Error, error.to_string()),
         }
         match examine(&self.path) {
-            Ok(()) => line("writable", CheckLevel::Ok, "may write".to_owned()),
-            Err(error) => line("writable", CheckLevel::Error, error.to_string()),
+            Ok(()) => line("writable", Level::Ok, "may write".to_owned()),
+            Err(error) => line("writable", Level::Error, error.to_string()),
         }
         match fs::metadata(&self.path).map(|metadata| metadata.permissions().mode() & 0o077) {
-            Ok(0) => line("permissions", CheckLevel::Ok, "only the owner may read it".to_owned()),
+            Ok(0) => line("permissions", Level::Ok, "only the owner may read it".to_owned()),
             Ok(_) => line(
                 "permissions",
-                CheckLevel::Warning,
+                Level::Warning,
                 format!(
                     "others may read the text of your notes in it: chmod 600 {}",
                     self.path.display()
                 ),
             ),
-            Err(error) => {
-                line("permissions", CheckLevel::Error, format!("{}: {error}", self.name()))
-            }
+            Err(error) => line("permissions", Level::Error, format!("{}: {error}", self.name())),
         }
         lines
     }

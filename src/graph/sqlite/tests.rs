@@ -55,8 +55,8 @@ fn a_new_graph_is_its_owners_alone() {
     assert_eq!(mode(path.parent().unwrap()), 0o700);
     fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
     let lines = store.check();
-    let line = lines.iter().find(|line| line.level != CheckLevel::Ok).unwrap();
-    assert_eq!((&*line.name, line.level), ("graph.permissions", CheckLevel::Warning));
+    let line = lines.iter().find(|line| line.level != Level::Ok).unwrap();
+    assert_eq!((&*line.name, line.level), ("graph.permissions", Level::Warning));
     assert!(line.message.contains("chmod 600"), "{}", line.message);
 }
 
@@ -114,7 +114,7 @@ fn a_damaged_graph_is_named_with_what_can_be_done() {
     };
     assert!(message.contains("damaged") && message.contains(".recover"), "{message}");
     assert!(store.apply(&[create("new", "")], noon()).is_err());
-    assert!(store.check().iter().any(|line| line.level == CheckLevel::Error));
+    assert!(store.check().iter().any(|line| line.level == Level::Error));
     drop(store);
     assert_eq!(fs::read(&path).unwrap(), bytes, "damage is for a person to mend");
 }

@@ -39,9 +39,10 @@ mod served {
     use crate::block::BlockId;
     use crate::clock::SystemClock;
     use crate::config::Neo4jConfig;
+    use crate::finding::Finding;
     use crate::graph::{
-        Applied, BatchSize, Change, CheckLine, GraphError, GraphStore, Neo4jStore, Purge, Purged,
-        Step, StoredBlock,
+        Applied, BatchSize, Change, GraphError, GraphStore, Neo4jStore, Purge, Purged, Step,
+        StoredBlock,
     };
 
     /// The server at `ACLARAI_TEST_NEO4J_URI`; `None` where none is named.
@@ -142,7 +143,7 @@ mod served {
             self.store.purge(what)
         }
 
-        fn check(&self) -> Vec<CheckLine> {
+        fn check(&self) -> Vec<Finding> {
             self.store.check()
         }
 
