@@ -6,7 +6,8 @@ use std::io::{self, Read};
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
-use super::{StateError, create_file};
+use super::error::StateError;
+use super::folder::create_file;
 use crate::sqlite;
 
 /// The file in the state folder.

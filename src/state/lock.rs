@@ -1,16 +1,18 @@
 //! Locked files that tell live processes from dead ones: the kernel gives a lock back however its process ends.
 
 use std::fs::{self, File, TryLockError};
-use std::io::{self, Read, Seek, Write};
+use std::io::{self, Seek, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use chrono::{DateTime, SecondsFormat, SubsecRound, Utc};
+use chrono::{SecondsFormat, SubsecRound};
 
 use rustix::fs::{AtFlags, Mode, OFlags};
 
-use super::{StateError, create_file, create_folder};
+use super::error::StateError;
+use super::folder::{create_file, create_folder};
+use super::holder::Holder;
 use crate::clock::{Clock, SystemClock};
 use crate::sqlite::{self, Folder, identity};
 
@@ -19,42 +21,6 @@ const DAEMON: &str = "daemon.lock";
 
 /// The folder of the lock files of processes that run jobs.
 const OWNERS: &str = "owners";
-
-/// The process that holds a lock, as it wrote itself down.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Holder {
-    /// Its process id; `None` in the moment between taking the lock and writing it down.
-    pub pid: Option<u32>,
-    /// When it took the lock.
-    pub since: Option<DateTime<Utc>>,
-}
-
-impl Holder {
-    fn read(file: &mut File) -> Holder {
-        let mut text = String::new();
-        let read = file.rewind().and_then(|()| file.take(200).read_to_string(&mut text));
-        let mut words = text.split_whitespace();
-        Holder {
-            pid: read.is_ok().then(|| words.next()?.parse().ok()).flatten(),
-            since: words.next().and_then(|since| since.parse().ok()),
-        }
-    }
-}
-
-impl std::fmt::Display for Holder {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self.pid {
-            Some(pid) => write!(f, "process {pid}")?,
-            None => write!(f, "another process")?,
-        }
-        match self.since {
-            Some(since) => {
-                write!(f, " since {}", since.to_rfc3339_opts(SecondsFormat::Secs, true))
-            }
-            None => Ok(()),
-        }
-    }
-}
 
 /// The right to be the daemon of a state folder; given back when dropped, and by the kernel when the process dies.
 #[derive(Debug)]

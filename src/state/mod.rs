@@ -9,9 +9,12 @@
 //! room stands in [`MIGRATIONS`].
 
 mod alive;
+mod error;
+mod folder;
+mod holder;
 mod lock;
 
-use std::fs::{self, File};
+use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -22,9 +25,12 @@ use rusqlite::backup::Backup;
 use crate::clock::{Clock, SystemClock};
 use crate::logging;
 use crate::sqlite::{self, Denied, Folder, Format, Found, Trouble};
-use crate::text;
 pub use alive::SignOfLife;
-pub use lock::{DaemonLock, Holder, Owner};
+use error::BUSY_TIMEOUT;
+pub use error::StateError;
+use folder::{create_file, create_folder};
+pub use holder::Holder;
+pub use lock::{DaemonLock, Owner};
 
 /// Each entry lifts the file by one version; the number of the last one is the file's `user_version`. An entry that
 /// was released is never changed: a table that must look different gets a new entry.
@@ -141,9 +147,6 @@ const FORMAT: Format = Format {
     tables: &["runs", "jobs", "meta"],
 };
 
-/// How long a write waits for another connection's transaction before it gives up.
-const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
-
 /// SQLite's number for `auto_vacuum = incremental`.
 const INCREMENTAL: i64 = 2;
 
@@ -214,7 +217,7 @@ impl State {
             }
             Ok((connection, found))
         };
-        let (connection, found) = look().map_err(|error| StateError::unopened(&path, error))?;
+        let (connection, found) = look().map_err(|error| unopened(&path, error))?;
         refuse(&path, found)?;
         Ok(Some(State::new(connection, dir, None)))
     }
@@ -395,7 +398,7 @@ fn connect(path: &Path, durability: Durability) -> Result<Connection, StateError
         let found = migrate(&mut connection, found)?;
         Ok((connection, found))
     };
-    let (connection, found) = open().map_err(|error| StateError::unopened(path, error))?;
+    let (connection, found) = open().map_err(|error| unopened(path, error))?;
     refuse(path, found)?;
     Ok(connection)
 }
@@ -449,13 +452,14 @@ fn migrate(connection: &mut Connection, found: Found) -> rusqlite::Result<Found>
     Ok(Found::Ours(FORMAT.newest))
 }
 
-fn create_folder(dir: &Path) -> Result<(), StateError> {
-    Ok(sqlite::make_folder(dir, Folder::Private)?)
-}
-
-/// Opens a file of ours, creating it readable and writable for its owner alone.
-fn create_file(path: &Path) -> Result<File, StateError> {
-    Ok(sqlite::make_file(path)?)
+/// Why a file was not opened. Only one that was ours is called damaged, and moved aside.
+fn unopened(path: &Path, error: rusqlite::Error) -> StateError {
+    match sqlite::trouble(&error) {
+        Trouble::Damaged | Trouble::NotADatabase if !sqlite::was_ours(path, &FORMAT) => {
+            StateError::Foreign { path: path.to_owned(), what: "no database of this program" }
+        }
+        _ => StateError::sqlite(path, error),
+    }
 }
 
 /// Renames the database and its log, so that the log of the old file is not read into a new one.
@@ -469,164 +473,6 @@ fn move_aside(path: &Path) -> Result<PathBuf, StateError> {
         let _ = fs::rename(beside(log), beside(&format!(".corrupt-{stamp}{log}")));
     }
     Ok(aside)
-}
-
-/// The ways in which a state folder does not serve, each with its remedy.
-#[derive(Debug, thiserror::Error)]
-pub enum StateError {
-    /// The file system refuses: another folder, other permissions, more space.
-    #[error("{}: {what}: {remedy}", path.display())]
-    Unusable {
-        /// The folder or file.
-        path: PathBuf,
-        /// The attempt and the words of the system.
-        what: String,
-        /// The remedy.
-        remedy: String,
-    },
-    /// This user may not even look.
-    #[error("{}: cannot tell: {what}: run this as the user of the daemon, or as root", path.display())]
-    Unreadable {
-        /// The folder or file.
-        path: PathBuf,
-        /// The words of the system.
-        what: String,
-    },
-    /// The file is none of ours, and stays as it is.
-    #[error("{}: it is {what}: move it away, or choose another folder with --state-dir", path.display())]
-    Foreign {
-        /// The file.
-        path: PathBuf,
-        /// The kind of file.
-        what: &'static str,
-    },
-    /// A newer release wrote the file.
-    #[error(
-        "{}: written by a newer release (version {version}, known up to {known}): \
-         install that release or choose another folder with --state-dir",
-        path.display()
-    )]
-    Newer {
-        /// The database file.
-        path: PathBuf,
-        /// Its version.
-        version: u32,
-        /// The newest version this program knows.
-        known: u32,
-    },
-    /// The file is not a sound database. [`State::open`] moves it aside; whoever only looks is told.
-    #[error(
-        "{}: damaged: {cause}: the daemon moves it aside and begins a new one when it starts",
-        path.display()
-    )]
-    Damaged {
-        /// The database file.
-        path: PathBuf,
-        /// The damage that SQLite found.
-        cause: String,
-    },
-    /// Another process holds a lock that only one may hold.
-    #[error("{} is in use by {holder}: stop it first, or choose another folder with --state-dir", dir.display())]
-    InUse {
-        /// The state folder.
-        dir: PathBuf,
-        /// Who holds it.
-        holder: Holder,
-    },
-    /// Another connection wrote for too long; it may work the next time.
-    #[error("{}: another process kept it locked for {} s: try again", path.display(), BUSY_TIMEOUT.as_secs())]
-    Busy {
-        /// The database file.
-        path: PathBuf,
-    },
-    /// Anything else SQLite says.
-    #[error("{}: {error}", path.display())]
-    Sqlite {
-        /// The database file.
-        path: PathBuf,
-        /// The words of SQLite.
-        error: rusqlite::Error,
-    },
-}
-
-impl StateError {
-    fn io(path: &Path, verb: &str, error: &io::Error) -> StateError {
-        let remedy = match error.kind() {
-            _ if text::shortage(error).is_some() => text::OUT_OF_FILES,
-            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
-                "make room on that file system, or choose another folder with --state-dir"
-            }
-            io::ErrorKind::ReadOnlyFilesystem => {
-                "mount it writable, or choose another folder with --state-dir"
-            }
-            io::ErrorKind::AlreadyExists | io::ErrorKind::NotADirectory => {
-                "there is a file where a folder is needed: choose another folder with --state-dir"
-            }
-            _ => {
-                "give this user the right to write there, or choose another folder with --state-dir"
-            }
-        };
-        StateError::Unusable {
-            path: path.to_owned(),
-            what: format!("cannot {verb}: {error}"),
-            remedy: remedy.to_owned(),
-        }
-    }
-
-    fn unreadable(path: &Path, error: &io::Error) -> StateError {
-        StateError::Unreadable { path: path.to_owned(), what: error.to_string() }
-    }
-
-    /// Why a file was not opened. Only one that was ours is called damaged, and moved aside.
-    fn unopened(path: &Path, error: rusqlite::Error) -> StateError {
-        match sqlite::trouble(&error) {
-            Trouble::Damaged | Trouble::NotADatabase if !sqlite::was_ours(path, &FORMAT) => {
-                StateError::Foreign { path: path.to_owned(), what: "no database of this program" }
-            }
-            _ => StateError::sqlite(path, error),
-        }
-    }
-
-    fn sqlite(path: &Path, error: rusqlite::Error) -> StateError {
-        let path = path.to_owned();
-        let what = format!("cannot write: {error}");
-        match sqlite::trouble(&error) {
-            Trouble::Damaged | Trouble::NotADatabase => {
-                StateError::Damaged { path, cause: error.to_string() }
-            }
-            Trouble::Busy => StateError::Busy { path },
-            Trouble::Full => StateError::Unusable {
-                path,
-                what,
-                remedy: "make room on that file system, or choose another folder with --state-dir"
-                    .to_owned(),
-            },
-            Trouble::OutOfFiles => {
-                StateError::Unusable { path, what, remedy: text::OUT_OF_FILES.to_owned() }
-            }
-            Trouble::Refused | Trouble::Disk => StateError::Unusable {
-                path,
-                what,
-                remedy: "give this user the right to write the state folder and its files, \
-                         or choose another folder with --state-dir"
-                    .to_owned(),
-            },
-            Trouble::Data | Trouble::Other => StateError::Sqlite { path, error },
-        }
-    }
-}
-
-impl From<Denied> for StateError {
-    fn from(denied: Denied) -> StateError {
-        match denied {
-            Denied::System { path, verb, error } => StateError::io(&path, verb, &error),
-            Denied::NotOurs { path, what, remedy } => StateError::Unusable {
-                path,
-                what,
-                remedy: format!("{remedy}, or choose another folder with --state-dir"),
-            },
-        }
-    }
 }
 
 #[cfg(test)]
