@@ -7,6 +7,7 @@ mod again;
 mod ending;
 mod entry;
 mod life;
+mod memory;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -15,9 +16,8 @@ use std::time::Duration;
 use chrono::{DateTime, SubsecRound, TimeDelta, Utc};
 use crossbeam_channel::{Receiver, Sender, select};
 
-use self::ending::Stopping;
 use self::entry::{Begun, Entry, Overdue, Run, Written, record_again, to_record, write_plan};
-use self::life::{Life, Starving};
+use self::memory::{Life, Starving, Stopping};
 use super::execute::conclude;
 use super::plan::{Decision, Fate, Notice, Plan, Planner, Surroundings};
 use super::pool::{Order, Pool, Report};

@@ -5,7 +5,7 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta, Utc};
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
-use super::{Decision, Fate, Judged, Plan, Progress, Role, Waiting};
+use super::occurrence::{Decision, Fate, Judged, Plan, Progress, Role, Waiting};
 use crate::clock::{Moment, Passed};
 use crate::config::{JobSpec, Overlap};
 use crate::job::SkipReason;

@@ -6,6 +6,7 @@ use chrono::SubsecRound;
 
 use super::Tick;
 use super::entry::{Begun, Entry};
+use super::memory::Stopping;
 use crate::clock::Moment;
 use crate::job::RunState;
 use crate::logging;
@@ -14,14 +15,6 @@ use crate::stop::STOP_GRACE;
 
 /// How long runs may take to notice that they were told to stop, before the stop goes on without them.
 const CANCEL_WAIT: Duration = STOP_GRACE.saturating_add(Duration::from_secs(2));
-
-/// A stop that was asked for.
-pub(super) struct Stopping {
-    /// When patience ends, by monotonic time.
-    pub(super) until: Duration,
-    /// Whether the runs were told.
-    told: bool,
-}
 
 impl Tick {
     pub(super) fn begin_stop(&mut self) {

@@ -5,6 +5,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 
 use super::Tick;
+use super::memory::Starving;
 use crate::clock::Moment;
 use crate::config::JobName;
 use crate::logging;
@@ -16,40 +17,8 @@ use crate::text;
 /// How long all workers must have been held, while others wait, before that is told.
 const STARVED_AFTER: Duration = Duration::from_secs(300);
 
-/// How often the sign of life is left where nothing has changed. The thread wakes every 30 s: a little less, so that no
-/// round comes just too early.
-const SIGN_EVERY: Duration = Duration::from_secs(28);
-
 /// Less room than this on the state folder's disk is none: the next commit may need as much.
 const ROOM_MIN: u64 = 64 << 10;
-
-/// All workers are held by long runs while others wait.
-#[derive(Clone, Copy)]
-pub(super) struct Starving {
-    /// When to complain next, by monotonic time.
-    next: Duration,
-    /// How long after the next complaint the one after it comes.
-    interval: Duration,
-}
-
-/// The sign of life, and what it said last.
-pub(super) struct Life {
-    sign: SignOfLife,
-    /// Boot time.
-    left_at: Option<Duration>,
-    reasons: Vec<String>,
-}
-
-impl Life {
-    pub(super) fn new(sign: SignOfLife) -> Life {
-        Life { sign, left_at: None, reasons: Vec::new() }
-    }
-
-    /// Whether it is time to leave a sign, also if nothing has changed.
-    pub(super) fn is_due(&self, moment: Moment) -> bool {
-        self.left_at.is_none_or(|left| moment.boottime.saturating_sub(left) >= SIGN_EVERY)
-    }
-}
 
 impl Tick {
     /// Runs without a time limit may hold every worker for ever. That is complained of, ever less often.
