@@ -157,8 +157,14 @@ fn decide_batch(
             let owner = match claim {
                 Claim::Undecided => {
                     note.fate.set(NoteFate { open: true, ..note.fate.get() });
-                    if look != Look::Last {
+                    if look != Look::Last && !books.claims.is_open(digest, note.index) {
                         books.claims.leave_open(digest, note.index);
+                        // One answer for all that the note has of the id: those that lost before are asked again.
+                        if note.repeats(digest) {
+                            books.losers.retain(|loser| {
+                                loser.at.file != note.index || loser.id.digest() != digest
+                            });
+                        }
                     }
                     continue;
                 }

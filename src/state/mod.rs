@@ -398,7 +398,16 @@ fn connect(path: &Path, durability: Durability) -> Result<Connection, StateError
         let found = migrate(&mut connection, found)?;
         Ok((connection, found))
     };
-    let (connection, found) = open().map_err(|error| unopened(path, error))?;
+    // SQLite does not wait for everything that another process does to a new file at the same moment.
+    let until = SystemClock.monotonic() + BUSY_TIMEOUT;
+    let (connection, found) = loop {
+        match open() {
+            Err(error)
+                if sqlite::trouble(&error) == Trouble::Busy && SystemClock.monotonic() < until => {}
+            opened => break opened.map_err(|error| unopened(path, error))?,
+        }
+        SystemClock.wait(Duration::from_millis(50), &|| false);
+    };
     refuse(path, found)?;
     Ok(connection)
 }
