@@ -423,7 +423,7 @@ impl Tick {
                 }
                 (_, Written::Run(_)) => {
                     logging::error!(job_name = decision.job.as_str(), scheduled_for = decision.first.to_rfc3339().as_str();
-                        "occurrence had made a run before: not run again"
+                        "this fire time already ran (found in history): not run twice"
                     );
                     twice.push(decision.job.clone());
                 }
@@ -552,7 +552,7 @@ impl Tick {
             logging::warn!(job_id = run.record().run_id.as_str(), job_name = run.job.as_str(),
                 running_s = now.saturating_sub(begun.monotonic).as_secs(), timeout_s = timeout.as_secs(),
                 spare_worker = overdue.has_spare;
-                "run does not end although its time is up"
+                "run exceeded its timeout and did not stop"
             );
             run.overdue = Some(overdue);
         }
@@ -640,14 +640,14 @@ fn tell_notice(notice: &Notice) {
             logging::info!(job_name = job.as_str(); "job is scheduled from now on")
         }
         Notice::Changed(job) => {
-            logging::info!(job_name = job.as_str(); "job has another line or zone: it starts from now");
+            logging::info!(job_name = job.as_str(); "schedule of job changed: missed runs of the old schedule are dropped");
         }
         Notice::Gone(job) => {
             logging::info!(job_name = job.as_str(); "job is not scheduled any more")
         }
         Notice::Ahead(job, by) => {
             logging::warn!(job_name = job.as_str(), ahead_s = by.as_seconds_f64();
-                "job was decided further than the clock shows: the clock was set back"
+                "clock was set back: job already handled times in the future, waits until then"
             );
         }
     }

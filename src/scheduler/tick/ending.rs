@@ -89,7 +89,7 @@ impl Tick {
             && let Err(error) = self.reopen_if_needed().and_then(|()| self.commit(moment, false))
         {
             logging::error!(error = error.to_string().as_str(), entries = self.outbox.len();
-                "state file cannot be written: what is not in it is found as interrupted at the next start"
+                "cannot write state file: runs not saved will show as interrupted after the next start"
             );
         }
         let Tick { pool, ending, .. } = self;
