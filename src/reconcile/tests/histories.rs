@@ -240,7 +240,7 @@ struct Scene {
     unlike: bool,
     /// When each id was first absent, for syncs that looked.
     absent_since: BTreeMap<usize, DateTime<Utc>>,
-    kept_state: Option<PathBuf>,
+    kept_state: Option<(PathBuf, BTreeMap<&'static str, u32>)>,
     kept_graph: Option<(Nodes, Option<String>, BTreeSet<usize>)>,
 }
 
@@ -319,11 +319,12 @@ impl Scene {
             Step::KeepState => {
                 let kept = self.dir.path().join("kept");
                 copy_folder(&self.state(), &kept);
-                self.kept_state = Some(kept);
+                self.kept_state = Some((kept, locked(&self.world).blanks()));
             }
             Step::PutBackState => {
-                if let Some(kept) = &self.kept_state {
+                if let Some((kept, blanks)) = &self.kept_state {
                     copy_folder(kept, &self.state());
+                    locked(&self.world).put_back_blanks(blanks);
                     self.unlike = self.is_unlike();
                 }
             }

@@ -166,6 +166,26 @@ impl World {
         }
     }
 
+    /// How many syncs have seen each blank note, to be put back with the local state that counted them.
+    pub(super) fn blanks(&self) -> BTreeMap<&'static str, u32> {
+        let count = |file: &File| match file.condition {
+            Condition::Blank(syncs) => Some(syncs),
+            _ => None,
+        };
+        let counted =
+            |(path, file): (&&'static str, &File)| count(file).map(|syncs| (*path, syncs));
+        self.files.iter().filter_map(counted).collect()
+    }
+
+    /// The local state counts from where it stood when it was kept.
+    pub(super) fn put_back_blanks(&mut self, kept: &BTreeMap<&'static str, u32>) {
+        for (path, file) in &mut self.files {
+            if let Condition::Blank(syncs) = &mut file.condition {
+                *syncs = kept.get(path).copied().unwrap_or(0).min(*syncs);
+            }
+        }
+    }
+
     pub(super) fn a_sync_completed(&mut self) {
         for (path, file) in &mut self.files {
             // What is away is not seen to be empty.
