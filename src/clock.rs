@@ -60,6 +60,12 @@ pub fn built() -> DateTime<Utc> {
     seconds.and_then(|seconds| DateTime::from_timestamp(seconds, 0)).unwrap_or_default()
 }
 
+/// The beginning of 2026, before which there was no such program: nothing that it wrote down is older. Not the time of the
+/// build, since what an earlier release wrote stays true after an upgrade.
+pub fn first_of_all() -> DateTime<Utc> {
+    DateTime::from_timestamp(1_767_225_600, 0).unwrap_or_default()
+}
+
 /// That the wall clock is certainly wrong, in words; `None` where it may be right.
 pub fn not_set(now: DateTime<Utc>) -> Option<String> {
     not_set_before(built(), now)

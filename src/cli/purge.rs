@@ -34,7 +34,7 @@ pub(super) fn purge(setup: &Setup<'_>, arguments: &arguments::Purge) -> Result<E
     let (purged, odd) = open(&config.graph, config.retries, stop, clock)
         .and_then(|store| {
             let (detach, dry_run) = (arguments.detach, arguments.dry_run);
-            let archived_from = clock::built();
+            let archived_from = clock::first_of_all();
             let purged = store.purge(&Purge { archived_from, archived_before, detach, dry_run })?;
             // A time that no right clock can have shown says nothing about how long ago it was.
             let odd = |archived_from, archived_before| {
@@ -72,10 +72,10 @@ fn show(
     }
     if odd > 0 {
         let left = blocks(odd);
-        let built = clock::built().format("%Y-%m-%d");
+        let first = clock::first_of_all().format("%Y");
         writeln!(
             out,
-            "left {left} whose time is before this program was built ({built}) or has not come yet: a clock was wrong then"
+            "left {left} whose time is before there was such a program ({first}) or has not come yet: a clock was wrong then"
         )?;
     }
     Ok(())

@@ -525,3 +525,30 @@ fn command_jobs_outlive_an_upgrade_of_the_program() {
     );
     assert!(!std::path::Path::new(copy).exists());
 }
+
+#[test]
+fn purge_leaves_what_was_archived_by_a_clock_that_was_wrong() {
+    let sandbox = Sandbox::new("scheduler: {jobs: {vault_sync: {}}}\n");
+    for id in ["long_ago", "wrong", "future"] {
+        sandbox.write(
+            &format!("vault/summaries/{id}.md"),
+            &format!("A text. <!-- aclarai:id=clm_{id} ver=1 -->\n\nMore text here.\n"),
+        );
+    }
+    sandbox.run(&["run", "vault_sync", "--json"]).json(0);
+    let graph = rusqlite::Connection::open(sandbox.path("state/graph.db")).unwrap();
+    for (id, at) in [
+        ("clm_long_ago", "2026-02-01T00:00:00.000000Z"),
+        ("clm_wrong", "1970-01-01T00:05:00.000000Z"),
+        ("clm_future", "2098-01-01T00:00:00.000000Z"),
+    ] {
+        let archive = "UPDATE blocks SET archived = 1, archived_at = ?1 WHERE id = ?2";
+        let changed = graph.execute(archive, (at, id)).unwrap();
+        assert_eq!(changed, 1);
+    }
+    drop(graph);
+    let run = sandbox.run(&["purge", "--older-than", "1d"]);
+    assert_eq!(run.code, Some(0), "{run:?}");
+    assert!(run.stdout.starts_with("deleted 1 archived block\n"), "{run:?}");
+    assert!(run.stdout.contains("left 2 archived blocks whose time"), "{run:?}");
+}
