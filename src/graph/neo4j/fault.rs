@@ -6,7 +6,11 @@
 use std::any::Any;
 use std::time::Duration;
 
-use neo4rs::{DeError, Error, bounds};
+use neo4rs::{DeError, Error};
+
+/// How the driver's bounds begin what they say (`bounds::REFUSED` there). Written here once more, because the published
+/// driver, with which the package is verified, has no such name.
+const REFUSED: &str = "refused an answer";
 
 /// The next step after an error.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -121,7 +125,7 @@ impl Fault {
             | Error::BytesTooBig
             | Error::ListTooLong
             | Error::WriteError(_) => Fault::new(Data, error.to_string()),
-            Error::UnexpectedMessage(text) if text.starts_with(bounds::REFUSED) => Fault::new(
+            Error::UnexpectedMessage(text) if text.starts_with(REFUSED) => Fault::new(
                 Person,
                 format!(
                     "{text}: this is no Neo4j, or something on the way changes what it says: {CHECK_ADDRESS}"
@@ -238,6 +242,11 @@ fn of_io(error: &std::io::Error) -> Fault {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_bounds_of_the_driver_are_known_by_their_words() {
+        assert_eq!(REFUSED, neo4rs::bounds::REFUSED);
+    }
 
     #[test]
     fn each_dislike_of_a_certificate_has_its_own_remedy() {
