@@ -72,24 +72,10 @@ mod tests {
         let job = JobName::new("report");
         let at: DateTime<Utc> = at.parse().unwrap();
         RunRecord {
-            run_id: RunId::new(&job, at),
-            job,
             trigger: Trigger::Manual,
             state: RunState::Running,
-            reason: None,
-            scheduled_for: at,
-            last_scheduled_for: at,
-            count: 1,
-            coalesced: 0,
-            decided_at: at,
             started_at: Some(at),
-            finished_at: None,
-            lateness_s: 0.0,
-            queue_wait_s: None,
-            duration_s: None,
-            attempt: 1,
-            error: None,
-            stats: serde_json::Map::new(),
+            ..RunRecord::queued(&job, at)
         }
     }
 

@@ -198,6 +198,33 @@ pub struct RunRecord {
 }
 
 impl RunRecord {
+    /// A run that its schedule has made due, decided at the very instant and waiting for a worker. Other records are
+    /// told by what is different of them.
+    pub(crate) fn queued(job: &JobName, instant: DateTime<Utc>) -> RunRecord {
+        RunRecord {
+            job: job.clone(),
+            run_id: RunId::new(job, instant),
+            trigger: Trigger::Schedule,
+            state: RunState::Queued,
+            reason: None,
+            scheduled_for: instant,
+            last_scheduled_for: instant,
+            count: 1,
+            coalesced: 0,
+            decided_at: instant,
+            started_at: None,
+            finished_at: None,
+            lateness_s: 0.0,
+            queue_wait_s: None,
+            duration_s: None,
+            attempt: 1,
+            error: None,
+            stats: Map::new(),
+        }
+    }
+}
+
+impl RunRecord {
     /// True when the run is done but a person should look: it counted `errors`, or says `needs_attention`.
     pub fn needs_attention(&self) -> bool {
         super::ask_for_a_person(&self.stats)

@@ -11,7 +11,7 @@ use super::execute::{Assignment, carry_out, conclude};
 use crate::clock::Clock;
 use crate::config::{JobName, JobSpec};
 use crate::history::{OpenRun, Recorder};
-use crate::job::{JobError, Progress, RunId, RunOptions, RunRecord, RunReport, RunState, Trigger};
+use crate::job::{JobError, Progress, RunOptions, RunRecord, RunReport, RunState, Trigger};
 use crate::logging;
 use crate::state::{Durability, StateError};
 use crate::stop::Stop;
@@ -74,24 +74,11 @@ pub fn run_now(run: ManualRun<'_>) -> Result<ManualOutcome, ManualError> {
     let name = &run.job.spec.name;
     let now = run.clock.now().trunc_subsecs(6);
     let mut record = RunRecord {
-        job: name.clone(),
-        run_id: RunId::new(name, now),
         trigger: Trigger::Manual,
         state: RunState::Running,
-        reason: None,
-        scheduled_for: now,
-        last_scheduled_for: now,
-        count: 1,
-        coalesced: 0,
-        decided_at: now,
         started_at: Some(now),
-        finished_at: None,
-        lateness_s: 0.0,
         queue_wait_s: Some(0.0),
-        duration_s: None,
-        attempt: 1,
-        error: None,
-        stats: serde_json::Map::new(),
+        ..RunRecord::queued(name, now)
     };
     let mut recorder =
         if run.options.dry_run { None } else { Some(Recorder::open(run.state_dir)?) };

@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 
 use super::ConfiguredJob;
 use crate::config::{JobName, JobSpec, Params, RunPolicy};
-use crate::job::{Job, JobError, RunContext, RunId, RunRecord, RunReport, RunState, Trigger};
+use crate::job::{Job, JobError, RunContext, RunRecord, RunReport};
 use crate::schedule::{Schedule, Zone};
 
 pub(crate) fn noon() -> DateTime<Utc> {
@@ -31,27 +31,7 @@ pub(crate) fn spec(name: &str, cron: &str, zone: Zone) -> JobSpec {
 
 /// The row of a queued run.
 pub(crate) fn record(job: &str, instant: DateTime<Utc>) -> RunRecord {
-    let job = JobName::new(job);
-    RunRecord {
-        run_id: RunId::new(&job, instant),
-        job,
-        trigger: Trigger::Schedule,
-        state: RunState::Queued,
-        reason: None,
-        scheduled_for: instant,
-        last_scheduled_for: instant,
-        count: 1,
-        coalesced: 0,
-        decided_at: instant,
-        started_at: None,
-        finished_at: None,
-        lateness_s: 0.0,
-        queue_wait_s: None,
-        duration_s: None,
-        attempt: 1,
-        error: None,
-        stats: serde_json::Map::new(),
-    }
+    RunRecord::queued(&JobName::new(job), instant)
 }
 
 /// A job made of a function.

@@ -4,7 +4,7 @@ use chrono::TimeDelta;
 
 use super::*;
 use crate::history::History;
-use crate::job::{RunId, SkipReason};
+use crate::job::SkipReason;
 
 fn at(text: &str) -> DateTime<Utc> {
     format!("2026-08-24T{text}Z").parse().unwrap()
@@ -16,26 +16,7 @@ fn name() -> JobName {
 
 fn queued(instant: &str) -> RunRecord {
     let instant = at(instant);
-    RunRecord {
-        job: name(),
-        run_id: RunId::new(&name(), instant),
-        trigger: Trigger::Schedule,
-        state: RunState::Queued,
-        reason: None,
-        scheduled_for: instant,
-        last_scheduled_for: instant,
-        count: 1,
-        coalesced: 0,
-        decided_at: instant,
-        started_at: None,
-        finished_at: None,
-        lateness_s: 0.25,
-        queue_wait_s: None,
-        duration_s: None,
-        attempt: 1,
-        error: None,
-        stats: serde_json::Map::new(),
-    }
+    RunRecord { lateness_s: 0.25, ..RunRecord::queued(&name(), instant) }
 }
 
 fn skipped(first: &str, last: &str, count: u64, reason: SkipReason) -> RunRecord {

@@ -2,7 +2,7 @@ use chrono::{DateTime, Utc};
 
 use super::*;
 use crate::config::JobName;
-use crate::job::{RunId, SkipReason, Trigger};
+use crate::job::SkipReason;
 
 fn at(text: &str) -> DateTime<Utc> {
     text.parse().unwrap()
@@ -12,24 +12,11 @@ fn record(state: RunState) -> RunRecord {
     let job = JobName::new("vault_sync");
     let scheduled_for = at("2024-12-15T10:40:00Z");
     RunRecord {
-        run_id: RunId::new(&job, scheduled_for),
-        job,
-        trigger: Trigger::Schedule,
         state,
-        reason: None,
-        scheduled_for,
-        last_scheduled_for: scheduled_for,
-        count: 1,
-        coalesced: 0,
-        decided_at: scheduled_for,
-        started_at: None,
-        finished_at: None,
         lateness_s: 0.0123,
         queue_wait_s: Some(0.0004),
         duration_s: Some(2.1000004),
-        attempt: 1,
-        error: None,
-        stats: Map::new(),
+        ..RunRecord::queued(&job, scheduled_for)
     }
 }
 

@@ -2,33 +2,21 @@ use chrono::{DateTime, Utc};
 
 use super::*;
 use crate::config::JobName;
-use crate::job::{RunId, RunRecord, RunState, Trigger};
+use crate::job::{RunRecord, RunState};
 
 fn noon() -> DateTime<Utc> {
     "2026-08-24T12:00:00Z".parse().unwrap()
 }
 
 fn record(job: &str, state: RunState) -> RunRecord {
-    let job = JobName::new(job);
     RunRecord {
-        run_id: RunId::new(&job, noon()),
-        job,
-        trigger: Trigger::Schedule,
         state,
-        reason: None,
-        scheduled_for: noon(),
-        last_scheduled_for: noon(),
-        count: 1,
-        coalesced: 0,
-        decided_at: noon(),
         started_at: Some(noon()),
         finished_at: Some(noon()),
         lateness_s: 0.25,
         queue_wait_s: Some(0.5),
         duration_s: Some(2.5),
-        attempt: 1,
-        error: None,
-        stats: serde_json::Map::new(),
+        ..RunRecord::queued(&JobName::new(job), noon())
     }
 }
 

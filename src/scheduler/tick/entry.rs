@@ -259,23 +259,13 @@ pub(super) fn to_record(decision: &Decision, now: DateTime<Utc>) -> RunRecord {
         Fate::Skip(reason) => (RunState::Skipped, Some(reason), 0),
     };
     RunRecord {
-        job: decision.job.clone(),
-        run_id: RunId::new(&decision.job, decision.first),
-        trigger: Trigger::Schedule,
         state,
         reason,
-        scheduled_for: decision.first,
         last_scheduled_for: decision.last,
         count: decision.count,
         coalesced,
         decided_at: now,
-        started_at: None,
-        finished_at: None,
         lateness_s: decision.lateness.as_secs_f64(),
-        queue_wait_s: None,
-        duration_s: None,
-        attempt: 1,
-        error: None,
-        stats: serde_json::Map::new(),
+        ..RunRecord::queued(&decision.job, decision.first)
     }
 }
