@@ -191,10 +191,7 @@ impl<'a> Place<'a> {
     fn after_exchange(&self, old: &Held, ours: &Held) -> io::Result<Put> {
         let synced = self.sync_folder();
         if synced.is_ok() && self.is_hidden_name_of(old) {
-            return Ok(match self.discard(old)? {
-                None => Put::Done,
-                Some(kept) => saved_late(&kept),
-            });
+            return self.discarded(old, Put::Done);
         }
         // Somebody saved the note in the last moment: their version goes back in its place.
         if self.undo() {
@@ -203,24 +200,19 @@ impl<'a> Place<'a> {
                 return Ok(Put::Left("it was removed in the same moment"));
             }
             if self.is_hidden_name_of(ours) {
-                let kept = self.discard(ours)?;
+                let put = self.discarded(ours, Put::Left("it was saved in the same moment"))?;
                 synced?;
-                return Ok(match kept {
-                    None => Put::Left("it was saved in the same moment"),
-                    Some(kept) => saved_late(&kept),
-                });
+                return Ok(put);
             }
             // Somebody saved it once more, between the two steps: the newer version is the one that was moved away.
             let _ = self.exchange();
         }
         for proved in [old, ours] {
             if self.is_hidden_name_of(proved) {
-                let kept = self.discard(proved)?;
+                let put =
+                    self.discarded(proved, Put::Left("it was saved twice in the same moment"))?;
                 synced?;
-                return Ok(match kept {
-                    None => Put::Left("it was saved twice in the same moment"),
-                    Some(kept) => saved_late(&kept),
-                });
+                return Ok(put);
             }
         }
         let kept = self.keep();
@@ -230,6 +222,14 @@ impl<'a> Place<'a> {
              compare the two and remove one",
             shown(&kept)
         )))
+    }
+
+    /// Discards what the hidden name holds and is proved to be `held`: `put`, unless something was written to it late.
+    fn discarded(&self, held: &Held, put: Put) -> io::Result<Put> {
+        Ok(match self.discard(held)? {
+            None => put,
+            Some(kept) => saved_late(&kept),
+        })
     }
 
     fn exchange(&self) -> rustix::io::Result<()> {
