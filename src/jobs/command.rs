@@ -20,7 +20,6 @@ use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use chrono::SecondsFormat;
 use rustix::process::Signal;
 use serde_json::Value;
 
@@ -34,6 +33,7 @@ use crate::config::{CommandSpec, JobSpec, KeepOutput};
 use crate::history::keep_output;
 use crate::job::{BadParameter, BuildError, Job, JobError, JobErrorKind, RunContext, RunReport};
 use crate::logging;
+use crate::text;
 
 /// What systemd told the daemon and no job may use in its name.
 const NOT_INHERITED: [&str; 6] = [
@@ -116,7 +116,7 @@ impl CommandJob {
     }
 
     fn order(&self, ctx: &RunContext<'_>) -> Order {
-        let scheduled_for = ctx.scheduled_for.to_rfc3339_opts(SecondsFormat::Secs, true);
+        let scheduled_for = text::instant(ctx.scheduled_for);
         let ours: Vec<(&str, OsString)> = vec![
             ("ACLARAI_JOB_ID", ctx.run_id.as_str().into()),
             ("ACLARAI_JOB_NAME", ctx.job.as_str().into()),

@@ -14,7 +14,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use chrono::SecondsFormat;
 use crossbeam_channel::{Receiver, Sender, bounded};
 use serde_json::{Value, json};
 
@@ -28,6 +27,7 @@ use crate::logging;
 use crate::scheduler::{Event, Status};
 use crate::state::StateError;
 use crate::stop::Stop;
+use crate::text;
 
 /// How long one command may take.
 const TIMEOUT: Duration = Duration::from_secs(60);
@@ -129,7 +129,7 @@ impl Hooks {
 
     fn tell_of_fault(&self, fault: &Fault, clock: &Arc<dyn Clock>, stop: &Stop) {
         let Some(argv) = &self.on_fault else { return };
-        let at = clock.now().to_rfc3339_opts(SecondsFormat::Secs, true);
+        let at = text::instant(clock.now());
         let errand = Errand {
             argv,
             variables: vec![
@@ -199,16 +199,15 @@ fn variables(
         RunState::Succeeded if is_wrong => "needs_attention",
         state => state.as_str(),
     };
-    let instant = |at: chrono::DateTime<chrono::Utc>| at.to_rfc3339_opts(SecondsFormat::Secs, true);
     vec![
         ("ACLARAI_JOB_NAME", record.job.as_str().to_owned()),
         ("ACLARAI_JOB_ID", record.run_id.as_str().to_owned()),
         ("ACLARAI_OUTCOME", outcome.to_owned()),
         ("ACLARAI_ERROR", cut(record.error.as_deref().unwrap_or_default())),
         ("ACLARAI_DURATION", record.duration_s.map(|s| s.to_string()).unwrap_or_default()),
-        ("ACLARAI_SCHEDULED_FOR", instant(record.scheduled_for)),
+        ("ACLARAI_SCHEDULED_FOR", text::instant(record.scheduled_for)),
         ("ACLARAI_CONSECUTIVE_FAILURES", failures.to_string()),
-        ("ACLARAI_LAST_SUCCESS", standing.last_success.map(instant).unwrap_or_default()),
+        ("ACLARAI_LAST_SUCCESS", standing.last_success.map(text::instant).unwrap_or_default()),
     ]
 }
 

@@ -12,11 +12,12 @@
 use std::collections::{BTreeMap, HashSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 
-use chrono::{SecondsFormat, TimeDelta};
+use chrono::TimeDelta;
 
 use crate::block::{BlockId, IdDigest, VaultPath};
 use crate::graph::{Change, StoredBlock, Write};
 use crate::job::JobError;
+use crate::text;
 
 use super::books::Books;
 use super::claim::{FileState, Home};
@@ -123,7 +124,7 @@ fn keep_in_mind(
     for Missing { block, .. } in missing {
         tally.explain(|| {
             let MissingBlock { id, path, first_missing_at: since, scans, .. } = &block;
-            let since = since.to_rfc3339_opts(SecondsFormat::Secs, true);
+            let since = text::instant(*since);
             let scans = if *scans == 1 { "1 scan".to_owned() } else { format!("{scans} scans") };
             let why = why_gone(survey, path);
             format!("{id} {path}: missing: {why} since {since}, missed by {scans}")

@@ -3,7 +3,9 @@
 use std::fs::File;
 use std::io::{Read, Seek};
 
-use chrono::{DateTime, SecondsFormat, Utc};
+use chrono::{DateTime, Utc};
+
+use crate::text;
 
 /// The process that holds a lock, as it wrote itself down.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,7 +37,7 @@ impl std::fmt::Display for Holder {
         }
         match self.since {
             Some(since) => {
-                write!(f, " since {}", since.to_rfc3339_opts(SecondsFormat::Secs, true))
+                write!(f, " since {}", text::instant(since))
             }
             None => Ok(()),
         }

@@ -6,7 +6,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use chrono::{SecondsFormat, SubsecRound};
+use chrono::SubsecRound;
 
 use rustix::fs::{AtFlags, Mode, OFlags};
 
@@ -15,6 +15,7 @@ use super::folder::{create_file, create_folder};
 use super::holder::Holder;
 use crate::clock::{Clock, SystemClock};
 use crate::sqlite::{self, Folder, identity};
+use crate::text;
 
 /// The lock file of the daemon.
 const DAEMON: &str = "daemon.lock";
@@ -91,7 +92,7 @@ impl DaemonLock {
 fn sign(file: &mut File, path: &Path) -> Result<Holder, StateError> {
     let holder =
         Holder { pid: Some(std::process::id()), since: Some(SystemClock.now().trunc_subsecs(0)) };
-    let since = holder.since.map(|since| since.to_rfc3339_opts(SecondsFormat::Secs, true));
+    let since = holder.since.map(text::instant);
     let text = format!("{} {}\n", std::process::id(), since.unwrap_or_default());
     file.set_len(0)
         .and_then(|()| file.rewind())
