@@ -1,10 +1,17 @@
-//! A server that speaks just enough Bolt 4.4 to misbehave on demand.
+//! A server that speaks just enough Bolt 4.4 to misbehave on demand, over TLS too.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
+use std::time::Duration;
+
+use aclarai_scheduler::clock::{Clock, SystemClock};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::{ServerConfig, ServerConnection, StreamOwned};
 
 /// What the server does with a statement.
 #[derive(Clone, Debug)]
@@ -23,6 +30,10 @@ pub(crate) enum Reply {
     Garbage,
     /// Answers with this message.
     Message(Vec<u8>),
+    /// Answers with this row, over and over, and never says that it was the last.
+    EndlessRows(Value),
+    /// Answers with this row some thousand times, and that there are more, however often more is asked for.
+    AlwaysMore(Value),
 }
 
 /// What a row may hold.
@@ -50,6 +61,10 @@ pub(crate) enum Greeting {
     Message(fn() -> Vec<u8>),
     /// Answers the login with a message that does not end.
     Endless,
+    /// Answers the login with empty chunks, which mean only that it is still there.
+    EmptyChunks,
+    /// Answers the login byte by byte, and never to the end.
+    Drip,
 }
 
 /// What the script is told of each statement: its text, and how many connections had been made when it came.
@@ -86,6 +101,32 @@ impl FakeServer {
         greeting: Greeting,
         script: impl FnMut(Statement<'_>) -> Reply + Send + 'static,
     ) -> FakeServer {
+        FakeServer::listening(greeting, None, script)
+    }
+
+    /// The same over TLS, with the certificate of `tests/fixtures/tls`.
+    pub(crate) fn over_tls(
+        greeting: Greeting,
+        script: impl FnMut(Statement<'_>) -> Reply + Send + 'static,
+    ) -> FakeServer {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/tls");
+        let certificate = CertificateDer::from_pem_file(folder.join("server.crt")).unwrap();
+        let key = PrivateKeyDer::from_pem_file(folder.join("server.key")).unwrap();
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let config = ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(vec![certificate], key)
+            .unwrap();
+        FakeServer::listening(greeting, Some(Arc::new(config)), script)
+    }
+
+    fn listening(
+        greeting: Greeting,
+        tls: Option<Arc<ServerConfig>>,
+        script: impl FnMut(Statement<'_>) -> Reply + Send + 'static,
+    ) -> FakeServer {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let shared = Arc::new(Shared {
@@ -104,10 +145,17 @@ impl FakeServer {
                     break;
                 }
                 serving.open.lock().unwrap().push(stream.try_clone().unwrap());
-                let shared = Arc::clone(&serving);
+                let (shared, tls) = (Arc::clone(&serving), tls.clone());
                 // An error means that one side hung up, as both may.
                 let serve = move || {
                     let hang_up = stream.try_clone().unwrap();
+                    let stream: Box<dyn Both> = match tls {
+                        Some(config) => Box::new(StreamOwned::new(
+                            ServerConnection::new(config).unwrap(),
+                            stream,
+                        )),
+                        None => Box::new(stream),
+                    };
                     let _ = Connection { stream, shared, number }.serve(address);
                     let _ = hang_up.shutdown(std::net::Shutdown::Both);
                 };
@@ -149,8 +197,13 @@ impl Drop for FakeServer {
     }
 }
 
+/// Both directions of a connection.
+trait Both: Read + Write {}
+
+impl<T: Read + Write> Both for T {}
+
 struct Connection {
-    stream: TcpStream,
+    stream: Box<dyn Both>,
     shared: Arc<Shared>,
     number: usize,
 }
@@ -185,6 +238,17 @@ impl Connection {
                     self.stream.write_all(&u16::MAX.to_be_bytes())?;
                     self.stream.write_all(&[0x91; u16::MAX as usize])?;
                 },
+                0x01 if matches!(self.shared.greeting, Greeting::EmptyChunks) => loop {
+                    self.stream.write_all(&[0; 4096])?;
+                },
+                0x01 if matches!(self.shared.greeting, Greeting::Drip) => {
+                    self.stream.write_all(&[0xff, 0xff, 0xb1, 0x70])?;
+                    while !self.shared.over.load(Ordering::Acquire) {
+                        self.stream.write_all(&[0x91])?;
+                        SystemClock.wait(Duration::from_millis(50), &|| false);
+                    }
+                    return Ok(());
+                }
                 0x01 => self.succeed(&[
                     ("server", Value::Text("Neo4j/4.4.0".into())),
                     ("connection_id", Value::Text("bolt-1".into())),
@@ -224,12 +288,20 @@ impl Connection {
                         failed = true;
                         self.fail(code)?;
                     }
+                    Some(Reply::EndlessRows(row)) => loop {
+                        self.send_row(&row)?;
+                    },
+                    Some(Reply::AlwaysMore(row)) => {
+                        for _ in 0..5_000 {
+                            self.send_row(&row)?;
+                        }
+                        self.succeed(&[("has_more", Value::Flag(true))])?;
+                        pending = Some(Reply::AlwaysMore(row));
+                    }
                     Some(Reply::Rows(rows)) => {
                         if message[1] == 0x3f {
-                            for row in rows {
-                                let mut record = vec![0xb1, RECORD];
-                                encode(&Value::List(vec![row]), &mut record);
-                                self.send(&record)?;
+                            for row in &rows {
+                                self.send_row(row)?;
                             }
                         }
                         self.succeed(&[
@@ -266,6 +338,12 @@ impl Connection {
             encode(&Value::Text(role.into()), &mut message);
         }
         self.send(&message)
+    }
+
+    fn send_row(&mut self, row: &Value) -> std::io::Result<()> {
+        let mut record = vec![0xb1, RECORD];
+        encode(&Value::List(vec![row.clone()]), &mut record);
+        self.send(&record)
     }
 
     fn succeed(&mut self, fields: &[(&str, Value)]) -> std::io::Result<()> {

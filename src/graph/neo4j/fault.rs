@@ -65,6 +65,20 @@ impl Fault {
         )
     }
 
+    /// The server sends more than was asked for, and may never stop.
+    pub(super) fn more_rows_than(most: usize) -> Fault {
+        Fault::refused(&format!("{REFUSED} with more than {most} rows"))
+    }
+
+    fn refused(text: &str) -> Fault {
+        Fault::new(
+            Verdict::Person,
+            format!(
+                "{text}: this is no Neo4j, or something on the way changes what it says: {CHECK_ADDRESS}"
+            ),
+        )
+    }
+
     /// The driver panicked.
     pub(super) fn panicked(panic: &(dyn Any + Send)) -> Fault {
         let text = panic.downcast_ref::<String>().map(String::as_str);
@@ -125,12 +139,7 @@ impl Fault {
             | Error::BytesTooBig
             | Error::ListTooLong
             | Error::WriteError(_) => Fault::new(Data, error.to_string()),
-            Error::UnexpectedMessage(text) if text.starts_with(REFUSED) => Fault::new(
-                Person,
-                format!(
-                    "{text}: this is no Neo4j, or something on the way changes what it says: {CHECK_ADDRESS}"
-                ),
-            ),
+            Error::UnexpectedMessage(text) if text.starts_with(REFUSED) => Fault::refused(text),
             Error::ConnectionTimedOut => Fault::new(Reconnect, format!("{error}: {CHECK_ADDRESS}")),
             Error::ServerUnavailableError(_) | Error::RoutingTableRefreshFailed(_) => {
                 Fault::new(Reconnect, format!("{error}: {CHECK_ADDRESS}"))

@@ -75,6 +75,10 @@ const STATEMENT_ROWS: usize = 2_500;
 /// Rows asked for at once; the driver's own 200 is a round trip for each 200 rows.
 const FETCH_SIZE: usize = 5_000;
 
+/// Rows of a small answer: numbers, tokens, the server's name. A server that sends more is none of ours, and would be
+/// kept in memory row by row.
+const FEW_ROWS: usize = 100_000;
+
 /// Seconds that the server's clock may differ from ours before `check` speaks of it.
 const CLOCK_TOLERANCE_S: i64 = 5;
 
@@ -234,15 +238,26 @@ impl Neo4jStore {
             .unwrap_or_else(|panic| Err(Stopped::Fault(Fault::panicked(panic.as_ref()))))
     }
 
-    /// Asks one question and reads the whole answer.
+    /// Asks one question and reads the whole answer, which is a small one.
     fn ask<T: DeserializeOwned>(
         &self,
         doing: &str,
         limit: Duration,
         question: Query,
     ) -> Result<Vec<T>, GraphError> {
+        self.ask_for(doing, limit, FEW_ROWS, question)
+    }
+
+    /// The same for an answer of at most `most` rows.
+    fn ask_for<T: DeserializeOwned>(
+        &self,
+        doing: &str,
+        limit: Duration,
+        most: usize,
+        question: Query,
+    ) -> Result<Vec<T>, GraphError> {
         let graph = self.graph()?;
-        let answer = fetch(&graph, limited(question, limit));
+        let answer = fetch(&graph, limited(question, limit), most);
         self.wait(limit + GRACE, answer).map_err(|stopped| self.error(doing, stopped))
     }
 
@@ -392,7 +407,8 @@ impl GraphStore for Neo4jStore {
             })?;
             return Ok(found);
         }
-        let rows: Vec<StoredRow> = self.ask(doing, STATEMENT_LIMIT, cypher::seek(ids))?;
+        let rows: Vec<StoredRow> =
+            self.ask_for(doing, STATEMENT_LIMIT, rows_for(ids.len()), cypher::seek(ids))?;
         Ok(rows.into_iter().map(StoredRow::into).collect())
     }
 
@@ -400,8 +416,9 @@ impl GraphStore for Neo4jStore {
         if ids.is_empty() {
             return Ok(HashMap::new());
         }
+        let most = rows_for(ids.len());
         let rows: Vec<(String, String)> =
-            self.ask("cannot read texts", STATEMENT_LIMIT, cypher::texts(ids))?;
+            self.ask_for("cannot read texts", STATEMENT_LIMIT, most, cypher::texts(ids))?;
         Ok(rows.into_iter().map(|(id, text)| (BlockId::new(id), text)).collect())
     }
 
@@ -485,7 +502,9 @@ impl GraphStore for Neo4jStore {
             self.prepare()?;
         }
         let doing = "cannot purge";
-        let found: Vec<(String, bool)> = self.ask(doing, SCAN_LIMIT, cypher::find_old(what))?;
+        // Any block of the graph may be old. This is asked by hand, and never by the daemon.
+        let found: Vec<(String, bool)> =
+            self.ask_for(doing, SCAN_LIMIT, usize::MAX, cypher::find_old(what))?;
         let mut purged = Purged::default();
         for (id, is_related) in found {
             let list = if is_related && !what.detach {
@@ -610,7 +629,7 @@ async fn write_part(
     at: DateTime<Utc>,
 ) -> Result<Vec<String>, Fault> {
     let send = |statement| async {
-        let answer = fetch(graph, limited(statement, STATEMENT_LIMIT));
+        let answer = fetch(graph, limited(statement, STATEMENT_LIMIT), rows_for(changes.len()));
         tokio::time::timeout(STATEMENT_LIMIT + GRACE, answer)
             .await
             .unwrap_or_else(|_| Err(Fault::silence(STATEMENT_LIMIT + GRACE)))
@@ -631,10 +650,17 @@ async fn write_part(
 }
 
 /// Reads an answer to its end: only there is the statement committed, and some errors come only there.
-async fn fetch<T: DeserializeOwned>(graph: &Graph, question: Query) -> Result<Vec<T>, Fault> {
+async fn fetch<T: DeserializeOwned>(
+    graph: &Graph,
+    question: Query,
+    most: usize,
+) -> Result<Vec<T>, Fault> {
     let mut stream = begin(graph, question).await?;
     let mut rows = Vec::new();
     while let Some(row) = stream.next().await.map_err(|error| Fault::of(&error))? {
+        if rows.len() >= most {
+            return Err(Fault::more_rows_than(most));
+        }
         rows.push(row.get("r").map_err(|error| Fault::unreadable(&error))?);
     }
     Ok(rows)
@@ -648,10 +674,18 @@ async fn first_answer(graph: &Graph) -> Result<Vec<(String, String)>, Fault> {
     let mut stream = transaction.execute(cypher::TOKENS).await.map_err(of)?;
     let mut tokens = Vec::new();
     while let Some(row) = stream.next(transaction.handle()).await.map_err(of)? {
+        if tokens.len() >= FEW_ROWS {
+            return Err(Fault::more_rows_than(FEW_ROWS));
+        }
         tokens.push(row.get("r").map_err(|error| Fault::unreadable(&error))?);
     }
     transaction.rollback().await.map_err(of)?;
     Ok(tokens)
+}
+
+/// How many rows an answer about `ids` ids may have: nodes may share an id as long as no constraint forbids it.
+fn rows_for(ids: usize) -> usize {
+    10 * ids + 1_000
 }
 
 /// Has the server begin with a statement.

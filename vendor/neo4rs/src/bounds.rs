@@ -14,8 +14,15 @@ pub const BYTES: usize = 80 << 20;
 /// Lists in lists. What is stored is four deep, a routing table five.
 pub const DEPTH: usize = 64;
 
-/// Values in one message, each of which takes some hundred bytes once it is decoded.
+/// Values in one message, each of which takes some hundred bytes once it is decoded; and in all the rows that come
+/// before the summary of one request, since all of them are kept until it is there.
 pub const VALUES: usize = 1 << 20;
+
+/// Bytes of all the rows that come before the summary of one request.
+pub const ANSWER_BYTES: usize = 256 << 20;
+
+/// Empty chunks before a message: a server sends one now and then to show that it is still there.
+pub const NOOPS: usize = 10_000;
 
 /// Why a message is refused. Each text begins with [`REFUSED`].
 pub const REFUSED: &str = "refused an answer";
@@ -25,8 +32,34 @@ pub(crate) fn too_long(limit: usize) -> String {
     format!("{REFUSED} of more than {limit} bytes")
 }
 
-/// Walks a message and refuses what could not be decoded within bounds.
-pub fn check(message: &[u8]) -> Result<(), String> {
+/// The rows that have come since the last summary.
+#[derive(Debug, Default)]
+pub(crate) struct Rows {
+    bytes: usize,
+    values: usize,
+}
+
+impl Rows {
+    /// Counts one more row, or refuses it.
+    pub(crate) fn count(&mut self, bytes: usize, values: usize) -> Result<(), String> {
+        self.bytes += bytes;
+        self.values += values;
+        if self.bytes > ANSWER_BYTES || self.values > VALUES {
+            return Err(format!(
+                "{REFUSED} with more than {ANSWER_BYTES} bytes or {VALUES} values in its rows"
+            ));
+        }
+        Ok(())
+    }
+}
+
+/// Says that nothing but empty chunks came.
+pub(crate) fn nothing_in_it() -> String {
+    format!("{REFUSED} that begins with more than {NOOPS} empty chunks")
+}
+
+/// Walks a message and refuses what could not be decoded within bounds. Answers with the number of its values.
+pub fn check(message: &[u8]) -> Result<usize, String> {
     let cut_off = || format!("{REFUSED} that ends in the middle of a value");
     let mut rest = message;
     let take = |rest: &mut &[u8], bytes: usize| -> Result<usize, String> {
@@ -42,7 +75,7 @@ pub fn check(message: &[u8]) -> Result<(), String> {
     loop {
         while open[depth] == 0 {
             if depth == 0 {
-                return Ok(());
+                return Ok(values);
             }
             depth -= 1;
         }

@@ -61,6 +61,7 @@ pub struct Connection {
     io_in_progress: bool,
     /// The longest message that is taken: little, before the server has let us in.
     message_limit: usize,
+    rows: crate::bounds::Rows,
     #[allow(unused)]
     #[cfg(feature = "unstable-bolt-protocol-impl-v2")]
     hints: Option<ConnectionsHints>,
@@ -146,6 +147,7 @@ impl Connection {
             pending_responses: 0,
             io_in_progress: false,
             message_limit: crate::bounds::FIRST_BYTES,
+            rows: crate::bounds::Rows::default(),
             #[cfg(feature = "unstable-bolt-protocol-impl-v2")]
             hints: None,
         }
@@ -347,7 +349,12 @@ impl Connection {
         self.io_in_progress = true;
         let mut bytes = BytesMut::new();
         let mut chunk_size = 0;
+        let mut noops = 0;
         while chunk_size == 0 {
+            if noops > crate::bounds::NOOPS {
+                return Err(Error::UnexpectedMessage(crate::bounds::nothing_in_it()));
+            }
+            noops += 1;
             chunk_size = self.read_chunk_size().await?;
         }
 
@@ -363,7 +370,13 @@ impl Connection {
 
         let bytes = bytes.freeze();
         Self::dbg("recv", &bytes);
-        crate::bounds::check(&bytes).map_err(Error::UnexpectedMessage)?;
+        let values = crate::bounds::check(&bytes).map_err(Error::UnexpectedMessage)?;
+        if bytes.get(1) == Some(&RECORD_SIGNATURE) {
+            let counted = self.rows.count(bytes.len(), values);
+            counted.map_err(Error::UnexpectedMessage)?;
+        } else {
+            self.rows = Default::default();
+        }
         Ok(bytes)
     }
 
