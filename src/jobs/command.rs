@@ -5,7 +5,8 @@
 //! - Its lines go to the log as they come, standard output and standard error alike.
 //! - Its exit code decides: 0 has succeeded, anything else has failed and is tried again as `retries` says. 126 and
 //!   127, which shells use for programs that cannot be run, are not tried again.
-//! - A last line of standard output that begins with `{` is the run's verdict: its members become the statistics.
+//! - A last line of standard output that begins with `{`, or an object over the last lines, is the run's verdict: its
+//!   members become the statistics.
 //!   `"success": false` in it makes the run a failure also with exit code 0, and `error` is shown as the reason; this
 //!   is how the original's Python jobs report. Nothing in it makes a failing exit code a success. Nested values are
 //!   kept as compact JSON text, nulls are left out. A verdict that cannot be read makes the run a failure too.
@@ -25,10 +26,11 @@ use serde_json::Value;
 
 use super::attend::{Listener, attend};
 use super::flood::{self, Flood};
+use super::last_lines::LastLines;
 use super::output::Line;
 use super::supervisor::{self, Ended, Order, Outcome};
 use super::tail::Tail;
-use super::verdict::{self, Verdict};
+use super::verdict::Verdict;
 use crate::config::{CommandSpec, JobSpec, KeepOutput};
 use crate::history::keep_output;
 use crate::job::{BadParameter, BuildError, Job, JobError, JobErrorKind, RunContext, RunReport};
@@ -190,8 +192,7 @@ impl Job for CommandJob {
 /// What the program has said so far, as far as it matters at the end.
 struct Output<'a> {
     ctx: &'a RunContext<'a>,
-    /// The last line, where it is meant as a verdict, and how long it was.
-    verdict: Option<(Vec<u8>, u64)>,
+    last_lines: LastLines,
     last_error_line: Option<String>,
     flood: Flood,
     tail: Tail,
@@ -204,8 +205,7 @@ impl Listener for Output<'_> {
             return;
         }
         self.log("stdout", line);
-        // Only the last line counts; any line may turn out to be the last.
-        self.verdict = verdict::begins_here(line.kept).then(|| (line.kept.to_owned(), line.length));
+        self.last_lines.push(line);
     }
 
     fn standard_error(&mut self, line: Line<'_>) {
@@ -229,7 +229,7 @@ impl<'a> Output<'a> {
     fn of(ctx: &'a RunContext<'a>, tail: Tail) -> Output<'a> {
         Output {
             ctx,
-            verdict: None,
+            last_lines: LastLines::default(),
             last_error_line: None,
             flood: Flood::beginning(ctx.clock.monotonic()),
             tail,
@@ -279,15 +279,10 @@ impl<'a> Output<'a> {
     }
 
     fn result(mut self, outcome: Option<Outcome>) -> Result<RunReport, JobError> {
-        let (verdict, unreadable) = match self.verdict.take() {
+        let (verdict, unreadable) = match std::mem::take(&mut self.last_lines).read() {
             None => (Verdict::default(), None),
-            Some((line, length)) => match verdict::read(&line, length) {
-                Ok(verdict) => (verdict, None),
-                Err(why) => {
-                    let what = "the last line begins with { and cannot be read as a verdict";
-                    (Verdict::default(), Some(format!("{what}: {why}")))
-                }
-            },
+            Some(Ok(verdict)) => (verdict, None),
+            Some(Err(why)) => (Verdict::default(), Some(why)),
         };
         let mut report = RunReport { stats: verdict.statistics, ..RunReport::new() };
         if let Some(outcome) = &outcome {

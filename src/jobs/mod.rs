@@ -8,6 +8,7 @@ mod deps;
 pub mod errand;
 mod flood;
 pub mod init;
+mod last_lines;
 mod output;
 pub mod supervisor;
 mod tail;

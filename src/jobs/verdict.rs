@@ -28,7 +28,7 @@ const OF_THE_JOB: [&str; 2] = ["left_behind", "would_run"];
 /// What a program said of its run.
 #[derive(Debug, Default, PartialEq)]
 pub(super) struct Verdict {
-    /// True for `"success": false`, also where another `success` follows it.
+    /// True for `"success": false` and for anything else there that is not true, also where another `success` follows.
     pub(super) is_failure: bool,
     /// Its `error`, as text.
     pub(super) error: Option<String>,
@@ -39,11 +39,22 @@ pub(super) struct Verdict {
 /// Whether a line is meant as a verdict.
 pub(super) fn begins_here(line: &[u8]) -> bool {
     line.strip_prefix(BYTE_ORDER_MARK).unwrap_or(line).trim_ascii_start().starts_with(b"{")
+        || is_utf_16(line)
+}
+
+/// Whether a line begins with `{` in UTF-16. Half of the line end before it may stand in front.
+fn is_utf_16(line: &[u8]) -> bool {
+    let marks = [&b"\xff\xfe"[..], b"\xfe\xff"];
+    let line = marks.iter().find_map(|mark| line.strip_prefix(*mark)).unwrap_or(line);
+    line.strip_prefix(b"\0").unwrap_or(line).starts_with(b"{\0")
 }
 
 /// Reads a verdict. `line` are its first bytes, at least [`BYTES_MAX`] of them where it is that long; `length` is how
 /// many it had.
 pub(super) fn read(line: &[u8], length: u64) -> Result<Verdict, String> {
+    if is_utf_16(line) {
+        return Err("it is UTF-16: write UTF-8".to_owned());
+    }
     if length > BYTES_MAX as u64 {
         return Err(format!("it is {length} bytes long, {BYTES_MAX} are the most"));
     }
@@ -163,9 +174,16 @@ impl<'de> Deserialize<'de> for Entries {
 /// Statistics are flat: a nested value becomes its compact JSON text, a null is left out.
 fn sort(entries: Vec<(String, Value)>) -> Verdict {
     let mut verdict = Verdict::default();
+    let mut no_flag = None;
     for (name, value) in entries {
         match (name.as_str(), value) {
-            ("success", value) => verdict.is_failure |= value == Value::Bool(false),
+            ("success", Value::Bool(true)) => {}
+            ("success", Value::Bool(false)) => verdict.is_failure = true,
+            ("success", Value::String(text)) if text.eq_ignore_ascii_case("true") => {}
+            ("success", other) => {
+                verdict.is_failure = true;
+                no_flag = Some(format!("\"success\" is {other}: write true or false"));
+            }
             (_, Value::Null) => {}
             ("error", Value::String(text)) => verdict.error = Some(text),
             ("error", other) => verdict.error = Some(other.to_string()),
@@ -177,6 +195,7 @@ fn sort(entries: Vec<(String, Value)>) -> Verdict {
             }
         }
     }
+    verdict.error = verdict.error.or(no_flag);
     verdict.statistics = set_apart(verdict.statistics, &OF_THE_JOB);
     verdict
 }
@@ -200,6 +219,10 @@ mod tests {
     fn a_line_that_begins_with_a_brace_is_meant_as_a_verdict() {
         for line in [&b"{}"[..], b"{ and more", b"  {", b"\xef\xbb\xbf{", b"\xef\xbb\xbf {"] {
             assert!(begins_here(line), "{line:?}");
+        }
+        for line in [&b"{\0}\0"[..], b"\xff\xfe{\0", b"\xfe\xff\0{\0", b"\0{\0"] {
+            assert!(begins_here(line), "UTF-16: {line:?}");
+            assert_eq!(read(line, 4), Err("it is UTF-16: write UTF-8".to_owned()));
         }
         for line in [&b""[..], b"done {}", b"[1]", b"\xff{"] {
             assert!(!begins_here(line), "{line:?}");
@@ -244,7 +267,19 @@ mod tests {
         assert!(verdict.is_failure);
         assert_eq!(verdict.error.as_deref(), Some("lost 3"));
         assert_eq!(reads(r#"{"error": {"code": 7}}"#).error.as_deref(), Some(r#"{"code":7}"#));
-        assert!(!reads(r#"{"success": true}"#).is_failure);
+        for success in ["true", "\"true\"", "\"True\""] {
+            assert!(!reads(format!("{{\"success\": {success}}}")).is_failure, "{success}");
+        }
+    }
+
+    #[test]
+    fn a_success_that_is_no_flag_is_a_failure_and_says_so() {
+        for success in ["null", "0", "1", "\"false\"", "\"no\"", "[]", "{}"] {
+            let verdict = reads(format!("{{\"success\": {success}, \"n\": 1}}"));
+            let expected = format!("\"success\" is {success}: write true or false");
+            assert_eq!((verdict.is_failure, verdict.error), (true, Some(expected)));
+            assert_eq!(verdict.statistics.len(), 1);
+        }
     }
 
     #[test]

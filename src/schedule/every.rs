@@ -11,7 +11,7 @@ const LONGEST_S: u64 = 366 * 86_400;
 pub(super) struct Every(i64);
 
 impl Every {
-    /// Reads what stands behind `@every`: `90s`, `5m`, `1h30m`, `2d`, `1w`.
+    /// Reads what stands behind `@every`: `90s`, `5m`, `20 min`, `1h30m`, `2d`, `1w`.
     pub(super) fn parse(text: &str) -> Result<Every, ScheduleError> {
         let text: String = text.split_ascii_whitespace().collect();
         let refuse = |why: &str| {
@@ -35,11 +35,11 @@ impl Every {
             let letters = behind.bytes().take_while(u8::is_ascii_alphabetic).count();
             let (unit, behind) = behind.split_at(letters);
             let seconds = match unit {
-                "s" => 1,
-                "m" => 60,
-                "h" => 3_600,
-                "d" => 86_400,
-                "w" => 7 * 86_400,
+                "s" | "sec" | "secs" | "second" | "seconds" => 1,
+                "m" | "min" | "mins" | "minute" | "minutes" => 60,
+                "h" | "hour" | "hours" => 3_600,
+                "d" | "day" | "days" => 86_400,
+                "w" | "week" | "weeks" => 7 * 86_400,
                 "" => return refuse("the unit is missing (s, m, h, d or w)"),
                 _ => return refuse("the units are s, m, h, d and w"),
             };
