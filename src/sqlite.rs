@@ -12,12 +12,14 @@ use std::io::{self, Read};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use rusqlite::backup::Backup;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags, ffi};
-use rustix::fs::OFlags;
+use rustix::fs::{Access, AtFlags, CWD, OFlags, RenameFlags};
+use rustix::io::Errno;
 
 use crate::text;
 
@@ -172,7 +174,8 @@ pub(crate) fn check_folder(dir: &Path, kind: Folder) -> Result<(), Denied> {
     Ok(())
 }
 
-/// Opens a file of ours to read and write, creating it for its owner alone; follows no link and truncates nothing.
+/// Opens a file of ours to read and write, creating it for its owner alone; follows no link and truncates nothing. Not
+/// for a database: see [`make_database`].
 pub(crate) fn make_file(path: &Path) -> Result<File, Denied> {
     let file = OpenOptions::new()
         .read(true)
@@ -191,7 +194,65 @@ pub(crate) fn make_file(path: &Path) -> Result<File, Denied> {
     Ok(file)
 }
 
-/// Opens a file that is there, to read it; follows no link and waits for nobody.
+/// Sees to it that a database file of ours is there, for its owner alone.
+///
+/// A database that is there is not opened for that. SQLite's locks belong to the process, and the system gives all of
+/// them back when the process closes any descriptor of the file: another program would then take the file for unused,
+/// and remove its log.
+pub(crate) fn make_database(path: &Path) -> Result<(), Denied> {
+    match fs::symlink_metadata(path) {
+        Ok(metadata) => {
+            check_metadata(path, &metadata)?;
+            let access = Access::READ_OK | Access::WRITE_OK;
+            rustix::fs::accessat(CWD, path, access, AtFlags::EACCESS)
+                .map_err(|error| Denied::system(path, "open", error))?;
+            if metadata.mode() & 0o077 != 0 {
+                // Best effort, as in `make_file`.
+                let _ = fs::set_permissions(path, fs::Permissions::from_mode(0o600));
+            }
+            Ok(())
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => make_new_database(path),
+        Err(error) => Err(Denied::system(path, "look at", error)),
+    }
+}
+
+/// The new file takes its name when it is closed: another thread may open and lock it in the same moment.
+fn make_new_database(path: &Path) -> Result<(), Denied> {
+    static NUMBER: AtomicU32 = AtomicU32::new(0);
+    let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+    let fresh = beside(path, &format!(".new-{}-{number}", std::process::id()));
+    let create = |path: &Path| {
+        let mut options = OpenOptions::new();
+        options.write(true).create_new(true).mode(0o600).custom_flags(CAREFULLY).open(path)
+    };
+    create(&fresh).map_err(|error| Denied::system(path, "create", error))?;
+    let renamed = rustix::fs::renameat_with(CWD, &fresh, CWD, path, RenameFlags::NOREPLACE);
+    if renamed.is_err() {
+        let _ = fs::remove_file(&fresh);
+    }
+    match renamed {
+        Ok(()) => Ok(()),
+        // Somebody else was faster.
+        Err(Errno::EXIST) => check_files(path),
+        // A file system that cannot do that.
+        Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) => match create(path) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+                Err(Denied::system(path, "create", error))
+            }
+            _ => check_files(path),
+        },
+        Err(error) => Err(Denied::system(path, "create", error)),
+    }
+}
+
+/// Whether this user may read a file, which is not opened to find out: see [`make_database`].
+pub(crate) fn may_read(path: &Path) -> io::Result<()> {
+    Ok(rustix::fs::accessat(CWD, path, Access::READ_OK, AtFlags::EACCESS)?)
+}
+
+/// Opens a file that is there, to read it; follows no link and waits for nobody. Not for a database: see
+/// [`make_database`].
 pub(crate) fn open_file(path: &Path) -> io::Result<File> {
     let file = OpenOptions::new().read(true).custom_flags(CAREFULLY).open(path)?;
     let metadata = file.metadata()?;
@@ -362,7 +423,7 @@ pub(crate) fn back_up(from: &Path, to: &Path) -> io::Result<u64> {
         Denied::System { error, .. } => error,
         Denied::NotOurs { what, .. } => io::Error::other(what),
     };
-    drop(make_file(&unfinished).map_err(denied)?);
+    make_database(&unfinished).map_err(denied)?;
     let copied = look(from).and_then(|source| {
         let mut copy = open(&unfinished)?;
         let backup = Backup::new(&source, &mut copy)?;

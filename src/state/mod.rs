@@ -160,6 +160,8 @@ pub struct State {
     dir: PathBuf,
     /// Device and inode of the open file.
     file: Option<(u64, u64)>,
+    /// Those of its log, where this connection writes.
+    log: Option<(u64, u64)>,
     moved_aside: Option<PathBuf>,
 }
 
@@ -201,7 +203,7 @@ impl State {
             Err(error) => return Err(StateError::io(&path, "look for", &error)),
         }
         // SQLite says only that it cannot open it.
-        if let Err(error) = sqlite::open_file(&path)
+        if let Err(error) = sqlite::may_read(&path)
             && error.kind() == io::ErrorKind::PermissionDenied
         {
             return Err(StateError::unreadable(&path, &error));
@@ -282,7 +284,7 @@ impl State {
     fn open_for(dir: &Path, durability: Durability) -> Result<State, StateError> {
         create_folder(dir)?;
         let path = dir.join(FILE);
-        create_file(&path)?;
+        sqlite::make_database(&path)?;
         sqlite::check_files(&path)?;
         match connect(&path, durability) {
             Ok(connection) => Ok(State::new(connection, dir, None)),
@@ -315,16 +317,20 @@ impl State {
         logging::error!(path = path.display().to_string(), moved_to = aside.display().to_string(), error = cause;
             "state file is damaged: moved aside, beginning a new one; history and last fire times are lost"
         );
-        create_file(&path)?;
+        sqlite::make_database(&path)?;
         let connection = connect(&path, durability)?;
         Ok(State::new(connection, dir, Some(aside)))
     }
 
     fn new(connection: Connection, dir: &Path, moved_aside: Option<PathBuf>) -> State {
+        let path = dir.join(FILE);
+        let writes = !connection.is_readonly(rusqlite::MAIN_DB).unwrap_or(true);
         State {
             connection,
             dir: dir.to_owned(),
-            file: sqlite::identity(&dir.join(FILE)),
+            file: sqlite::identity(&path),
+            // It is there from the first reading to the last closing.
+            log: writes.then(|| sqlite::identity(&log_of(&path))).flatten(),
             moved_aside,
         }
     }
@@ -349,9 +355,13 @@ impl State {
         self.moved_aside.as_deref()
     }
 
-    /// Whether the open file is still the one in the folder. Writing to a file that was removed succeeds, and is lost.
+    /// Whether the open file and its log are still those in the folder. Writing to a file that was removed succeeds, and
+    /// is lost.
     pub fn is_in_place(&self) -> bool {
-        self.file.is_some() && self.file == sqlite::identity(&self.dir.join(FILE))
+        let path = self.dir.join(FILE);
+        self.file.is_some()
+            && self.file == sqlite::identity(&path)
+            && (self.log.is_none() || self.log == sqlite::identity(&log_of(&path)))
     }
 
     /// Whether both have the same file open.
@@ -368,6 +378,10 @@ impl State {
     pub fn error(&self, error: rusqlite::Error) -> StateError {
         StateError::sqlite(&self.dir.join(FILE), error)
     }
+}
+
+fn log_of(path: &Path) -> PathBuf {
+    sqlite::beside(path, "-wal")
 }
 
 fn quick_check(connection: &Connection) -> rusqlite::Result<()> {
@@ -509,6 +523,38 @@ mod tests {
         assert_eq!(pragma("journal_mode"), "Text(\"wal\")");
         assert_eq!(pragma("synchronous"), "Integer(2)");
         assert_eq!(state.moved_aside(), None);
+    }
+
+    /// How many locks this process holds on a file.
+    fn locks(path: &Path) -> usize {
+        let (me, inode) = (std::process::id(), sqlite::identity(path).unwrap().1);
+        let (me, inode) = (format!(" {me} "), format!(":{inode} "));
+        let table = fs::read_to_string("/proc/locks").unwrap();
+        let ours =
+            |line: &&str| line.contains("POSIX") && line.contains(&me) && line.contains(&inode);
+        table.lines().filter(ours).count()
+    }
+
+    #[test]
+    fn opening_and_looking_once_more_gives_no_lock_of_this_process_back() {
+        let temp = tempfile::tempdir().unwrap();
+        let path = temp.path().join(FILE);
+        let state = State::open(temp.path()).unwrap();
+        state.connection().execute("INSERT INTO meta VALUES ('a', 1)", []).unwrap();
+        let held = locks(&path);
+        assert!(held > 0, "the connection holds the file");
+        drop(State::open(temp.path()).unwrap());
+        drop(State::open_cache(temp.path()).unwrap());
+        State::examine(temp.path()).unwrap();
+        sqlite::back_up(&path, &temp.path().join("copy.db")).unwrap();
+        assert_eq!(locks(&path), held);
+        assert!(state.is_in_place());
+        // What another program does that takes the file for unused.
+        fs::remove_file(log_of(&path)).unwrap();
+        assert!(!state.is_in_place());
+        let names: Vec<_> =
+            fs::read_dir(temp.path()).unwrap().map(|e| e.unwrap().file_name()).collect();
+        assert!(!names.iter().any(|name| name.to_string_lossy().contains(".new-")), "{names:?}");
     }
 
     #[test]

@@ -27,7 +27,7 @@ pub(super) fn create(path: &Path) -> Result<(), GraphError> {
     make_place(path)?;
     if !path.exists() {
         // SQLite gives its side files the mode of the main file.
-        sqlite::make_file(path).map_err(refuse)?;
+        sqlite::make_database(path).map_err(refuse)?;
     }
     sqlite::check_files(path).map_err(refuse)
 }
