@@ -4,7 +4,7 @@
 
 use std::fmt::Write;
 
-use aclarai_scheduler::vault::{ParseOptions, parse};
+use aclarai_scheduler::inside::vault::{ParseOptions, parse};
 use divan::Bencher;
 use divan::counter::{BytesCount, ItemsCount};
 use sha2::{Digest, Sha256};

@@ -6,10 +6,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use aclarai_scheduler::clock::Moment;
-use aclarai_scheduler::config::{Env, JobName, JobSpec, Overrides, from_text};
-use aclarai_scheduler::schedule::{Schedule, Zone};
-use aclarai_scheduler::scheduler::plan::{Planner, Surroundings};
+use aclarai_scheduler::inside::clock::Moment;
+use aclarai_scheduler::inside::config::{Env, JobName, JobSpec, Overrides, from_text};
+use aclarai_scheduler::inside::schedule::{Schedule, Zone};
+use aclarai_scheduler::inside::scheduler::{Planner, Surroundings};
 use chrono::{DateTime, TimeDelta, Utc};
 use divan::Bencher;
 use divan::counter::ItemsCount;

@@ -6,10 +6,10 @@ mod common;
 
 use std::ops::ControlFlow;
 
-use aclarai_scheduler::clock::{Clock, SystemClock};
-use aclarai_scheduler::reconcile::{Changes, CompareOptions, FileRecord, StatCache};
-use aclarai_scheduler::stop::Stop;
-use aclarai_scheduler::vault::{
+use aclarai_scheduler::inside::clock::{Clock, SystemClock};
+use aclarai_scheduler::inside::reconcile::{Changes, CompareOptions, FileRecord, StatCache};
+use aclarai_scheduler::inside::stop::Stop;
+use aclarai_scheduler::inside::vault::{
     Listing, ParseOptions, ReadOptions, ReadOutcome, ToRead, read_in_order,
 };
 use chrono::TimeDelta;
@@ -97,7 +97,7 @@ fn scan(listing: &Listing, threads: usize, visit: &mut dyn FnMut(&ToRead<'_>, Re
     let files: Vec<ToRead<'_>> =
         listing.files.iter().map(|file| ToRead { file, known: None, expected: None }).collect();
     let options = ReadOptions {
-        max_note_size: aclarai_scheduler::vault::NOTE_BYTES_MAX,
+        max_note_size: aclarai_scheduler::inside::vault::NOTE_BYTES_MAX,
         parse: ParseOptions::default(),
         threads,
         clock: &SystemClock,

@@ -2,11 +2,13 @@
 //!
 //! `cargo bench --bench store`
 
-use aclarai_scheduler::block::{BlockId, ContentHash, Tier};
-use aclarai_scheduler::clock::{Clock, SystemClock};
-use aclarai_scheduler::graph::{Change, Content, GraphStore, SqliteStore, StoredBlock, Write};
-use aclarai_scheduler::reconcile::diff::{Found, decide};
-use aclarai_scheduler::stop::Stop;
+use aclarai_scheduler::inside::block::{BlockId, ContentHash, Tier};
+use aclarai_scheduler::inside::clock::{Clock, SystemClock};
+use aclarai_scheduler::inside::graph::{
+    Change, Content, GraphStore, SqliteStore, StoredBlock, Write,
+};
+use aclarai_scheduler::inside::reconcile::{Found, decide};
+use aclarai_scheduler::inside::stop::Stop;
 use divan::Bencher;
 use divan::counter::ItemsCount;
 

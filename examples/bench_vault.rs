@@ -12,10 +12,10 @@ use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use aclarai_scheduler::clock::SystemClock;
-use aclarai_scheduler::config::VaultConfig;
-use aclarai_scheduler::stop::Stop;
-use aclarai_scheduler::vault::{
+use aclarai_scheduler::inside::clock::SystemClock;
+use aclarai_scheduler::inside::config::VaultConfig;
+use aclarai_scheduler::inside::stop::Stop;
+use aclarai_scheduler::inside::vault::{
     ParseOptions, ReadOptions, ReadOutcome, Sample, ToRead, VaultError, WalkOptions, list,
     read_in_order,
 };
@@ -62,7 +62,7 @@ fn scan(folder: &str, threads: usize) -> Result<(), VaultError> {
         listing.files.iter().map(|file| ToRead { file, known: None, expected: None }).collect();
     let (parse, clock) = (ParseOptions::default(), &SystemClock);
     let options = ReadOptions {
-        max_note_size: aclarai_scheduler::vault::NOTE_BYTES_MAX,
+        max_note_size: aclarai_scheduler::inside::vault::NOTE_BYTES_MAX,
         parse,
         threads,
         clock,

@@ -3,7 +3,7 @@
 
 use std::process::ExitCode;
 
-use aclarai_scheduler::job::{Job, JobError, RunContext, RunReport};
+use aclarai_scheduler::{Job, JobError, RunContext, RunReport};
 
 struct Idle;
 

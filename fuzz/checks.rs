@@ -5,10 +5,10 @@ use std::cell::RefCell;
 use std::fs;
 use std::path::Path;
 
-use aclarai_scheduler::config::{self, Env, Overrides};
-use aclarai_scheduler::history::History;
-use aclarai_scheduler::state::State;
-use aclarai_scheduler::vault::{copy_by_name, likely_copy_of, placeholder_of};
+use aclarai_scheduler::inside::config::{self, Env, Overrides};
+use aclarai_scheduler::inside::history::History;
+use aclarai_scheduler::inside::state::State;
+use aclarai_scheduler::inside::vault::{copy_by_name, likely_copy_of, placeholder_of};
 
 /// What names of other variables in a value may come to, whatever stands for whatever.
 const VALUE_BYTES_MAX: usize = 64 << 10;
@@ -49,7 +49,7 @@ pub(crate) fn configuration(bytes: &[u8]) {
 
 /// A job's last line: a line that is meant as a verdict is read or refused with a reason, and never passed over.
 pub(crate) fn last_line(bytes: &[u8]) {
-    match aclarai_scheduler::jobs::verdict_of(bytes) {
+    match aclarai_scheduler::inside::jobs::verdict_of(bytes) {
         None => {
             let text = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes).trim_ascii_start();
             assert!(!text.starts_with(b"{"));

@@ -15,7 +15,7 @@ pub const ID_BYTES_MAX: usize = 1_000;
 const PAGE_PREFIXES: [&str; 4] = ["concept_", "subject_", "file_", "doc_"];
 
 /// Whether the id is one that stands for a whole file.
-pub fn is_page_id(id: &str) -> bool {
+pub(crate) fn is_page_id(id: &str) -> bool {
     PAGE_PREFIXES.iter().any(|prefix| id.starts_with(prefix))
 }
 

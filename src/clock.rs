@@ -4,12 +4,17 @@
 //! it stands still while the machine is suspended. Boot time is monotonic time plus time spent suspended. Comparing
 //! the three tells a suspend (boot runs ahead of monotonic) from a clock step (wall runs away from boot).
 
+#[cfg(test)]
+mod manual;
+
 use std::fmt;
-use std::sync::{Condvar, Mutex};
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, TimeDelta, Utc};
-use crossbeam_channel::{Receiver, Sender, bounded};
+use crossbeam_channel::Receiver;
+
+#[cfg(test)]
+pub(crate) use manual::{EachLook, ManualClock};
 
 /// No wait is longer than this, so a suspend or a clock that was set is noticed within it.
 pub const LONGEST_WAIT: Duration = Duration::from_secs(30);
@@ -52,27 +57,27 @@ impl Alarm {
 }
 
 /// A difference between wall and boot time up to this is a clock being adjusted, not set.
-pub const STEP_MIN: TimeDelta = TimeDelta::seconds(2);
+pub(crate) const STEP_MIN: TimeDelta = TimeDelta::seconds(2);
 
 /// When this program was built: no clock that is right shows an earlier time. 1970 where the build does not say.
-pub fn built() -> DateTime<Utc> {
+pub(crate) fn built() -> DateTime<Utc> {
     let seconds = option_env!("ACLARAI_BUILT").and_then(|seconds| seconds.parse().ok());
     seconds.and_then(|seconds| DateTime::from_timestamp(seconds, 0)).unwrap_or_default()
 }
 
 /// The beginning of 2026, before which there was no such program: nothing that it wrote down is older. Not the time of the
 /// build, since what an earlier release wrote stays true after an upgrade.
-pub fn first_of_all() -> DateTime<Utc> {
+pub(crate) fn first_of_all() -> DateTime<Utc> {
     DateTime::from_timestamp(1_767_225_600, 0).unwrap_or_default()
 }
 
 /// That the wall clock is certainly wrong, in words; `None` where it may be right.
-pub fn not_set(now: DateTime<Utc>) -> Option<String> {
+pub(crate) fn not_set(now: DateTime<Utc>) -> Option<String> {
     not_set_before(built(), now)
 }
 
 /// The same for another earliest time.
-pub fn not_set_before(earliest: DateTime<Utc>, now: DateTime<Utc>) -> Option<String> {
+pub(crate) fn not_set_before(earliest: DateTime<Utc>, now: DateTime<Utc>) -> Option<String> {
     (now < earliest).then(|| format!("clock not set: it shows {}", now.format("%Y-%m-%d")))
 }
 
@@ -109,7 +114,7 @@ impl Moment {
 
 /// What happened to the clocks between two moments.
 #[derive(Clone, Copy, Debug)]
-pub struct Passed {
+pub(crate) struct Passed {
     /// Time that really passed, suspends counted.
     pub real: TimeDelta,
     /// How much the wall clock was set; zero unless by more than [`STEP_MIN`].
@@ -119,7 +124,7 @@ pub struct Passed {
 
 impl Passed {
     /// What happened from `last` to `now`.
-    pub fn between(last: Moment, now: Moment) -> Passed {
+    pub(crate) fn between(last: Moment, now: Moment) -> Passed {
         let boottime = now.boottime.saturating_sub(last.boottime);
         let monotonic = now.monotonic.saturating_sub(last.monotonic);
         let real = TimeDelta::from_std(boottime).unwrap_or(TimeDelta::MAX);
@@ -129,12 +134,12 @@ impl Passed {
     }
 
     /// How long the machine slept, if it did.
-    pub fn suspended(self) -> Option<Duration> {
+    pub(crate) fn suspended(self) -> Option<Duration> {
         (self.suspended > Duration::from_secs(2)).then_some(self.suspended)
     }
 
     /// Whether the clock was set or the machine slept.
-    pub fn is_notable(self) -> bool {
+    pub(crate) fn is_notable(self) -> bool {
         self.suspended().is_some() || !self.step.is_zero()
     }
 }
@@ -186,154 +191,6 @@ impl Clock for SystemClock {
                 return false;
             }
             Alarm::after(left.min(Duration::from_millis(50))).wait();
-        }
-    }
-}
-
-/// A clock that stands still until a test moves it.
-#[derive(Debug)]
-pub struct ManualClock {
-    time: Mutex<ManualTime>,
-    moved: Condvar,
-}
-
-#[derive(Debug)]
-struct ManualTime {
-    now: DateTime<Utc>,
-    monotonic: Duration,
-    boottime: Duration,
-    alarms: Vec<(DateTime<Utc>, Sender<Instant>)>,
-}
-
-impl ManualClock {
-    /// A clock whose wall time is `now`.
-    pub fn at(now: DateTime<Utc>) -> ManualClock {
-        let time = ManualTime {
-            now,
-            monotonic: Duration::ZERO,
-            boottime: Duration::ZERO,
-            alarms: Vec::new(),
-        };
-        ManualClock { time: Mutex::new(time), moved: Condvar::new() }
-    }
-
-    /// Lets time pass: all three clocks move on.
-    pub fn advance(&self, by: Duration) {
-        self.change(|time| {
-            time.now += TimeDelta::from_std(by).expect("a test advances by less than an age");
-            time.monotonic += by;
-            time.boottime += by;
-        });
-    }
-
-    /// Suspends the machine: the monotonic clock stands still.
-    pub fn suspend(&self, by: Duration) {
-        self.change(|time| {
-            time.now += TimeDelta::from_std(by).expect("a test suspends for less than an age");
-            time.boottime += by;
-        });
-    }
-
-    /// Sets the wall clock: the other two do not notice.
-    pub fn step(&self, by: TimeDelta) {
-        self.change(|time| time.now += by);
-    }
-
-    fn change(&self, change: impl FnOnce(&mut ManualTime)) {
-        let mut time = self.time.lock().expect("no test panics while it moves the clock");
-        change(&mut time);
-        // Every alarm rings at any move: "or earlier" is part of the contract, and a step must be noticed.
-        for (_, alarm) in time.alarms.drain(..) {
-            let _ = alarm.try_send(real_instant());
-        }
-        self.moved.notify_all();
-    }
-}
-
-impl Clock for ManualClock {
-    fn now(&self) -> DateTime<Utc> {
-        self.time.lock().expect("no test panics while it moves the clock").now
-    }
-
-    fn monotonic(&self) -> Duration {
-        self.time.lock().expect("no test panics while it moves the clock").monotonic
-    }
-
-    fn boottime(&self) -> Duration {
-        self.time.lock().expect("no test panics while it moves the clock").boottime
-    }
-
-    fn alarm(&self, at: DateTime<Utc>) -> Alarm {
-        let (sender, receiver) = bounded(1);
-        let mut time = self.time.lock().expect("no test panics while it moves the clock");
-        if time.now >= at {
-            let _ = sender.try_send(real_instant());
-        } else {
-            time.alarms.push((at, sender));
-        }
-        Alarm(receiver)
-    }
-
-    fn wait(&self, duration: Duration, ended: &dyn Fn() -> bool) -> bool {
-        let until = self.monotonic() + duration;
-        loop {
-            // Asked without the lock: it may well look at this clock.
-            if ended() {
-                return true;
-            }
-            let time = self.time.lock().expect("no test panics while it moves the clock");
-            if time.monotonic >= until {
-                return false;
-            }
-            let step = Duration::from_millis(5);
-            drop(
-                self.moved
-                    .wait_timeout(time, step)
-                    .expect("no test panics while it moves the clock"),
-            );
-        }
-    }
-}
-
-/// What a crossbeam timer channel carries; nobody reads it.
-#[expect(
-    clippy::disallowed_methods,
-    reason = "this is the one file that reads the monotonic clock"
-)]
-fn real_instant() -> Instant {
-    Instant::now()
-}
-
-/// Clocks for tests of other rooms.
-#[cfg(test)]
-pub(crate) mod testing {
-    use std::sync::atomic::{AtomicU64, Ordering};
-
-    use super::*;
-
-    /// A clock whose monotonic time is a second later at each look.
-    #[derive(Debug, Default)]
-    pub(crate) struct EachLook(AtomicU64);
-
-    impl Clock for EachLook {
-        fn now(&self) -> DateTime<Utc> {
-            DateTime::UNIX_EPOCH
-        }
-
-        fn monotonic(&self) -> Duration {
-            Duration::from_secs(self.0.fetch_add(1, Ordering::Relaxed))
-        }
-
-        fn boottime(&self) -> Duration {
-            Duration::ZERO
-        }
-
-        fn alarm(&self, _: DateTime<Utc>) -> Alarm {
-            Alarm(crossbeam_channel::never())
-        }
-
-        fn wait(&self, _: Duration, ended: &dyn Fn() -> bool) -> bool {
-            ended()
         }
     }
 }

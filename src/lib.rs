@@ -24,45 +24,31 @@
 //! release.
 
 mod app;
-#[doc(hidden)]
-pub mod block;
+mod block;
 pub mod cli;
-#[doc(hidden)]
-pub mod clock;
-#[doc(hidden)]
-pub mod config;
+mod clock;
+mod config;
 mod daemon;
+mod finding;
+mod gate;
+mod graph;
+mod history;
 #[doc(hidden)]
-pub mod finding;
-#[doc(hidden)]
-pub mod gate;
-#[doc(hidden)]
-pub mod graph;
-#[doc(hidden)]
-pub mod history;
-#[doc(hidden)]
-pub mod job;
-#[doc(hidden)]
-pub mod jobs;
-#[doc(hidden)]
-pub mod logging;
+pub mod inside;
+mod job;
+mod jobs;
+mod logging;
 mod observe;
-#[doc(hidden)]
-pub mod reconcile;
+mod reconcile;
 mod sandbox;
-#[doc(hidden)]
-pub mod schedule;
-#[doc(hidden)]
-pub mod scheduler;
+mod schedule;
+mod scheduler;
 mod signals;
 mod sqlite;
-#[doc(hidden)]
-pub mod state;
-#[doc(hidden)]
-pub mod stop;
+mod state;
+mod stop;
 mod text;
-#[doc(hidden)]
-pub mod vault;
+mod vault;
 
 pub use clock::{Alarm, Clock};
 pub use config::{JobName, JobSpec, Params};

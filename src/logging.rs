@@ -31,7 +31,7 @@ const SERVICE: &str = "aclarai-scheduler";
 
 /// How a line looks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LogFormat {
+pub(crate) enum LogFormat {
     /// For a person; coloured on a terminal unless `NO_COLOR` is set.
     Text,
     /// One JSON object a line.
@@ -40,7 +40,7 @@ pub enum LogFormat {
 
 impl LogFormat {
     /// What standard error asks for: text on a terminal, else JSON.
-    pub fn of_stderr() -> LogFormat {
+    pub(crate) fn of_stderr() -> LogFormat {
         if io::stderr().is_terminal() { LogFormat::Text } else { LogFormat::Json }
     }
 }
@@ -95,14 +95,14 @@ pub(crate) use debug_line as debug;
 
 /// The log of this process, set up by [`init`].
 #[derive(Debug)]
-pub struct Logging {
+pub(crate) struct Logging {
     /// False for a process that had a logger before.
     in_charge: bool,
 }
 
 /// Sends what is logged from now on to standard error. A process that has a logger already keeps it, as a program that
 /// uses this crate as a library may: the answer then changes nothing.
-pub fn init(format: LogFormat, level: LevelFilter, clock: Arc<dyn Clock>) -> Logging {
+pub(crate) fn init(format: LogFormat, level: LevelFilter, clock: Arc<dyn Clock>) -> Logging {
     let colours = format == LogFormat::Text && wants_colours();
     let in_charge = env_logger::Builder::new()
         .filter_level(LevelFilter::Trace)
@@ -129,7 +129,7 @@ pub fn init(format: LogFormat, level: LevelFilter, clock: Arc<dyn Clock>) -> Log
 
 impl Logging {
     /// Shows lines of `level` and worse from now on.
-    pub fn set_level(&self, level: LevelFilter) {
+    pub(crate) fn set_level(&self, level: LevelFilter) {
         if self.in_charge {
             log::set_max_level(level);
         }
@@ -137,13 +137,13 @@ impl Logging {
 
     /// From now on no thread waits for whoever reads the log: with a reader that has stopped reading, lines are lost,
     /// and counted in a line of their own once it reads again. For a daemon, whose runs matter more than its words.
-    pub fn never_block(&self) {
+    pub(crate) fn never_block(&self) {
         NEVER_BLOCKS.store(true, Ordering::Relaxed);
     }
 
     /// Lets a progress bar share the terminal: until the answer is dropped, each line is written inside `suspend`,
     /// which takes the bar off the screen, calls what it is given, and draws the bar again. It must not log.
-    pub fn share_with_bar(
+    pub(crate) fn share_with_bar(
         &self,
         suspend: impl Fn(&mut dyn FnMut()) + Send + Sync + 'static,
     ) -> SharedWithBar {
@@ -154,7 +154,7 @@ impl Logging {
 
 /// While this lives, a progress bar makes room for each line.
 #[derive(Debug)]
-pub struct SharedWithBar(());
+pub(crate) struct SharedWithBar(());
 
 impl Drop for SharedWithBar {
     fn drop(&mut self) {

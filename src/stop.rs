@@ -12,7 +12,7 @@ use crate::clock::Clock;
 
 /// How long a command has between SIGTERM and SIGKILL. Every other patience with work that was told to stop is this and
 /// some seconds to spare.
-pub const STOP_GRACE: Duration = Duration::from_secs(10);
+pub(crate) const STOP_GRACE: Duration = Duration::from_secs(10);
 
 /// Tells work to stop, from another thread or by a deadline. Clones share one flag.
 #[derive(Clone, Default)]
@@ -84,7 +84,7 @@ impl fmt::Debug for Stop {
 /// A stop that is asked for by itself once it was looked at `times` times.
 #[cfg(test)]
 pub(crate) fn after_looks(times: u64) -> Stop {
-    use crate::clock::testing::EachLook;
+    use crate::clock::EachLook;
     Stop::new().with_deadline(Duration::from_secs(times), Arc::new(EachLook::default()))
 }
 

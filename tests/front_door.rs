@@ -62,6 +62,55 @@ fn the_front_door_shows_these_names_and_no_others() {
     assert_eq!(names, ["B", "C", "G", "open"]);
 }
 
+/// The names that the hidden door hands out, each with its room.
+fn handed_out(inside: &str) -> BTreeSet<(String, String)> {
+    let mut found = BTreeSet::new();
+    let mut room = String::new();
+    let code: Vec<&str> = inside.lines().filter(|line| !line.trim().starts_with("//")).collect();
+    for item in code.join("\n").split(';') {
+        if let Some((_, rest)) = item.split_once("pub mod ") {
+            room = words(rest).next().unwrap_or_default().to_owned();
+        }
+        let Some((_, path)) = item.split_once("pub use ") else { continue };
+        let group = path.split_once('{').map_or_else(
+            || path.rsplit("::").next().unwrap_or(path),
+            |(_, group)| group.trim_end_matches('}'),
+        );
+        found.extend(words(group).map(|name| (room.clone(), name.to_owned())));
+    }
+    found
+}
+
+/// The rooms are closed: the project's own tests, benchmarks, examples and fuzz targets reach them by one hidden door,
+/// and nothing stands in it that none of them takes.
+#[test]
+fn the_hidden_door_hands_out_only_names_that_are_taken() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut users = BTreeMap::new();
+    for folder in ["benches", "examples", "fuzz", "tests"] {
+        // The package has no fuzz targets.
+        if root.join(folder).is_dir() {
+            files(&root.join(folder), &format!("{folder}/"), &mut users);
+        }
+    }
+    let is_taken = |(room, name): &(String, String)| {
+        let door = format!("inside::{room}::");
+        users.values().any(|text| text.contains(&door) && words(text).any(|word| word == name))
+    };
+    let inside = include_str!("../src/inside.rs");
+    let found = handed_out(inside);
+    assert!(found.len() > 50, "{found:?}");
+    if root.join("fuzz").is_dir() {
+        let left: Vec<_> = found.iter().filter(|entry| !is_taken(entry)).collect();
+        assert!(left.is_empty(), "nobody takes these: {left:?}");
+    }
+    let unused =
+        handed_out("/// Doc.\npub mod stop {\n    pub use crate::stop::{Stop, Nobody};\n}\n");
+    assert_eq!(unused.iter().filter(|entry| !is_taken(entry)).count(), 1, "{unused:?}");
+    let rooms = SOURCE.lines().filter(|line| line.starts_with("pub mod "));
+    assert_eq!(rooms.collect::<Vec<_>>(), ["pub mod cli;", "pub mod inside;"]);
+}
+
 /// Crates that may be exchanged one day: none of their types is handed to others.
 const INSIDE: [&str; 4] = ["crossbeam_channel", "rusqlite", "serde_yaml", "neo4rs"];
 

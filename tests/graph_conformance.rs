@@ -10,16 +10,16 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use aclarai_scheduler::block::{BlockId, ContentHash, Tier};
-use aclarai_scheduler::graph::{
+use aclarai_scheduler::inside::block::{BlockId, ContentHash, Tier};
+use aclarai_scheduler::inside::graph::{
     Applied, Change, Conflict, Content, Facts, GraphStore, MemoryStore, Purge, SqliteStore,
     StoredBlock, Write,
 };
-use aclarai_scheduler::stop::Stop;
+use aclarai_scheduler::inside::stop::Stop;
 #[cfg(feature = "neo4j")]
 use aclarai_scheduler::{
-    clock::SystemClock,
-    config::{GraphConfig, Neo4jConfig, RetryPolicy},
+    inside::clock::SystemClock,
+    inside::config::{GraphConfig, Neo4jConfig, RetryPolicy},
 };
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::{Value, json};
@@ -227,7 +227,7 @@ impl Graph for Neo4j {
     fn open(&self) -> Box<dyn GraphStore> {
         let config = GraphConfig::Neo4j(self.config.clone());
         // Two writers at once may meet in a deadlock, which is for trying again.
-        aclarai_scheduler::graph::open(
+        aclarai_scheduler::inside::graph::open(
             &config,
             RetryPolicy::default(),
             never(),
@@ -771,7 +771,7 @@ fn a_healthy_store_checks_out(graph: &dyn Graph) {
     for line in store.check() {
         assert_eq!(
             line.level,
-            aclarai_scheduler::finding::Level::Ok,
+            aclarai_scheduler::inside::finding::Level::Ok,
             "{}: {}",
             line.name,
             line.message

@@ -6,12 +6,12 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use aclarai_scheduler::clock::SystemClock;
-use aclarai_scheduler::config::{self, Config, Env, JobName, Overrides, SHIPPED_FILE};
-use aclarai_scheduler::job::BuildError;
-use aclarai_scheduler::jobs::Deps;
-use aclarai_scheduler::jobs::command::Surroundings;
-use aclarai_scheduler::jobs::vault_sync::VaultSync;
+use aclarai_scheduler::inside::clock::SystemClock;
+use aclarai_scheduler::inside::config::{self, Config, Env, JobName, Overrides, SHIPPED_FILE};
+use aclarai_scheduler::inside::job::BuildError;
+use aclarai_scheduler::inside::jobs::Deps;
+use aclarai_scheduler::inside::jobs::Surroundings;
+use aclarai_scheduler::inside::jobs::VaultSync;
 
 const REFERENCE: &str = include_str!("../docs/configuration.md");
 

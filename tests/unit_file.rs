@@ -10,8 +10,8 @@ use std::process::{Command, Output};
 use std::time::Duration;
 
 use aclarai_scheduler::cli::Exit;
-use aclarai_scheduler::clock::LONGEST_WAIT;
-use aclarai_scheduler::config::{self, Env, Overrides};
+use aclarai_scheduler::inside::clock::LONGEST_WAIT;
+use aclarai_scheduler::inside::config::{self, Env, Overrides};
 
 const UNITS: [&str; 2] = ["aclarai-scheduler.service", "aclarai-scheduler.user.service"];
 

@@ -6,9 +6,9 @@
 
 use std::path::PathBuf;
 
-use aclarai_scheduler::config::VaultConfig;
-use aclarai_scheduler::stop::Stop;
-use aclarai_scheduler::vault::{self, Listing, Sample, WalkOptions};
+use aclarai_scheduler::inside::config::VaultConfig;
+use aclarai_scheduler::inside::stop::Stop;
+use aclarai_scheduler::inside::vault::{self, Listing, Sample, WalkOptions};
 
 /// A vault for a bench; one that was made is removed at the end.
 pub(crate) struct Vault {

@@ -3,8 +3,8 @@
 
 #![no_main]
 
-use aclarai_scheduler::block::Level;
-use aclarai_scheduler::vault::{NotUtf8, ParseOptions, ParsedFile, parse_bytes};
+use aclarai_scheduler::inside::block::Level;
+use aclarai_scheduler::inside::vault::{NotUtf8, ParseOptions, ParsedFile, parse_bytes};
 use libfuzzer_sys::fuzz_target;
 
 #[allow(dead_code)]
@@ -63,7 +63,7 @@ fn compare(parsed: &ParsedFile) {
     let (expected, empty) = reference::blocks(parsed.source(), digit);
     let expected: Vec<_> = expected
         .into_iter()
-        .filter(|block| block.id.len() <= aclarai_scheduler::block::ID_BYTES_MAX)
+        .filter(|block| block.id.len() <= aclarai_scheduler::inside::block::ID_BYTES_MAX)
         .map(|block| (block.id, block.version, block.line, block.is_file_level, block.text))
         .collect();
     let found: Vec<_> = parsed

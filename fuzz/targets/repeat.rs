@@ -3,7 +3,7 @@
 
 #![no_main]
 
-use aclarai_scheduler::vault::{ParseOptions, parse};
+use aclarai_scheduler::inside::vault::{ParseOptions, parse};
 use libfuzzer_sys::fuzz_target;
 
 const BYTES: usize = 512 << 10;

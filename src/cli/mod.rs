@@ -7,7 +7,7 @@
 mod arguments;
 mod attention;
 mod backup;
-mod bench;
+pub(crate) mod bench;
 mod blocks;
 mod check;
 mod completions;

@@ -32,7 +32,7 @@ use crate::text::visible;
 /// The faults of the jobs' own parameters ([`JobSpec::params`]), which only the jobs know; see
 /// [`Config::job_fault`]. Also asked about a configuration that has other faults, which stand at their defaults in
 /// it, so that a person is told of everything at once.
-pub type LookAtJobs<'l> = &'l dyn Fn(&Config) -> Vec<Fault>;
+pub(crate) type LookAtJobs<'l> = &'l dyn Fn(&Config) -> Vec<Fault>;
 
 const VAULT: &str = "/vault";
 const TIERS: [&str; 3] = ["conversations", "summaries", "concepts"];

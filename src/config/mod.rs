@@ -32,18 +32,23 @@ mod source;
 mod tree;
 mod value;
 
-pub use check::LookAtJobs;
+pub(crate) use check::LookAtJobs;
 pub use env::Env;
-pub use error::{ConfigErrors, Fault, Place};
-pub use node::{Lines, Node, shown};
-pub use params::{Misfit, Params};
-pub use policy::{KeepOutput, Overlap, RetryPolicy, RunPolicy};
-pub use raw::job_key_like;
+pub(crate) use error::{ConfigErrors, Fault};
+#[cfg(test)]
+pub(crate) use node::Lines;
+pub(crate) use node::{Node, shown};
+pub(crate) use params::Misfit;
+pub use params::Params;
+pub(crate) use policy::{KeepOutput, Overlap};
+pub use policy::{RetryPolicy, RunPolicy};
+pub(crate) use raw::job_key_like;
+#[cfg(test)]
+pub(crate) use settings::{After, AfterOutcome};
 pub use settings::{
-    After, AfterOutcome, CommandSpec, Config, GraphConfig, JobName, JobSpec, Neo4jConfig,
-    Overrides, SchedulerConfig, VaultConfig,
+    CommandSpec, Config, GraphConfig, JobName, JobSpec, Neo4jConfig, Overrides, VaultConfig,
 };
-pub use value::{duration_of, parse_duration, suggestion};
+pub(crate) use value::{duration_of, parse_duration, suggestion};
 
 /// The configuration file this program comes with: every setting with its meaning and its default.
 pub const SHIPPED_FILE: &str = include_str!("../../settings/aclarai.config.yaml");
@@ -54,7 +59,7 @@ pub const SHIPPED_FILE: &str = include_str!("../../settings/aclarai.config.yaml"
 /// `/etc/aclarai-scheduler/aclarai.config.yaml`, else none: then all defaults are used and [`Config::source`] is
 /// `None`. An `Err` holds every fault there is, those that `look_at_jobs` found included. Call it again to reload: the
 /// files are read anew.
-pub fn load(
+pub(crate) fn load(
     overrides: &Overrides,
     env: &Env,
     look_at_jobs: LookAtJobs<'_>,

@@ -219,7 +219,7 @@ fn is_padded(text: &str) -> bool {
 }
 
 /// A value as a message shows it. What is inside a list or a mapping is never shown: it may be a secret.
-pub fn shown(value: &Node) -> String {
+pub(crate) fn shown(value: &Node) -> String {
     match (&value.tag, value.reading(), value.written()) {
         (Some(tag), ..) => format!("a value tagged {tag}"),
         (None, Some(Reading::Null), _) => "null".to_owned(),

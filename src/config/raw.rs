@@ -278,7 +278,7 @@ fn read_job(section: &mut Section<'_>, defaults: &RunPolicy) -> Job {
 }
 
 /// The key of a job that `word` was probably meant to be.
-pub fn job_key_like(word: &str) -> Option<&'static str> {
+pub(crate) fn job_key_like(word: &str) -> Option<&'static str> {
     let mut findings = Findings::of(None, Lines::default());
     let mut section = Section::of(String::new(), None, &mut findings);
     read_job(&mut section, &RunPolicy::default());

@@ -13,7 +13,7 @@ const SECONDS_MAX: u64 = YEARS_MAX * 365 * 86_400;
 const DURATION_FORM: &str = "write seconds (300) or a number with a unit (5 min, 1.5 h, 7 d)";
 
 /// A stretch of time: a number of seconds, or text as [`parse_duration`] takes it. An `Err` says what to write.
-pub fn duration_of(value: &Node) -> Result<Duration, String> {
+pub(crate) fn duration_of(value: &Node) -> Result<Duration, String> {
     match (value.as_f64(), value.as_str()) {
         (Some(seconds), _) => in_bounds(seconds),
         (None, Some(text)) => parse_duration(text),
@@ -23,7 +23,7 @@ pub fn duration_of(value: &Node) -> Result<Duration, String> {
 
 /// A stretch of time in words: `90 s`, `10 min`, `1.5h`, `30d`, `2 weeks`, `1 h 30 min`. A unit is needed. An `Err`
 /// says what to write.
-pub fn parse_duration(text: &str) -> Result<Duration, String> {
+pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
     let mut rest = text.trim();
     let mut seconds = 0.0;
     if rest.is_empty() {
@@ -199,7 +199,10 @@ pub(super) fn word(value: &Node) -> Result<String, String> {
 }
 
 /// The known word that `word` was probably meant to be: at most two letters away, a swap of neighbours counting as one.
-pub fn suggestion<'k>(word: &str, known: impl IntoIterator<Item = &'k str>) -> Option<&'k str> {
+pub(crate) fn suggestion<'k>(
+    word: &str,
+    known: impl IntoIterator<Item = &'k str>,
+) -> Option<&'k str> {
     // A short word is two letters away from almost anything.
     within_two_letters(word, known, |distance, letters| distance * 2 < letters)
 }

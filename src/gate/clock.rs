@@ -14,7 +14,7 @@ const TRUSTED_AFTER: Duration = Duration::from_secs(3600);
 
 /// What is known of the wall clock.
 #[derive(Clone, Copy, Debug)]
-pub struct ClockTrust {
+pub(crate) struct ClockTrust {
     built: DateTime<Utc>,
     /// The start, or the first moment after the last step.
     since: Moment,
@@ -22,12 +22,12 @@ pub struct ClockTrust {
 
 impl ClockTrust {
     /// Begins with what the clocks show at the start; `built` is the earliest time they can show.
-    pub fn new(built: DateTime<Utc>, moment: Moment) -> ClockTrust {
+    pub(crate) fn new(built: DateTime<Utc>, moment: Moment) -> ClockTrust {
         ClockTrust { built, since: moment }
     }
 
     /// Notes what the clocks show. `Some`: the wall clock is certainly wrong, in words.
-    pub fn look(&mut self, moment: Moment) -> Option<String> {
+    pub(crate) fn look(&mut self, moment: Moment) -> Option<String> {
         // Measured from the last step, so that many small ones are found as well.
         if !Passed::between(self.since, moment).step.is_zero() {
             self.since = moment;
@@ -36,12 +36,12 @@ impl ClockTrust {
     }
 
     /// The boot time from which on the clock may be believed by what deletes, if it goes on like this.
-    pub fn trusted_from(&self) -> Duration {
+    pub(crate) fn trusted_from(&self) -> Duration {
         self.since.boottime + TRUSTED_AFTER
     }
 
     /// Whether it may be believed now.
-    pub fn is_trusted(&self, moment: Moment) -> bool {
+    pub(crate) fn is_trusted(&self, moment: Moment) -> bool {
         moment.wall >= self.built && moment.boottime >= self.trusted_from()
     }
 }

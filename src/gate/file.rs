@@ -18,13 +18,16 @@ const LOOK_EVERY: Duration = Duration::from_secs(10);
 const BYTES_MAX: u64 = 4 << 20;
 
 /// Watches until it is dropped. Its thread is not joined: it may be held up by the disk.
-pub struct FileWatch {
+pub(crate) struct FileWatch {
     _alive: Sender<()>,
 }
 
 impl FileWatch {
     /// Calls `changed` each time the content is another one than at the look before, on a thread of its own.
-    pub fn start(path: PathBuf, changed: impl Fn() + Send + 'static) -> io::Result<FileWatch> {
+    pub(crate) fn start(
+        path: PathBuf,
+        changed: impl Fn() + Send + 'static,
+    ) -> io::Result<FileWatch> {
         let (alive, over) = bounded::<()>(0);
         let mut seen = content(&path);
         std::thread::Builder::new().name("watch-config".to_owned()).spawn(move || {

@@ -13,7 +13,7 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 const BLINK: Duration = Duration::from_millis(100);
 
 /// A question with the answer that is known.
-pub struct Look<T> {
+pub(crate) struct Look<T> {
     asks: Asks<T>,
     known: T,
     /// Since when the look that is under way has been without an answer.
@@ -30,7 +30,7 @@ enum Asks<T> {
 
 /// What is known.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Seen<T> {
+pub(crate) struct Seen<T> {
     /// The newest answer there is.
     pub answer: T,
     /// Since when a look has been without an answer: then `answer` is an older one.
@@ -39,7 +39,7 @@ pub struct Seen<T> {
 
 impl<T: Clone + Send + 'static> Look<T> {
     /// A look on a thread of that name. Until the first answer, `known` counts.
-    pub fn on_thread(
+    pub(crate) fn on_thread(
         name: &str,
         known: T,
         look: impl Fn() -> T + Send + 'static,
@@ -57,17 +57,18 @@ impl<T: Clone + Send + 'static> Look<T> {
     }
 
     /// A look that cannot hang: it is taken on the thread that asks.
-    pub fn here(look: impl Fn() -> T + Send + 'static) -> Look<T> {
+    #[cfg_attr(not(test), expect(dead_code, reason = "tests ask without a thread"))]
+    pub(crate) fn here(look: impl Fn() -> T + Send + 'static) -> Look<T> {
         Look { known: look(), asks: Asks::Here(Box::new(look)), hangs_since: None }
     }
 
     /// Takes this look in the place of `older`: what was known stays known until the first answer.
-    pub fn replace(&mut self, older: &Look<T>) {
+    pub(crate) fn replace(&mut self, older: &Look<T>) {
         self.known = older.known.clone();
     }
 
     /// Looks, and says what is known a blink later at most.
-    pub fn take(&mut self, now: DateTime<Utc>) -> Seen<T> {
+    pub(crate) fn take(&mut self, now: DateTime<Utc>) -> Seen<T> {
         match &self.asks {
             Asks::Here(look) => self.known = look(),
             Asks::Thread { asking, answers } => {

@@ -8,7 +8,7 @@ mod file;
 mod look;
 mod pause;
 
-pub use clock::ClockTrust;
-pub use file::FileWatch;
-pub use look::{Look, Seen};
-pub use pause::{PAUSE_FILE, PauseError, PauseSwitch};
+pub(crate) use clock::ClockTrust;
+pub(crate) use file::FileWatch;
+pub(crate) use look::Look;
+pub(crate) use pause::{PAUSE_FILE, PauseSwitch};

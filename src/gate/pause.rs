@@ -10,11 +10,11 @@ use std::path::{Path, PathBuf};
 use crate::config::{Config, Env};
 
 /// The name of the pause file, in the root of the vault.
-pub const PAUSE_FILE: &str = ".aclarai_pause";
+pub(crate) const PAUSE_FILE: &str = ".aclarai_pause";
 
 /// The pause file of one vault, and the variable.
 #[derive(Clone)]
-pub struct PauseSwitch {
+pub(crate) struct PauseSwitch {
     vault: PathBuf,
     file: PathBuf,
     env: Env,
@@ -23,18 +23,18 @@ pub struct PauseSwitch {
 
 impl PauseSwitch {
     /// The switch of the vault at `vault`, with the variable as `env` has it.
-    pub fn new(vault: &Path, env: Env) -> PauseSwitch {
+    pub(crate) fn new(vault: &Path, env: Env) -> PauseSwitch {
         PauseSwitch { vault: vault.to_owned(), file: vault.join(PAUSE_FILE), env, heeds_file: true }
     }
 
     /// The switch under this configuration, which may have it that the file is not looked at.
-    pub fn of(config: &Config, env: Env) -> PauseSwitch {
+    pub(crate) fn of(config: &Config, env: Env) -> PauseSwitch {
         let heeds_file = config.scheduler.pause_file;
         PauseSwitch { heeds_file, ..PauseSwitch::new(&config.vault.root, env) }
     }
 
     /// Where the pause file is, or would be.
-    pub fn file(&self) -> &Path {
+    pub(crate) fn file(&self) -> &Path {
         &self.file
     }
 
@@ -43,7 +43,7 @@ impl PauseSwitch {
     /// Anything of that name counts, be it a folder or a link that leads nowhere: whoever put it there meant a pause.
     /// A vault that cannot be looked into asks for nothing: its sync will say what is wrong, and jobs that do without
     /// the vault go on.
-    pub fn is_paused(&self) -> Option<String> {
+    pub(crate) fn is_paused(&self) -> Option<String> {
         let look = || self.file.symlink_metadata().ok().map(|_| self.file.display().to_string());
         let file = self.heeds_file.then(look).flatten();
         match (file, self.env.asks_for_pause()) {
@@ -53,7 +53,7 @@ impl PauseSwitch {
     }
 
     /// Creates the pause file, empty. False if there is one already.
-    pub fn create(&self) -> Result<bool, PauseError> {
+    pub(crate) fn create(&self) -> Result<bool, PauseError> {
         // `create_new` makes the file in one step or not at all, and does not follow a link out of the vault.
         match fs::File::create_new(&self.file) {
             Ok(_) => Ok(true),
@@ -64,7 +64,7 @@ impl PauseSwitch {
 
     /// Removes the pause file; of a link, the link and not what it leads to. False if there is none. The variable may
     /// still ask for a pause: see [`is_paused`](PauseSwitch::is_paused).
-    pub fn remove(&self) -> Result<bool, PauseError> {
+    pub(crate) fn remove(&self) -> Result<bool, PauseError> {
         match fs::remove_file(&self.file) {
             Ok(()) => Ok(true),
             Err(error) if error.kind() == ErrorKind::NotFound && self.vault.is_dir() => Ok(false),
@@ -94,7 +94,7 @@ impl PauseSwitch {
 
 /// Why the pause file could not be created or removed.
 #[derive(Debug, thiserror::Error)]
-pub enum PauseError {
+pub(crate) enum PauseError {
     /// The vault is not there, so there is no place for the file.
     #[error("{}: no such vault folder: set paths.vault or VAULT_PATH", .0.display())]
     NoVault(PathBuf),

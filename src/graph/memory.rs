@@ -111,7 +111,7 @@ pub enum Step<'a> {
 }
 
 /// Changes the nodes as another service would, or fails the operation.
-pub type Meddler =
+pub(crate) type Meddler =
     Box<dyn FnMut(Step<'_>, &mut BTreeMap<BlockId, Node>) -> Result<(), GraphError> + Send>;
 
 /// Blocks in a map. Clones share one graph, as two connections to one server do.

@@ -21,15 +21,17 @@ use crate::finding::{Finding, Level};
 use crate::sandbox::existing;
 use crate::stop::Stop;
 
-pub use memory::{Meddler, MemoryStore, Node, Step};
+pub use memory::MemoryStore;
+#[cfg(test)]
+pub(crate) use memory::{Node, Step};
 #[cfg(feature = "neo4j")]
-pub use neo4j::Neo4jStore;
+pub(crate) use neo4j::Neo4jStore;
 pub use sqlite::SqliteStore;
 pub use store::{
-    Applied, BatchSize, Change, Conflict, Content, Facts, GraphError, GraphStore, Purge, Purged,
-    StoredBlock, TEXT_BYTES_MAX, Write,
+    Applied, Change, Conflict, Content, Facts, GraphError, GraphStore, Purge, StoredBlock, Write,
 };
-pub use wrap::{DryRun, Patience, Retrying};
+pub(crate) use store::{BatchSize, Purged};
+pub(crate) use wrap::{DryRun, Patience, Retrying};
 
 /// Opens the configured store for one run: creates what is missing (file, schema), and tries transient faults again
 /// as `retries` says. `stop` ends whatever the store is doing.

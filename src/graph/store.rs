@@ -304,7 +304,7 @@ impl<S: GraphStore + ?Sized> GraphStore for Box<S> {
 }
 
 /// The longest `text` a node may hold: Neo4j refuses an index key over 8,164 bytes and other services index `text`.
-pub const TEXT_BYTES_MAX: usize = 8_000;
+pub(crate) const TEXT_BYTES_MAX: usize = 8_000;
 
 /// The first [`TEXT_BYTES_MAX`] bytes of a text, or a few less: never half a character.
 pub(super) fn indexable(text: &str) -> &str {

@@ -23,7 +23,7 @@ use crate::stop::Stop;
 
 /// How often, and how long apart, something that failed for now is tried again; and who may end the waiting.
 #[derive(Clone)]
-pub struct Patience {
+pub(crate) struct Patience {
     policy: RetryPolicy,
     stop: Stop,
     clock: Arc<dyn Clock>,
@@ -31,22 +31,23 @@ pub struct Patience {
 
 impl Patience {
     /// Patience as `policy` has it, waiting by `clock` until `stop` is told.
-    pub fn new(policy: RetryPolicy, stop: Stop, clock: Arc<dyn Clock>) -> Patience {
+    pub(crate) fn new(policy: RetryPolicy, stop: Stop, clock: Arc<dyn Clock>) -> Patience {
         Patience { policy, stop, clock }
     }
 
     /// The stop that ends the waiting.
-    pub fn stop(&self) -> Stop {
+    pub(crate) fn stop(&self) -> Stop {
         self.stop.clone()
     }
 
     /// The clock it waits by.
-    pub fn clock(&self) -> Arc<dyn Clock> {
+    #[cfg(feature = "neo4j")]
+    pub(crate) fn clock(&self) -> Arc<dyn Clock> {
         Arc::clone(&self.clock)
     }
 
     /// Tries until it works, fails for good, or all attempts are used up; the last fault is the answer then.
-    pub fn insist<T>(
+    pub(crate) fn insist<T>(
         &self,
         mut attempt: impl FnMut() -> Result<T, GraphError>,
     ) -> Result<T, GraphError> {
@@ -80,14 +81,14 @@ impl Patience {
 }
 
 /// A store that tries again.
-pub struct Retrying<S> {
+pub(crate) struct Retrying<S> {
     store: S,
     patience: Patience,
 }
 
 impl<S: GraphStore> Retrying<S> {
     /// Wraps `store`.
-    pub fn new(store: S, patience: Patience) -> Retrying<S> {
+    pub(crate) fn new(store: S, patience: Patience) -> Retrying<S> {
         Retrying { store, patience }
     }
 
@@ -201,11 +202,11 @@ impl<S: GraphStore> GraphStore for Retrying<S> {
 }
 
 /// A store that changes nothing.
-pub struct DryRun<S>(S);
+pub(crate) struct DryRun<S>(S);
 
 impl<S: GraphStore> DryRun<S> {
     /// Wraps `store`.
-    pub fn new(store: S) -> DryRun<S> {
+    pub(crate) fn new(store: S) -> DryRun<S> {
         DryRun(store)
     }
 }

@@ -23,10 +23,10 @@ use serde_json::{Map, Value};
 use crate::config::JobName;
 use crate::job::{RunId, RunRecord, RunState, SkipReason, Trigger};
 use crate::state::{Holder, Owner, State, StateError};
-pub use output::{Output, keep_output};
-pub use record::{CutOff, Recorder, Remembered, RowId, Skipped, Writer};
-pub use shown::to_json;
-pub use standing::{Standing, went_wrong};
+pub(crate) use output::{Output, keep_output};
+pub(crate) use record::{CutOff, Recorder, Remembered, RowId, Skipped, Writer};
+pub(crate) use shown::to_json;
+pub(crate) use standing::{Standing, went_wrong};
 
 /// The past, to look at. Never creates or changes anything.
 #[derive(Debug)]

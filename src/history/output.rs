@@ -12,7 +12,11 @@ use crate::job::RunId;
 use crate::state::{State, StateError};
 
 /// Keeps the end of a run's output in place of what was kept of it before; `None` keeps nothing.
-pub fn keep_output(dir: &Path, run: &RunId, output: Option<&[u8]>) -> Result<(), StateError> {
+pub(crate) fn keep_output(
+    dir: &Path,
+    run: &RunId,
+    output: Option<&[u8]>,
+) -> Result<(), StateError> {
     let state = State::open_cache(dir)?;
     let id = run.as_str();
     let written = match output {

@@ -14,18 +14,18 @@ use crate::state::{Durability, Owner, State, StateError};
 
 /// The history of a process that runs jobs.
 #[derive(Debug)]
-pub struct Recorder {
+pub(crate) struct Recorder {
     state: State,
     owner: Owner,
 }
 
 /// Names a run's row, to change it later.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct RowId(i64);
+pub(crate) struct RowId(i64);
 
 /// What became of a skipped occurrence or stretch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Skipped {
+pub(crate) enum Skipped {
     /// A row of its own.
     New,
     /// Added to the row before it: the same job, the same reason, no instant in between.
@@ -47,7 +47,7 @@ pub struct Remembered {
 
 /// A scheduled run that ended because its process did, or because a stop could not wait for it.
 #[derive(Clone, Debug, PartialEq)]
-pub struct CutOff {
+pub(crate) struct CutOff {
     /// Its row. It stays this process's to settle, with [`Writer::finish`].
     pub row: RowId,
     /// The run as it was.
@@ -66,7 +66,7 @@ const PAGES_PER_PRUNE: u32 = 512;
 
 impl Recorder {
     /// Opens the history of a state folder to write in it, and signs this process on as one that runs jobs.
-    pub fn open(dir: &Path) -> Result<Recorder, StateError> {
+    pub(crate) fn open(dir: &Path) -> Result<Recorder, StateError> {
         let state = State::open(dir)?;
         state.connection().set_prepared_statement_cache_capacity(24);
         let owner = Owner::sign_on(state.dir())?;
@@ -74,14 +74,14 @@ impl Recorder {
     }
 
     /// Reads the whole state file looking for damage first, as the daemon does at its start.
-    pub fn open_verified(dir: &Path) -> Result<Recorder, StateError> {
+    pub(crate) fn open_verified(dir: &Path) -> Result<Recorder, StateError> {
         State::open(dir)?.verify()?;
         Recorder::open(dir)
     }
 
     /// Opens the file anew, still the same owner of its runs: after it could not be written, or when it was removed.
     /// A damaged file is moved aside. True if what was recorded is gone: it is another file now.
-    pub fn reopen(&mut self) -> Result<bool, StateError> {
+    pub(crate) fn reopen(&mut self) -> Result<bool, StateError> {
         let state = State::open(self.state.dir())?.verify()?;
         state.connection().set_prepared_statement_cache_capacity(24);
         let is_another = !state.is_same_file(&self.state);
@@ -99,19 +99,19 @@ impl Recorder {
     }
 
     /// The state folder.
-    pub fn dir(&self) -> &Path {
+    pub(crate) fn dir(&self) -> &Path {
         self.state.dir()
     }
 
     /// Whether the open file is still the one in the folder. Writing to a removed file succeeds, and is lost.
-    pub fn is_in_place(&self) -> bool {
+    pub(crate) fn is_in_place(&self) -> bool {
         self.state.is_in_place() && self.owner.is_in_place()
     }
 
     /// Puts the runs of processes that died to rest as `interrupted`, and forgets those processes. Returns the
     /// scheduled runs that were interrupted since this was last done, also by an orderly stop, the oldest first. Until
     /// the caller has settled them, whoever takes over next is told of them again: a crash in between loses none.
-    pub fn take_over(&mut self, now: DateTime<Utc>) -> Result<Vec<CutOff>, StateError> {
+    pub(crate) fn take_over(&mut self, now: DateTime<Utc>) -> Result<Vec<CutOff>, StateError> {
         let dir = self.state.dir().to_owned();
         let found = self.write(Durability::Full, |writer| {
             let sql = select("WHERE owner IS NOT NULL ORDER BY seq");
@@ -150,12 +150,12 @@ impl Recorder {
     }
 
     /// What was decided when the program last ran, by job.
-    pub fn remembered(&self) -> Result<BTreeMap<JobName, Remembered>, StateError> {
+    pub(crate) fn remembered(&self) -> Result<BTreeMap<JobName, Remembered>, StateError> {
         self.read_remembered().map_err(|error| self.state.error(error))
     }
 
     /// The occurrences that wait, as far as the file knows: also those that another process has made due.
-    pub fn waiting(&self) -> Result<Vec<(JobName, DateTime<Utc>, u32)>, StateError> {
+    pub(crate) fn waiting(&self) -> Result<Vec<(JobName, DateTime<Utc>, u32)>, StateError> {
         let sql = "SELECT job, scheduled_for, epoch FROM waiting";
         let waiting = rows(self.state.connection(), sql, (), |row| {
             Ok((JobName::new(&row.get::<_, String>(0)?), from_micros(row.get(1)?), row.get(2)?))
@@ -193,7 +193,7 @@ impl Recorder {
 
     /// Deletes what was decided before `before`, except runs that are not over and the last run of each job; at most
     /// `limit` rows, so that no tick waits long. True if there is more to delete.
-    pub fn prune(&mut self, before: DateTime<Utc>, limit: u32) -> Result<bool, StateError> {
+    pub(crate) fn prune(&mut self, before: DateTime<Utc>, limit: u32) -> Result<bool, StateError> {
         let deleted = self.write(Durability::Process, |writer| {
             writer
                 .transaction
@@ -213,7 +213,7 @@ impl Recorder {
 
     /// Carries out `work` in one transaction, which is committed when it succeeds. Other processes wait until it has
     /// ended, so what `work` reads holds until what it writes is there.
-    pub fn write<T>(
+    pub(crate) fn write<T>(
         &mut self,
         durability: Durability,
         work: impl FnOnce(&mut Writer<'_>) -> rusqlite::Result<T>,
@@ -235,7 +235,7 @@ impl Recorder {
 
 /// One transaction.
 #[derive(Debug)]
-pub struct Writer<'a> {
+pub(crate) struct Writer<'a> {
     transaction: Transaction<'a>,
     owner: &'a str,
     dir: &'a Path,
@@ -243,7 +243,7 @@ pub struct Writer<'a> {
 
 impl Writer<'_> {
     /// How many runs of each job other live processes have queued or running.
-    pub fn runs_elsewhere(&self) -> rusqlite::Result<BTreeMap<JobName, u32>> {
+    pub(crate) fn runs_elsewhere(&self) -> rusqlite::Result<BTreeMap<JobName, u32>> {
         let mut seen = Seen::new(self.dir);
         let mut count = BTreeMap::new();
         for (owner, job) in self.owned_elsewhere()? {
@@ -261,7 +261,7 @@ impl Writer<'_> {
     }
 
     /// The runs of a job that are queued or running in any live process, this one included.
-    pub fn open_runs_of(&self, job: &JobName) -> rusqlite::Result<Vec<OpenRun>> {
+    pub(crate) fn open_runs_of(&self, job: &JobName) -> rusqlite::Result<Vec<OpenRun>> {
         let sql = select(
             "WHERE owner IS NOT NULL AND job = ?1 AND state IN ('queued', 'running') ORDER BY seq",
         );
@@ -272,7 +272,7 @@ impl Writer<'_> {
 
     /// Records a decision to run, or a manual run. `None` if this occurrence already made a run: then it must not
     /// make another.
-    pub fn run(
+    pub(crate) fn run(
         &self,
         record: &RunRecord,
         epoch: u32,
@@ -304,7 +304,7 @@ impl Writer<'_> {
 
     /// Makes a job due that a daemon schedules, because a run it follows has ended in this process. The daemon takes it
     /// up within half a minute, or at its next start.
-    pub fn demand(&self, job: &JobName, at: DateTime<Utc>) -> rusqlite::Result<()> {
+    pub(crate) fn demand(&self, job: &JobName, at: DateTime<Utc>) -> rusqlite::Result<()> {
         // No line names an instant that is no whole second.
         let instant = at.timestamp_micros();
         let instant = if instant % 1_000_000 == 0 { instant + 1 } else { instant };
@@ -355,7 +355,7 @@ impl Writer<'_> {
 
     /// Records a skipped occurrence or stretch, in the row before it where that was skipped for the same reason up to
     /// an instant which this one `follows` at once: a row tells of every instant from its first to its last.
-    pub fn skip(
+    pub(crate) fn skip(
         &self,
         record: &RunRecord,
         epoch: u32,
@@ -398,7 +398,7 @@ impl Writer<'_> {
     }
 
     /// A worker has taken the run.
-    pub fn running(&self, row: RowId, record: &RunRecord) -> rusqlite::Result<()> {
+    pub(crate) fn running(&self, row: RowId, record: &RunRecord) -> rusqlite::Result<()> {
         self.transaction
             .prepare_cached(
                 "UPDATE runs SET state = 'running', started_at = ?2, queue_wait = ?3 WHERE seq = ?1",
@@ -412,12 +412,12 @@ impl Writer<'_> {
     }
 
     /// The run is over.
-    pub fn finish(&self, row: RowId, record: &RunRecord) -> rusqlite::Result<()> {
+    pub(crate) fn finish(&self, row: RowId, record: &RunRecord) -> rusqlite::Result<()> {
         self.end(row, record, None)
     }
 
     /// The run was interrupted by a stop: the next start looks whether it is to be run again.
-    pub fn interrupt(&self, row: RowId, record: &RunRecord) -> rusqlite::Result<()> {
+    pub(crate) fn interrupt(&self, row: RowId, record: &RunRecord) -> rusqlite::Result<()> {
         self.end(row, record, Some(self.owner))
     }
 
@@ -445,13 +445,13 @@ impl Writer<'_> {
     }
 
     /// Takes a run back that was decided and that no worker has begun.
-    pub fn take_back(&self, row: RowId) -> rusqlite::Result<()> {
+    pub(crate) fn take_back(&self, row: RowId) -> rusqlite::Result<()> {
         self.transaction.prepare_cached("DELETE FROM runs WHERE seq = ?1")?.execute((row.0,))?;
         Ok(())
     }
 
     /// Notes how far a job's occurrences are decided; `schedule` is empty for a job that is not scheduled any more.
-    pub fn decided_until(
+    pub(crate) fn decided_until(
         &self,
         job: &JobName,
         schedule: &str,
@@ -469,7 +469,12 @@ impl Writer<'_> {
     }
 
     /// Notes that an occurrence is still to be decided although others up to the watermark are.
-    pub fn wait(&self, job: &JobName, instant: DateTime<Utc>, epoch: u32) -> rusqlite::Result<()> {
+    pub(crate) fn wait(
+        &self,
+        job: &JobName,
+        instant: DateTime<Utc>,
+        epoch: u32,
+    ) -> rusqlite::Result<()> {
         self.transaction
             .prepare_cached("INSERT OR IGNORE INTO waiting VALUES (?1, ?2, ?3)")?
             .execute((job.as_str(), instant.timestamp_micros(), epoch))?;
@@ -477,7 +482,7 @@ impl Writer<'_> {
     }
 
     /// Forgets what [`wait`](Writer::wait) noted: it is decided.
-    pub fn unwait(
+    pub(crate) fn unwait(
         &self,
         job: &JobName,
         instant: DateTime<Utc>,

@@ -6,7 +6,7 @@ use crate::job::{RunRecord, RunState};
 use crate::text::instant;
 
 /// A record as JSON, with the names that the log uses. What does not apply is null.
-pub fn to_json(record: &RunRecord) -> Map<String, Value> {
+pub(crate) fn to_json(record: &RunRecord) -> Map<String, Value> {
     let ended = match record.state {
         RunState::Succeeded => Some(true),
         RunState::Failed | RunState::Interrupted => Some(false),

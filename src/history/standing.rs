@@ -18,7 +18,7 @@ pub struct Standing {
 
 /// Whether a run that is over went wrong: it failed, was interrupted, or is done but asks for a person. `None` for one
 /// that is not over, and for skipped occurrences.
-pub fn went_wrong(record: &RunRecord) -> Option<bool> {
+pub(crate) fn went_wrong(record: &RunRecord) -> Option<bool> {
     match record.state {
         RunState::Failed | RunState::Interrupted => Some(true),
         RunState::Succeeded => Some(record.needs_attention()),

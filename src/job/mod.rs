@@ -4,9 +4,9 @@
 //! retries, timeout and overlap are not its business: they belong to the job's [`JobSpec`](crate::config::JobSpec).
 
 mod fault;
-pub mod registry;
-pub mod run;
-pub mod stat;
+pub(crate) mod registry;
+pub(crate) mod run;
+pub(crate) mod stat;
 
 use std::fmt;
 use std::sync::LazyLock;
@@ -18,9 +18,11 @@ use serde_json::{Map, Value};
 use crate::clock::{Clock, SystemClock};
 use crate::config::JobName;
 use crate::stop::{Stop, Why};
-pub use fault::{Fault, FaultLevel};
-pub use registry::{BadParameter, BuildError, DuplicateKind, Host, JobRegistry, params};
-pub use run::{RunId, RunRecord, RunState, SkipReason, Trigger, set_apart};
+pub(crate) use fault::{Fault, FaultLevel};
+pub(crate) use registry::BadParameter;
+pub use registry::{BuildError, DuplicateKind, Host, JobRegistry, params};
+pub use run::{RunId, Trigger};
+pub(crate) use run::{RunRecord, RunState, SkipReason, set_apart};
 
 /// The work of one kind of job.
 pub trait Job: Send + Sync {

@@ -264,7 +264,7 @@ const FIELDS: [&str; 27] = [
 
 /// Statistics with those that have a name of the scheduler's own, or one that is `taken`, under `stats.NAME`: no job
 /// passes its words off as the scheduler's.
-pub fn set_apart(said: Map<String, Value>, taken: &[&str]) -> Map<String, Value> {
+pub(crate) fn set_apart(said: Map<String, Value>, taken: &[&str]) -> Map<String, Value> {
     let is_taken = |name: &str| FIELDS.contains(&name) || taken.contains(&name);
     if !said.keys().any(|name| is_taken(name)) {
         return said;

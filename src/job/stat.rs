@@ -3,10 +3,11 @@
 
 macro_rules! names {
     ($($(#[$doc:meta])* $constant:ident = $name:literal;)*) => {
-        $($(#[$doc])* pub const $constant: &str = $name;)*
+        $($(#[$doc])* pub(crate) const $constant: &str = $name;)*
 
         /// Every name in this table, in its order.
-        pub const ALL: &[&str] = &[$($name),*];
+        #[cfg(test)]
+        pub(crate) const ALL: &[&str] = &[$($name),*];
     };
 }
 

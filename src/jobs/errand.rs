@@ -10,7 +10,7 @@ use crate::stop::Stop;
 
 /// A command and what it is given.
 #[derive(Debug)]
-pub struct Errand<'a> {
+pub(crate) struct Errand<'a> {
     /// The program and its arguments.
     pub argv: &'a [String],
     /// Variables beside those that each command finds.
@@ -24,7 +24,7 @@ pub struct Errand<'a> {
 impl Errand<'_> {
     /// Runs the command to its end, which comes at the latest soon after `stop` is told; the error is a line for a
     /// person.
-    pub fn run(self, surroundings: &Surroundings, stop: &Stop) -> Result<(), String> {
+    pub(crate) fn run(self, surroundings: &Surroundings, stop: &Stop) -> Result<(), String> {
         let ours = self.variables.into_iter().map(|(name, value)| (name, OsString::from(value)));
         let order = Order {
             argv: self.argv.to_vec(),

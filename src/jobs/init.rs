@@ -20,7 +20,7 @@ const OPTION: &str = "--init";
 /// As process number 1, or with `--init` among its arguments: runs the program as a child, passes signals on to it and
 /// reaps whatever is orphaned, until the child has ended; that ends this process with the same code. `None` in any
 /// other process.
-pub fn dispatch() -> Option<ExitCode> {
+pub(crate) fn dispatch() -> Option<ExitCode> {
     let is_first = rustix::process::getpid() == Pid::INIT;
     let (asked, arguments): (Vec<OsString>, Vec<OsString>) =
         std::env::args_os().skip(1).partition(|argument| argument == OPTION);

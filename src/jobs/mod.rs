@@ -3,16 +3,16 @@
 //! The registry knows no job and no resource; the factories put into it here carry both.
 
 mod attend;
-pub mod command;
+pub(crate) mod command;
 mod deps;
-pub mod errand;
+pub(crate) mod errand;
 mod flood;
-pub mod init;
+pub(crate) mod init;
 mod last_lines;
 mod output;
-pub mod supervisor;
+pub(crate) mod supervisor;
 mod tail;
-pub mod vault_sync;
+pub(crate) mod vault_sync;
 mod verdict;
 
 use std::sync::Arc;
@@ -23,7 +23,10 @@ use self::vault_sync::VaultSync;
 use crate::job::{DuplicateKind, JobRegistry};
 
 /// Puts the built-in kinds into `registry`: `command` and `vault_sync`.
-pub fn register_builtins(registry: &mut JobRegistry, deps: Deps) -> Result<(), DuplicateKind> {
+pub(crate) fn register_builtins(
+    registry: &mut JobRegistry,
+    deps: Deps,
+) -> Result<(), DuplicateKind> {
     let surroundings = Arc::clone(&deps.surroundings);
     registry.register("command", move |spec| {
         Ok(Box::new(CommandJob::from_spec(spec, Arc::clone(&surroundings))?))

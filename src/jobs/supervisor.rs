@@ -37,7 +37,7 @@ use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGQUIT, SIGTERM};
 
 use crate::clock::{Clock, SystemClock};
 
-pub use crate::stop::STOP_GRACE;
+pub(crate) use crate::stop::STOP_GRACE;
 
 /// How long killed processes may take to go: longer only if the kernel holds them (a dead network drive).
 const KILL_WAIT: Duration = Duration::from_secs(10);
@@ -49,7 +49,7 @@ const LOOK_AGAIN: Duration = Duration::from_millis(100);
 const NAMED_MAX: usize = 5;
 
 /// This executable, even after an upgrade has replaced the file.
-pub const SELF: &str = "/proc/self/exe";
+pub(crate) const SELF: &str = "/proc/self/exe";
 
 /// The name both processes carry in a process list. Not the program's own, so that what is meant for the daemon
 /// (`pkill aclarai`, a count of running daemons) does not hit the keepers of its jobs.
@@ -145,7 +145,7 @@ impl Supervised {
 
 /// Runs guard or supervisor if this process was started as one; `None` in any other process. To be called first thing
 /// in `main`: until then nothing has been read or opened.
-pub fn dispatch() -> Option<ExitCode> {
+pub(crate) fn dispatch() -> Option<ExitCode> {
     let mut arguments = std::env::args_os().skip(1);
     let role = arguments.next()?;
     if role == GUARD {

@@ -162,7 +162,7 @@ fn set(settings: &mut SyncSettings, key: &str, value: &Node, spec: &JobSpec) -> 
 }
 
 /// How the job of `spec` lists the vault, as far as its parameters are right: for `check`, which tells what they leave out.
-pub fn walk_options(spec: &JobSpec) -> WalkOptions {
+pub(crate) fn walk_options(spec: &JobSpec) -> WalkOptions {
     let is_set = |key| spec.params.get(key).and_then(Node::as_flag).unwrap_or(false);
     let written = spec.params.get("ignore").map(patterns);
     let ignore = IgnoreRules {

@@ -15,7 +15,7 @@ mod batch;
 mod books;
 mod claim;
 mod copies;
-pub mod diff;
+pub(crate) mod diff;
 mod difference;
 mod duplicates;
 mod fault;
@@ -35,12 +35,11 @@ mod trust;
 mod under_way;
 
 pub(crate) use fault::{graph_error, state_error};
-pub use memory::{
-    BootTime, Changes, Comparison, FileRecord, MissingBlock, StatCache, Waiting, attention,
-};
-pub use settings::{OnMissing, Scope, SyncSettings};
-pub use sync::sync_vault;
-pub use trust::{CompareOptions, Remembered, Verdict};
+pub use memory::{Changes, FileRecord, StatCache};
+pub(crate) use memory::{Waiting, attention};
+pub(crate) use settings::{OnMissing, Scope, SyncSettings};
+pub(crate) use sync::sync_vault;
+pub use trust::CompareOptions;
 
 #[cfg(test)]
 mod tests;

@@ -45,10 +45,11 @@ pub enum OnMissing {
 
 /// Which part of the vault one sync looks at.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub enum Scope {
+pub(crate) enum Scope {
     /// All of it: every folder is listed, and blocks that are nowhere are missing.
     #[default]
     All,
     /// Only these files. Files outside are as they were remembered, and nothing there can be missing.
+    #[cfg_attr(not(test), expect(dead_code, reason = "no job asks for a part of the vault yet"))]
     Paths(Vec<VaultPath>),
 }

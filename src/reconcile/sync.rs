@@ -20,7 +20,7 @@ use super::tally::{Kind, Tally};
 use super::trust::Verdict;
 
 /// Brings the graph in step with the vault.
-pub fn sync_vault(
+pub(crate) fn sync_vault(
     settings: &SyncSettings,
     scope: Scope,
     store: &dyn GraphStore,

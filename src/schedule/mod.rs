@@ -30,7 +30,7 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 
-pub use self::error::ScheduleError;
+pub(crate) use self::error::ScheduleError;
 use self::every::Every;
 use self::line::CronLine;
 use self::seconds::{DAY_S, FIRST_WALL, LAST_WALL, instant};

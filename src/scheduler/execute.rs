@@ -117,7 +117,7 @@ fn panicked(panic: &(dyn Any + Send)) -> JobError {
 }
 
 /// Tells in the log what went wrong in a run without ending it, one line each, at most `at_most` of them.
-pub fn log_faults(
+pub(crate) fn log_faults(
     run_id: &RunId,
     job: &JobName,
     result: &Result<RunReport, JobError>,

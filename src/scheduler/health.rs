@@ -23,7 +23,7 @@ const HELD_MAX: usize = 16;
 
 /// The sign that the tick thread leaves.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Sign {
+pub(crate) struct Sign {
     /// Boot time, in seconds.
     pub boot_s: f64,
     /// Wall time.
@@ -44,7 +44,7 @@ pub struct Sign {
 
 /// A worker and its run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Held {
+pub(crate) struct Held {
     /// The job.
     pub job: String,
     /// The run.
@@ -74,7 +74,7 @@ impl Sign {
 
 /// How a daemon is, seen from another process.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Health {
+pub(crate) struct Health {
     /// What is wrong, each in one line; empty for a daemon that is well.
     pub reasons: Vec<String>,
     /// The sign it left last, if any.
@@ -82,7 +82,7 @@ pub struct Health {
 }
 
 /// How the daemon is that holds the lock of this state folder.
-pub fn of(dir: &Path, now: Moment) -> Health {
+pub(crate) fn of(dir: &Path, now: Moment) -> Health {
     let sign = SignOfLife::read(dir).and_then(|text| serde_json::from_str::<Sign>(&text).ok());
     let reasons = match &sign {
         // It holds its lock and has begun nothing yet, or an older release runs.
@@ -93,7 +93,7 @@ pub fn of(dir: &Path, now: Moment) -> Health {
 }
 
 /// What is wrong by this sign.
-pub fn judge(sign: &Sign, now: Moment) -> Vec<String> {
+pub(crate) fn judge(sign: &Sign, now: Moment) -> Vec<String> {
     let mut reasons = Vec::new();
     let silent = now.boottime.as_secs_f64() - sign.boot_s;
     if silent > SILENT_MAX_S {

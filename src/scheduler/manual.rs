@@ -17,7 +17,7 @@ use crate::state::{Durability, StateError};
 use crate::stop::Stop;
 
 /// A run that a person asked for.
-pub struct ManualRun<'a> {
+pub(crate) struct ManualRun<'a> {
     /// Time.
     pub clock: &'a Arc<dyn Clock>,
     /// The state folder, shared with a daemon that may be running.
@@ -36,7 +36,7 @@ pub struct ManualRun<'a> {
 
 /// What came of a manual run.
 #[derive(Debug)]
-pub struct ManualOutcome {
+pub(crate) struct ManualOutcome {
     /// The run, as the history has it.
     pub record: RunRecord,
     /// What the job said.
@@ -45,7 +45,7 @@ pub struct ManualOutcome {
 
 /// Why a manual run does not begin.
 #[derive(Debug, thiserror::Error)]
-pub enum ManualError {
+pub(crate) enum ManualError {
     /// `max_instances` runs of the job are queued or running already.
     #[error(
         "{job} is running already ({}): wait for its end, or raise its max_instances ({limit})",
@@ -70,7 +70,7 @@ fn name_runs(open: &[OpenRun]) -> String {
 }
 
 /// Runs the job and returns when it has ended. A dry run leaves no trace in the state folder and is not counted.
-pub fn run_now(run: ManualRun<'_>) -> Result<ManualOutcome, ManualError> {
+pub(crate) fn run_now(run: ManualRun<'_>) -> Result<ManualOutcome, ManualError> {
     let name = &run.job.spec.name;
     let now = run.clock.now().trunc_subsecs(6);
     let mut record = RunRecord {

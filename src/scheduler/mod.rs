@@ -15,9 +15,9 @@
 //! look that it is handed. What an operator reads is up to the observers it is handed.
 
 mod execute;
-pub mod health;
-pub mod manual;
-pub mod plan;
+pub(crate) mod health;
+pub(crate) mod manual;
+pub(crate) mod plan;
 mod pool;
 mod setup;
 mod status;
@@ -29,12 +29,12 @@ use std::thread::JoinHandle;
 
 use crossbeam_channel::{Receiver, Sender};
 
-pub use self::execute::log_faults;
-pub use self::setup::{ConfiguredJob, Settings, Setup, StartError};
-pub use self::status::{Ending, Event, Observer, Running, Status};
+pub(crate) use self::execute::log_faults;
+pub(crate) use self::setup::{ConfiguredJob, Settings, Setup, StartError};
+pub(crate) use self::status::{Ending, Event, Observer, Running, Status};
 
 /// A running scheduler. Dropping it stops it, with the grace the settings give to running jobs.
-pub struct Scheduler {
+pub(crate) struct Scheduler {
     commands: Sender<tick::Command>,
     ended: Receiver<()>,
     thread: Option<JoinHandle<Ending>>,
@@ -44,7 +44,7 @@ pub struct Scheduler {
 impl Scheduler {
     /// Opens the state folder, puts to rest what a dead daemon left, and starts the threads. When this returns, the
     /// scheduler schedules.
-    pub fn start(setup: Setup) -> Result<Scheduler, StartError> {
+    pub(crate) fn start(setup: Setup) -> Result<Scheduler, StartError> {
         let (commands, inbox) = crossbeam_channel::bounded(16);
         let (alive, ended) = crossbeam_channel::bounded(0);
         let tick = tick::Tick::new(setup, inbox)?;
@@ -61,7 +61,7 @@ impl Scheduler {
 
     /// Puts new settings into force and returns when they are. Jobs whose line and zone are the same keep their next
     /// fire time; others start anew; jobs that are gone finish what runs. Without effect once the scheduler has ended.
-    pub fn reload(&self, settings: Settings) {
+    pub(crate) fn reload(&self, settings: Settings) {
         let (done, wait) = crossbeam_channel::bounded(0);
         if self.commands.send(tick::Command::Reload(Box::new(settings), done)).is_ok() {
             // The answer is the hanging up: it comes also when the tick thread ends instead.
@@ -71,17 +71,17 @@ impl Scheduler {
 
     /// Asks for the end and returns at once. No new run begins; running ones have `shutdown_grace_time`. Asked a second
     /// time, the end comes without waiting: what runs is recorded as interrupted.
-    pub fn request_stop(&self) {
+    pub(crate) fn request_stop(&self) {
         let _ = self.commands.send(tick::Command::Stop);
     }
 
     /// Hangs up when the scheduler has ended, for a `select!` beside signals. Carries no message.
-    pub fn ended(&self) -> &Receiver<()> {
+    pub(crate) fn ended(&self) -> &Receiver<()> {
         &self.ended
     }
 
     /// Waits for the end, after asking for it unless that was done. May be called twice.
-    pub fn stop(&mut self) -> Ending {
+    pub(crate) fn stop(&mut self) -> Ending {
         if let Some(thread) = self.thread.take() {
             let _ = self.commands.send(tick::Command::EnsureStop);
             self.ending = thread.join().unwrap_or(Ending { crashed: true, ..Ending::default() });

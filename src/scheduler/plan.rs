@@ -24,7 +24,7 @@ use std::time::Duration;
 use chrono::{DateTime, SubsecRound, TimeDelta, Utc};
 
 use self::judge::{Judge, STEP_FAR, next_due};
-pub use self::occurrence::{Decision, Fate, Mark, Notice, Plan, Wait};
+pub(crate) use self::occurrence::{Decision, Fate, Mark, Notice, Plan, Wait};
 use self::occurrence::{Progress, Role, Waiting};
 use crate::clock::{Moment, Passed, STEP_MIN};
 use crate::config::{JobName, JobSpec};

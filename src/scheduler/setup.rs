@@ -15,7 +15,7 @@ use crate::state::StateError;
 
 /// A configured job and the code that runs it.
 #[derive(Clone)]
-pub struct ConfiguredJob {
+pub(crate) struct ConfiguredJob {
     /// What the configuration says.
     pub spec: Arc<JobSpec>,
     /// What [`JobRegistry::build`](crate::job::JobRegistry::build) made of it.
@@ -23,7 +23,7 @@ pub struct ConfiguredJob {
 }
 
 /// What a reload may change.
-pub struct Settings {
+pub(crate) struct Settings {
     /// Every job that has code, also those that are disabled or `manual_only`: they are left unscheduled.
     pub jobs: Vec<ConfiguredJob>,
     /// `scheduler.workers`.
@@ -38,7 +38,7 @@ pub struct Settings {
 }
 
 /// Everything a scheduler is made of.
-pub struct Setup {
+pub(crate) struct Setup {
     /// Time.
     pub clock: Arc<dyn Clock>,
     /// When this program was built ([`clock::built`](crate::clock::built)): while the clock shows an earlier time, nothing
@@ -59,7 +59,7 @@ pub struct Setup {
 
 /// Why a scheduler does not start.
 #[derive(Debug, thiserror::Error)]
-pub enum StartError {
+pub(crate) enum StartError {
     /// The state folder does not serve, or another daemon has it.
     #[error(transparent)]
     State(#[from] StateError),

@@ -6,11 +6,11 @@ use crate::config::JobName;
 use crate::job::{RunId, RunRecord};
 
 /// Hears what happens. Runs on the tick thread: it must be quick.
-pub type Observer = Box<dyn FnMut(&Event<'_>) + Send>;
+pub(crate) type Observer = Box<dyn FnMut(&Event<'_>) + Send>;
 
 /// Something that happened to an occurrence or a run.
 #[derive(Clone, Copy, Debug)]
-pub struct Event<'a> {
+pub(crate) struct Event<'a> {
     /// The run, or the skipped stretch, as the history has it. Its state tells what happened: `running` is a start,
     /// `skipped` a skip; `succeeded`, `failed` and `interrupted` an end.
     pub record: &'a RunRecord,
@@ -21,7 +21,7 @@ pub struct Event<'a> {
 
 /// What the scheduler is doing.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Status {
+pub(crate) struct Status {
     /// Why nothing scheduled runs, if that is so.
     pub paused: Option<String>,
     /// Since when nobody can say whether that is so: the vault or `.env` does not answer, and the last answer counts.
@@ -44,7 +44,7 @@ pub struct Status {
 
 /// A run in the hands of a worker.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Running {
+pub(crate) struct Running {
     /// The job.
     pub job: JobName,
     /// The run.
@@ -55,7 +55,7 @@ pub struct Running {
 
 /// How a scheduler ended.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Ending {
+pub(crate) struct Ending {
     /// Runs that did not end in time and were recorded as interrupted.
     pub interrupted: usize,
     /// Runs that had not begun and are undecided again: the next start takes them up.

@@ -18,14 +18,14 @@ const BYTES: usize = 4096;
 
 /// The right to write it belongs to the holder of the daemon's lock.
 #[derive(Debug)]
-pub struct SignOfLife {
+pub(crate) struct SignOfLife {
     file: File,
     path: PathBuf,
 }
 
 impl SignOfLife {
     /// Creates the file where it is missing.
-    pub fn open(dir: &Path) -> Result<SignOfLife, StateError> {
+    pub(crate) fn open(dir: &Path) -> Result<SignOfLife, StateError> {
         let path = dir.join(FILE);
         let file = create_file(&path)?;
         let sign = SignOfLife { file, path };
@@ -34,7 +34,7 @@ impl SignOfLife {
     }
 
     /// Writes `text` over what is there. What does not fit is left out: the writer keeps it short.
-    pub fn write(&self, text: &str) -> io::Result<()> {
+    pub(crate) fn write(&self, text: &str) -> io::Result<()> {
         let mut bytes = [b' '; BYTES];
         let length = text.len().min(BYTES - 1);
         bytes[..length].copy_from_slice(&text.as_bytes()[..length]);
@@ -43,19 +43,19 @@ impl SignOfLife {
     }
 
     /// How many bytes this user may still write on that disk; `None` where the system does not say.
-    pub fn room(&self) -> Option<u64> {
+    pub(crate) fn room(&self) -> Option<u64> {
         let disk = rustix::fs::fstatvfs(&self.file).ok()?;
         Some(disk.f_bavail.saturating_mul(disk.f_frsize))
     }
 
     /// Whether others find what is written: the file is where it was.
-    pub fn is_in_place(&self) -> bool {
+    pub(crate) fn is_in_place(&self) -> bool {
         let ours = self.file.metadata().map(|found| (found.dev(), found.ino())).ok();
         ours.is_some() && ours == sqlite::identity(&self.path)
     }
 
     /// What the daemon of that state folder wrote last; `None` where nothing can be read.
-    pub fn read(dir: &Path) -> Option<String> {
+    pub(crate) fn read(dir: &Path) -> Option<String> {
         let mut text = String::new();
         let file = sqlite::open_file(&dir.join(FILE)).ok()?;
         file.take(BYTES as u64).read_to_string(&mut text).ok()?;

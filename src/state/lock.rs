@@ -6,8 +6,6 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use chrono::SubsecRound;
-
 use rustix::fs::{AtFlags, Mode, OFlags};
 
 use super::error::StateError;
@@ -25,15 +23,14 @@ const OWNERS: &str = "owners";
 
 /// The right to be the daemon of a state folder; given back when dropped, and by the kernel when the process dies.
 #[derive(Debug)]
-pub struct DaemonLock {
+pub(crate) struct DaemonLock {
     path: PathBuf,
     file: File,
-    holder: Holder,
 }
 
 impl DaemonLock {
     /// Takes the lock, or names the daemon that has it.
-    pub fn take(dir: &Path) -> Result<DaemonLock, StateError> {
+    pub(crate) fn take(dir: &Path) -> Result<DaemonLock, StateError> {
         create_folder(dir)?;
         let path = dir.join(DAEMON);
         let mut file = create_file(&path)?;
@@ -41,8 +38,8 @@ impl DaemonLock {
         loop {
             match file.try_lock() {
                 Ok(()) => {
-                    let holder = sign(&mut file, &path)?;
-                    return Ok(DaemonLock { path, file, holder });
+                    sign(&mut file, &path)?;
+                    return Ok(DaemonLock { path, file });
                 }
                 // Someone may only be looking (`holder` below), which takes microseconds.
                 Err(TryLockError::WouldBlock) if tries < 5 => {
@@ -61,7 +58,7 @@ impl DaemonLock {
     }
 
     /// The daemon that runs on this state folder now, if one does. An error where this user may not look.
-    pub fn holder(dir: &Path) -> Result<Option<Holder>, StateError> {
+    pub(crate) fn holder(dir: &Path) -> Result<Option<Holder>, StateError> {
         let path = dir.join(DAEMON);
         let mut file = match sqlite::open_file(&path) {
             Ok(file) => file,
@@ -78,33 +75,24 @@ impl DaemonLock {
     }
 
     /// Whether another daemon would still be kept out: the file is where it was.
-    pub fn is_in_place(&self) -> bool {
+    pub(crate) fn is_in_place(&self) -> bool {
         is_at(&self.file, &self.path)
-    }
-
-    /// Process id and start time of this process, as the lock tells them.
-    pub fn me(&self) -> &Holder {
-        &self.holder
     }
 }
 
 /// Writes pid and time into a lock file whose lock is held.
-fn sign(file: &mut File, path: &Path) -> Result<Holder, StateError> {
-    let holder =
-        Holder { pid: Some(std::process::id()), since: Some(SystemClock.now().trunc_subsecs(0)) };
-    let since = holder.since.map(text::instant);
-    let text = format!("{} {}\n", std::process::id(), since.unwrap_or_default());
+fn sign(file: &mut File, path: &Path) -> Result<(), StateError> {
+    let text = format!("{} {}\n", std::process::id(), text::instant(SystemClock.now()));
     file.set_len(0)
         .and_then(|()| file.rewind())
         .and_then(|()| file.write_all(text.as_bytes()))
-        .map_err(|error| StateError::io(path, "write", &error))?;
-    Ok(holder)
+        .map_err(|error| StateError::io(path, "write", &error))
 }
 
 /// The sign of life of a process that runs jobs: a locked file in `owners/`. A run whose owner's lock is free was cut
 /// off. The file goes when this is dropped; the lock goes with the process, however it ends.
 #[derive(Debug)]
-pub struct Owner {
+pub(crate) struct Owner {
     id: String,
     path: PathBuf,
     file: File,
@@ -112,7 +100,7 @@ pub struct Owner {
 
 impl Owner {
     /// Signs this process on.
-    pub fn sign_on(dir: &Path) -> Result<Owner, StateError> {
+    pub(crate) fn sign_on(dir: &Path) -> Result<Owner, StateError> {
         let owners = dir.join(OWNERS);
         create_folder(&owners)?;
         check_owners(&owners)?;
@@ -136,17 +124,17 @@ impl Owner {
     }
 
     /// The name written into this process's runs.
-    pub fn id(&self) -> &str {
+    pub(crate) fn id(&self) -> &str {
         &self.id
     }
 
     /// Whether others can still see that this process lives: the file is where it was.
-    pub fn is_in_place(&self) -> bool {
+    pub(crate) fn is_in_place(&self) -> bool {
         is_at(&self.file, &self.path)
     }
 
     /// Who holds the lock of `id`; `None` when that process is gone. Where this user may not look, it counts as alive.
-    pub fn holder(dir: &Path, id: &str) -> Option<Holder> {
+    pub(crate) fn holder(dir: &Path, id: &str) -> Option<Holder> {
         let unknown = Holder { pid: None, since: None };
         let name = format!("{id}.lock");
         // The state file may say anything; nothing but a lock of ours is opened on its word.
@@ -166,7 +154,7 @@ impl Owner {
 
     /// Removes what processes that died have left in `owners/`: files with names of our making, that are this user's
     /// own and no links. All goes by the folder's handle, so nothing elsewhere can be meant.
-    pub fn sweep(dir: &Path) {
+    pub(crate) fn sweep(dir: &Path) {
         let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::RDONLY;
         let Ok(owners) = rustix::fs::open(dir.join(OWNERS), flags, Mode::empty()) else { return };
         let Ok(mut entries) = rustix::fs::Dir::read_from(&owners) else { return };
@@ -243,7 +231,9 @@ mod tests {
         let error = DaemonLock::take(temp.path()).unwrap_err().to_string();
         let me = format!("in use by process {} since 20", std::process::id());
         assert!(error.contains(&me), "{error}");
-        assert_eq!(DaemonLock::holder(temp.path()).unwrap().as_ref(), Some(first.me()));
+        let holder = DaemonLock::holder(temp.path()).unwrap().unwrap();
+        assert_eq!(holder.pid, Some(std::process::id()));
+        assert!(holder.since.is_some(), "{holder:?}");
         drop(first);
         assert_eq!(DaemonLock::holder(temp.path()).unwrap(), None);
         DaemonLock::take(temp.path()).unwrap();

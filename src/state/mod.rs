@@ -25,12 +25,12 @@ use rusqlite::backup::Backup;
 use crate::clock::{Clock, SystemClock};
 use crate::logging;
 use crate::sqlite::{self, Denied, Folder, Format, Found, Trouble};
-pub use alive::SignOfLife;
+pub(crate) use alive::SignOfLife;
 use error::BUSY_TIMEOUT;
-pub use error::StateError;
+pub(crate) use error::StateError;
 use folder::{create_file, create_folder};
-pub use holder::Holder;
-pub use lock::{DaemonLock, Owner};
+pub(crate) use holder::Holder;
+pub(crate) use lock::{DaemonLock, Owner};
 
 /// Each entry lifts the file by one version; the number of the last one is the file's `user_version`. An entry that
 /// was released is never changed: a table that must look different gets a new entry.

@@ -222,7 +222,7 @@ fn line_start(text: &str, at: usize) -> usize {
 
 /// The line, counted from 1, on which a merge begins that git left unresolved: a line `<<<<<<< `, one `=======` and one
 /// `>>>>>>> `, in this order, the first outside of code.
-pub fn merge_conflict_line(text: &str) -> Option<u32> {
+pub(crate) fn merge_conflict_line(text: &str) -> Option<u32> {
     const OURS: &str = "<<<<<<< ";
     let mut from = memmem::find(text.as_bytes(), OURS.as_bytes())?;
     from = line_start(text, from);

@@ -28,7 +28,7 @@ use super::root::Root;
 use crate::block::VaultPath;
 
 /// The vault's own list of patterns.
-pub const IGNORE_FILE: &str = ".aclaraiignore";
+pub(crate) const IGNORE_FILE: &str = ".aclaraiignore";
 
 /// Obsidian's settings.
 const OBSIDIAN_FILE: &str = ".obsidian/app.json";

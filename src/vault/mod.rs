@@ -17,7 +17,6 @@ mod parse;
 mod pass;
 mod read;
 mod root;
-mod sample;
 mod source;
 mod threads;
 mod walk;
@@ -25,24 +24,20 @@ mod warning;
 mod white;
 mod write_back;
 
-pub use code::merge_conflict_line;
-pub use fault::{FaultKind, ScanFault, VaultError};
-pub use file::{FileStat, ListedFile};
-pub use folder::FolderFacts;
-pub use left_out::{IGNORE_FILE, Ignore, IgnoreRules, IgnoreSource, IgnoredBy};
+pub use fault::VaultError;
+pub(crate) use file::FileStat;
+#[cfg(test)]
+pub(crate) use file::ListedFile;
+pub(crate) use left_out::IgnoreRules;
 pub use marker::ParseOptions;
-pub use names::{NamedCopy, copy_by_name, likely_copy_of, placeholder_of};
-pub use near_miss::NearMiss;
-pub use parse::{
-    BlockRef, FileSlice, NotUtf8, PARSER_VERSION, ParsedFile, Slices, parse, parse_bytes,
-};
-pub use pass::{BODY_BYTES_STORED, TEXT_BYTES_STORED};
-pub use read::{
-    Deferral, Digest, NOTE_BYTES_MAX, ReadOptions, ReadOutcome, Reading, ToRead, look_once,
-    read_in_order,
-};
-pub use root::{Root, lies_on_network};
-pub use sample::{Sample, SampleTotals};
-pub use walk::{Ignored, Listing, WalkOptions, list};
-pub use warning::{BlockFault, Warning, WarningKind};
-pub use write_back::{VersionEdit, WriteBack, recover, write_back};
+pub use names::{copy_by_name, likely_copy_of, placeholder_of};
+pub(crate) use parse::{BlockRef, FileSlice, PARSER_VERSION};
+pub use parse::{NotUtf8, ParsedFile, parse, parse_bytes};
+pub(crate) use read::{Deferral, Digest, Reading, look_once};
+pub use read::{NOTE_BYTES_MAX, ReadOptions, ReadOutcome, ToRead, read_in_order};
+#[cfg(test)]
+pub(crate) use root::Root;
+pub(crate) use root::lies_on_network;
+pub(crate) use walk::Ignored;
+pub use walk::{Listing, WalkOptions, list};
+pub(crate) use write_back::{VersionEdit, WriteBack, recover, write_back};

@@ -24,7 +24,7 @@ use super::white::count_breaks;
 use crate::block::{Block, BlockId, ContentHash, Level};
 
 /// Grows when the same bytes would give other blocks: what was remembered about files is then read again.
-pub const PARSER_VERSION: u32 = 2;
+pub(crate) const PARSER_VERSION: u32 = 2;
 
 /// The places of so many bytes are kept, whatever the size of the note; beyond that, of as many bytes as the note has.
 const PLACES_BYTES_MIN: usize = 6 << 20;
@@ -379,7 +379,7 @@ impl<'a> BlockRef<'a> {
     }
 
     /// The block by value, texts included.
-    pub fn to_block(&self) -> Block {
+    pub fn to_block(self) -> Block {
         Block {
             id: BlockId::new(self.id()),
             version: self.version(),

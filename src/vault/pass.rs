@@ -20,10 +20,10 @@ const FILE_LEVEL_SLACK: usize = 10;
 
 /// No more of a v1 text is stored than its first bytes: the other services index it, and Neo4j refuses an index key over
 /// 8,164 bytes. The hash is of the whole.
-pub const TEXT_BYTES_STORED: usize = 8_000;
+pub(crate) const TEXT_BYTES_STORED: usize = 8_000;
 
 /// No more of a body is stored than its first bytes. The hash is of the whole.
-pub const BODY_BYTES_STORED: usize = 1 << 20;
+pub(crate) const BODY_BYTES_STORED: usize = 1 << 20;
 
 /// When the bodies of one note have taken this room, or that of the note if it is larger, no more is stored of each
 /// further one than of a text.

@@ -153,7 +153,7 @@ impl fmt::Display for Deferral {
 }
 
 /// The stat of a file now, as far as that can be told.
-pub fn look_once(root: &Root, file: &ListedFile) -> Option<FileStat> {
+pub(crate) fn look_once(root: &Root, file: &ListedFile) -> Option<FileStat> {
     stat_by_name(root, &mut Neighbours::new(root), file).ok().map(|stat| FileStat::new(&stat))
 }
 

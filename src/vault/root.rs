@@ -193,7 +193,7 @@ impl<'a> Neighbours<'a> {
 }
 
 /// Whether a path lies on such a file system.
-pub fn lies_on_network(path: &Path) -> bool {
+pub(crate) fn lies_on_network(path: &Path) -> bool {
     rustix::fs::statfs(path).is_ok_and(|stat| is_network(&stat))
 }
 

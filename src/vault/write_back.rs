@@ -23,7 +23,7 @@ pub(super) use self::exchange::is_left_over;
 
 /// One number to write.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct VersionEdit {
+pub(crate) struct VersionEdit {
     /// The bytes of the digits that stand in the file now.
     pub digits: Range<usize>,
     /// The number to stand there.
@@ -32,7 +32,7 @@ pub struct VersionEdit {
 
 /// The outcome of a write.
 #[derive(Debug, PartialEq, Eq)]
-pub enum WriteBack {
+pub(crate) enum WriteBack {
     /// The numbers are in the note.
     Done,
     /// The note is not what was parsed, or not a file that may be exchanged: left as it is, for this reason.
@@ -43,7 +43,7 @@ pub enum WriteBack {
 }
 
 /// Writes `edits` (in file order) into the note, if it is still exactly what was read.
-pub fn write_back(
+pub(crate) fn write_back(
     root: &Root,
     file: &ListedFile,
     reading: &Reading,
@@ -91,7 +91,7 @@ pub fn write_back(
 
 /// Looks after a file that a write cut short (by a power cut, say) has left at `left_over`, a hidden name. It is removed
 /// if it holds nothing that the note does not hold. Otherwise it gets a visible name, which is returned.
-pub fn recover(
+pub(crate) fn recover(
     root: &Root,
     left_over: &VaultPath,
     options: ParseOptions,

@@ -8,18 +8,18 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, Once};
 use std::time::Duration;
 
-use aclarai_scheduler::clock::{Clock, SystemClock};
-use aclarai_scheduler::config::{CommandSpec, JobName, JobSpec, Params, RunPolicy};
-use aclarai_scheduler::job::{
+use aclarai_scheduler::inside::clock::{Clock, SystemClock};
+use aclarai_scheduler::inside::config::{CommandSpec, JobName, JobSpec, Params, RunPolicy};
+use aclarai_scheduler::inside::job::{
     Job, JobError, JobErrorKind, NoProgress, RunContext, RunId, RunOptions, RunReport, Trigger,
 };
-use aclarai_scheduler::jobs::command::{CommandJob, Surroundings};
-use aclarai_scheduler::schedule::{Schedule, Zone};
+use aclarai_scheduler::inside::jobs::{CommandJob, Surroundings};
+use aclarai_scheduler::inside::schedule::{Schedule, Zone};
 use rustix::process::Signal;
 
 use crate::sandbox::{PROGRAM, Sandbox};
 use crate::wait::{children_of, processes_with, signal, wait_for, wait_until};
-use aclarai_scheduler::stop::Stop;
+use aclarai_scheduler::inside::stop::Stop;
 
 /// One command job, ready to run once.
 struct Run {

@@ -10,7 +10,7 @@ use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::time::Duration;
 
-use aclarai_scheduler::clock::{Clock, SystemClock};
+use aclarai_scheduler::inside::clock::{Clock, SystemClock};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 

@@ -3,8 +3,8 @@
 use std::fs;
 use std::path::Path;
 
-use aclarai_scheduler::block::Level;
-use aclarai_scheduler::vault::{ParseOptions, parse};
+use aclarai_scheduler::inside::block::Level;
+use aclarai_scheduler::inside::vault::{ParseOptions, parse};
 
 /// The fenced parts of a page: the word behind the fence, and the text in it.
 fn fences(page: &str) -> Vec<(&str, String)> {

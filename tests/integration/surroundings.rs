@@ -3,7 +3,7 @@
 use std::fs;
 use std::time::Duration;
 
-use aclarai_scheduler::clock::{Clock, SystemClock};
+use aclarai_scheduler::inside::clock::{Clock, SystemClock};
 use rustix::process::Signal;
 
 use crate::sandbox::{PROGRAM, Sandbox};

@@ -3,7 +3,7 @@
 use std::fs;
 use std::time::Duration;
 
-use aclarai_scheduler::clock::{Clock, SystemClock};
+use aclarai_scheduler::inside::clock::{Clock, SystemClock};
 
 /// How long a condition may take to come true.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(90);

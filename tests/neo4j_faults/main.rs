@@ -16,11 +16,11 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use aclarai_scheduler::block::{BlockId, ContentHash, Tier};
-use aclarai_scheduler::clock::SystemClock;
-use aclarai_scheduler::config::{GraphConfig, Neo4jConfig, RetryPolicy};
-use aclarai_scheduler::graph::{self, Change, Content, GraphError, GraphStore, Write};
-use aclarai_scheduler::stop::Stop;
+use aclarai_scheduler::inside::block::{BlockId, ContentHash, Tier};
+use aclarai_scheduler::inside::clock::SystemClock;
+use aclarai_scheduler::inside::config::{GraphConfig, Neo4jConfig, RetryPolicy};
+use aclarai_scheduler::inside::graph::{self, Change, Content, GraphError, GraphStore, Write};
+use aclarai_scheduler::inside::stop::Stop;
 use chrono::{DateTime, Utc};
 
 fn config(uri: impl Into<String>) -> Neo4jConfig {

@@ -4,7 +4,7 @@ use std::fs::{self, File};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 
-use aclarai_scheduler::vault::Sample;
+use aclarai_scheduler::inside::vault::Sample;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value as Json;
 

@@ -5,8 +5,8 @@ use std::process::{Command, Output};
 use std::sync::atomic::AtomicUsize;
 use std::sync::{Mutex, MutexGuard, Once, PoisonError};
 
-use aclarai_scheduler::finding::Level;
-use aclarai_scheduler::graph::{Applied, StoredBlock};
+use aclarai_scheduler::inside::finding::Level;
+use aclarai_scheduler::inside::graph::{Applied, StoredBlock};
 
 use super::*;
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Mutex;
 
-use aclarai_scheduler::graph::Applied;
+use aclarai_scheduler::inside::graph::Applied;
 
 use super::*;
 use crate::fake::{FakeServer, Greeting, Reply, Statement, Value};
@@ -143,7 +143,7 @@ fn a_database_that_takes_no_writes_is_named_as_such() {
     assert!(message.contains("make the database writable"), "{message}");
     assert_eq!((server.count(PROBE), server.count(CREATE)), (2, 0));
     let line = store.check().into_iter().find(|line| line.name == "graph.writable").unwrap();
-    assert_eq!(line.level, aclarai_scheduler::finding::Level::Error);
+    assert_eq!(line.level, aclarai_scheduler::inside::finding::Level::Error);
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use aclarai_scheduler::clock::{Clock, SystemClock};
+use aclarai_scheduler::inside::clock::{Clock, SystemClock};
 use rusqlite::types::Value as Cell;
 
 use crate::place::{Meanwhile, Place, Ran};

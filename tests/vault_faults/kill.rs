@@ -7,8 +7,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use aclarai_scheduler::clock::{Clock, SystemClock};
-use aclarai_scheduler::vault::Sample;
+use aclarai_scheduler::inside::clock::{Clock, SystemClock};
+use aclarai_scheduler::inside::vault::Sample;
 
 use crate::place::{Meanwhile, Place, ended};
 

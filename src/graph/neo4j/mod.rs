@@ -83,7 +83,7 @@ const FEW_ROWS: usize = 100_000;
 const CLOCK_TOLERANCE_S: i64 = 5;
 
 /// A graph on a server.
-pub struct Neo4jStore {
+pub(crate) struct Neo4jStore {
     config: Neo4jConfig,
     /// The server, for messages: never with a password in it.
     address: String,
@@ -117,7 +117,7 @@ enum Stopped {
 
 impl Neo4jStore {
     /// Connects to the server, or says why that is not possible.
-    pub fn open(
+    pub(crate) fn open(
         config: &Neo4jConfig,
         stop: Stop,
         clock: Arc<dyn Clock>,

@@ -21,7 +21,8 @@ use crate::block::{IdDigest, VaultPath};
 use crate::logging;
 use crate::state::{State, StateError};
 use crate::vault::Listing;
-pub use changes::{BootTime, Changes, FileRecord, MissingBlock, Waiting};
+pub(crate) use changes::{BootTime, MissingBlock, Waiting};
+pub use changes::{Changes, FileRecord};
 use rows::{Row, Rows, forget, meta, path_bytes, set_meta, split_ids, write};
 
 /// The remembered token of a run that is writing, or was cut short while it did: no graph has it.
@@ -40,7 +41,7 @@ pub struct Comparison {
 
 /// All that waits for a person, as the last completed run left it in the state folder: what was noted, and blocks that are
 /// missing but not archived.
-pub fn attention(dir: &Path) -> Result<Vec<Waiting>, StateError> {
+pub(crate) fn attention(dir: &Path) -> Result<Vec<Waiting>, StateError> {
     let Some(state) = State::open_existing(dir)? else { return Ok(Vec::new()) };
     rows::attention(state.connection()).map_err(|error| state.error(error))
 }

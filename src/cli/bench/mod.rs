@@ -1,5 +1,7 @@
 //! `bench`: how fast this machine walks, reads, hashes, parses and stores a vault, for people without a toolchain.
 
+pub(crate) mod sample;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -21,7 +23,8 @@ use crate::graph;
 use crate::job::{JobError, NoProgress, RunContext, RunId, RunOptions, RunReport, Trigger};
 use crate::reconcile::{OnMissing, Scope, StatCache, SyncSettings, sync_vault};
 use crate::stop::Stop;
-use crate::vault::{self, Listing, ParseOptions, Sample, WalkOptions};
+use crate::vault::{self, Listing, ParseOptions, WalkOptions};
+use sample::Sample;
 
 /// A made-up vault is like the notes of some years: 18 blocks and 7 kB to a file.
 const SAMPLE: Sample =
