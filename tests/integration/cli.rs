@@ -194,7 +194,7 @@ fn what_a_person_does_not_watch_is_in_the_log_of_a_run() {
         "{run:?}"
     );
     for part in
-        ["INFO    run finished job_id=vault_sync_1", " duration=0.", " success=true", " errors=1"]
+        ["INFO    run finished job_id=vault_sync_1", " duration=", " success=true", " errors=1"]
     {
         assert!(finished.contains(part), "{part} in {run:?}");
     }

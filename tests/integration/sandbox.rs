@@ -3,7 +3,7 @@
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::path::PathBuf;
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
@@ -11,7 +11,7 @@ use rustix::process::Signal;
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::wait::{signal, wait_for};
+use crate::wait::{PATIENCE, signal, wait_for, wait_for_end, wait_until};
 
 /// The program under test.
 pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_aclarai-scheduler");
@@ -91,7 +91,7 @@ impl Sandbox {
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap();
         child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
-        let output = child.wait_with_output().unwrap();
+        let output = within_patience(child);
         Run {
             stdout: self.plain(&output.stdout),
             stderr: self.plain(&output.stderr),
@@ -179,6 +179,25 @@ impl Run {
     }
 }
 
+/// What a program said until its end, which is made for it where it does not come.
+#[track_caller]
+fn within_patience(child: Child) -> Output {
+    let pid = child.id().cast_signed();
+    let (ended, end) = crossbeam_channel::bounded::<()>(0);
+    let watch = move || {
+        if end.recv_timeout(PATIENCE) == Err(crossbeam_channel::RecvTimeoutError::Timeout) {
+            signal(pid, Signal::KILL);
+            return true;
+        }
+        false
+    };
+    let watching = std::thread::Builder::new().name("patience".to_owned()).spawn(watch).unwrap();
+    let output = child.wait_with_output().unwrap();
+    drop(ended);
+    assert!(!watching.join().unwrap(), "waited {PATIENCE:?} for the program to end: {output:?}");
+    output
+}
+
 /// The program in the background. Killed when dropped.
 pub(crate) struct Daemon {
     child: Child,
@@ -227,8 +246,9 @@ impl Daemon {
     /// Waits for the end; returns how it ended.
     #[track_caller]
     pub(crate) fn wait(&mut self) -> ExitStatus {
-        let status = wait_for("the program to end", || self.child.try_wait().unwrap());
+        let status = wait_for_end(&mut self.child);
         if let Some(reader) = self.reader.take() {
+            wait_until("nobody to hold its standard error open", || reader.is_finished());
             reader.join().unwrap();
         }
         status

@@ -2,16 +2,12 @@
 //! is well; and that a reload by itself, a hung look and a frozen daemon are noticed.
 
 use std::fs;
-use std::time::Duration;
 
 use rustix::fs::{CWD, FileType, Mode, mknodat};
 use rustix::process::Signal;
 
 use crate::sandbox::Sandbox;
-use crate::wait::wait_long;
-
-/// The daemon looks round twice a minute.
-const MINUTES: Duration = Duration::from_secs(150);
+use crate::wait::wait_until;
 
 const JOBS: &str = r#"
 scheduler:
@@ -90,9 +86,7 @@ fn a_daemon_that_is_well_says_so_and_runs_what_each_start_asks_for() {
     assert_eq!((&status["healthy"], &status["reasons"]), (&true.into(), &serde_json::json!([])));
     // A run by hand of the job that another one follows: the daemon hears of its end.
     assert_eq!(sandbox.run(&["run", "good"]).code, Some(0));
-    wait_long("the job after it runs", MINUTES, || {
-        (sandbox.history(&["then"]).len() == 1).then_some(())
-    });
+    wait_until("the job after it runs", || sandbox.history(&["then"]).len() == 1);
     daemon.stop();
 }
 
@@ -102,9 +96,7 @@ fn a_changed_configuration_is_taken_over_by_itself() {
     let daemon = sandbox.serve();
     daemon.wait_for_line("run finished");
     sandbox.configure(&JOBS.replace("bad:", "worse:"));
-    wait_long("it is reloaded", MINUTES, || {
-        daemon.stderr().contains("configuration reloaded").then_some(())
-    });
+    wait_until("it is reloaded", || daemon.stderr().contains("configuration reloaded"));
     daemon.stop();
 }
 
@@ -117,7 +109,7 @@ fn a_fifo_in_the_place_of_env_stops_nothing() {
     mknodat(CWD, sandbox.path(".env"), FileType::Fifo, Mode::from_raw_mode(0o600), 0).unwrap();
     let good =
         |line: &serde_json::Value| line["message"] == "run finished" && line["job_name"] == "good";
-    wait_long("a job fires all the same", MINUTES, || daemon.log().iter().any(good).then_some(()));
+    wait_until("a job fires all the same", || daemon.log().iter().any(good));
     daemon.signal(Signal::HUP);
     daemon.stop();
     fs::remove_file(sandbox.path(".env")).unwrap();

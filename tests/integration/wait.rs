@@ -1,44 +1,11 @@
 //! Waiting for something to become true, and looking at processes while waiting.
 
 use std::fs;
-use std::time::Duration;
 
-use aclarai_scheduler::inside::clock::{Clock, SystemClock};
+#[path = "../wait/mod.rs"]
+mod waiting;
 
-/// How long a condition may take to come true.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(90);
-
-/// Returns what `condition` finds, once it finds something.
-#[track_caller]
-pub(crate) fn wait_for<T>(what: &str, condition: impl FnMut() -> Option<T>) -> T {
-    wait_long(what, PATIENCE, condition)
-}
-
-/// The same for a condition that may take longer.
-#[track_caller]
-pub(crate) fn wait_long<T>(
-    what: &str,
-    patience: Duration,
-    mut condition: impl FnMut() -> Option<T>,
-) -> T {
-    let mut found = None;
-    let mut look = || {
-        found = condition();
-        found.is_some()
-    };
-    let deadline = SystemClock.monotonic() + patience;
-    while !look() {
-        assert!(SystemClock.monotonic() < deadline, "waited {patience:?} for {what}");
-        SystemClock.wait(Duration::from_millis(10), &|| false);
-    }
-    found.expect("the loop ends when something was found")
-}
-
-/// Waits until `condition` is true.
-#[track_caller]
-pub(crate) fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
-    wait_for(what, || condition().then_some(()));
-}
+pub(crate) use waiting::{PATIENCE, wait_for, wait_for_end, wait_until};
 
 /// The processes that have `entry` (`NAME=value`) in their environment and have not ended: process number and name.
 pub(crate) fn processes_with(entry: &str) -> Vec<(i32, String)> {

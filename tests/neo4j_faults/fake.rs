@@ -75,6 +75,21 @@ pub(crate) struct Statement<'a> {
 
 type Script = Box<dyn FnMut(Statement<'_>) -> Reply + Send>;
 
+/// An address that refuses connections as long as this lives: its port is one end of a connection, so that nobody else can
+/// listen there.
+pub(crate) struct Closed(TcpStream, #[expect(dead_code, reason = "the other end")] TcpListener);
+
+impl Closed {
+    pub(crate) fn new() -> Closed {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        Closed(TcpStream::connect(listener.local_addr().unwrap()).unwrap(), listener)
+    }
+
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.0.local_addr().unwrap()
+    }
+}
+
 /// A server at work until it is dropped.
 pub(crate) struct FakeServer {
     address: SocketAddr,

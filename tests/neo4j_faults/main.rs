@@ -11,6 +11,8 @@ mod hostile;
 mod program;
 mod real;
 mod scripted;
+#[path = "../wait/mod.rs"]
+mod wait;
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -22,6 +24,8 @@ use aclarai_scheduler::inside::config::{GraphConfig, Neo4jConfig, RetryPolicy};
 use aclarai_scheduler::inside::graph::{self, Change, Content, GraphError, GraphStore, Write};
 use aclarai_scheduler::inside::stop::Stop;
 use chrono::{DateTime, Utc};
+
+use self::wait::{wait_for_end, wait_until};
 
 fn config(uri: impl Into<String>) -> Neo4jConfig {
     Neo4jConfig {

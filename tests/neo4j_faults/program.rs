@@ -9,8 +9,8 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value as Json;
 
 use super::*;
-use crate::fake::{FakeServer, Greeting, Reply};
-use crate::real::{server, wait_until};
+use crate::fake::{Closed, FakeServer, Greeting, Reply};
+use crate::real::server;
 use crate::scripted::{CREATE, creating};
 
 /// A vault, a state folder and the program between them and a server.
@@ -75,14 +75,9 @@ impl Place {
 
     #[track_caller]
     fn end(&self, mut child: Child) -> Ran {
-        let mut code = None;
-        wait_until(|| {
-            code = child.try_wait().unwrap();
-            code.is_some()
-        });
+        let code = wait_for_end(&mut child);
         let read = |name| fs::read_to_string(self.path(name)).unwrap();
-        let ran =
-            Ran { code: code.unwrap().code(), stdout: read("stdout"), stderr: read("stderr") };
+        let ran = Ran { code: code.code(), stdout: read("stdout"), stderr: read("stderr") };
         let password = self.graph.password.as_deref().unwrap_or_default();
         assert!(!ran.stderr.contains(password) && !ran.stdout.contains(password), "{}", ran.stderr);
         ran
@@ -111,7 +106,7 @@ fn a_signal_ends_a_run_though_the_server_hangs() {
             "Text. <!-- aclarai:id=blk_a ver=1 -->\n\nThe end of it, at some length.\n",
         );
         let child = place.start(&["run", "vault_sync", "--json"]);
-        wait_until(|| server.count(CREATE) > 0);
+        wait_until("the block to be sent", || server.count(CREATE) > 0);
         signal(&child, told);
         let ran = place.end(child).expect(130);
         assert_eq!(ran.json()["success"], false);
@@ -128,8 +123,8 @@ fn a_refused_password_and_a_server_that_is_not_there_name_their_settings() {
     let checked = place.run(&["check"]).expect(4);
     assert!(checked.stdout.contains("graph.authenticated"), "{}", checked.stdout);
 
-    let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let place = Place::new(config(format!("bolt://{closed}")));
+    let closed = Closed::new();
+    let place = Place::new(config(format!("bolt://{}", closed.address())));
     let ran = place.sync().expect(4);
     assert!(ran.stderr.contains("databases.neo4j.uri, or NEO4J_HOST"), "{}", ran.stderr);
     let checked = place.run(&["check"]).expect(4);
@@ -148,7 +143,9 @@ fn killed_in_the_middle_the_program_loses_and_doubles_nothing() {
     for _ in 0..3 {
         let mut child = place.start(&["run", "vault_sync"]);
         // Some of it is written, and more is on its way.
-        wait_until(|| server.number(blocks) > seen || child.try_wait().unwrap().is_some());
+        wait_until("more blocks", || {
+            server.number(blocks) > seen || child.try_wait().unwrap().is_some()
+        });
         child.kill().unwrap();
         child.wait().unwrap();
         seen = server.number(blocks);

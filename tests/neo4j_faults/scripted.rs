@@ -6,7 +6,7 @@ use std::sync::Mutex;
 use aclarai_scheduler::inside::graph::Applied;
 
 use super::*;
-use crate::fake::{FakeServer, Greeting, Reply, Statement, Value};
+use crate::fake::{Closed, FakeServer, Greeting, Reply, Statement, Value};
 
 /// Tells the statement that creates blocks from the others.
 pub(crate) const CREATE: &str = "(b:Block {id: row[0]";
@@ -258,7 +258,8 @@ fn an_address_that_is_no_bolt_port_is_named_as_such() {
     let message = unavailable(refusal(&config(format!("bolt+s://{}", server.address()))));
     assert!(message.contains("does not speak TLS, write bolt://"), "{message}");
 
-    let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let kept = Closed::new();
+    let closed = kept.address();
     for scheme in ["bolt", "neo4j", "bolt+s"] {
         let message =
             transient(refusal(&config(format!("{scheme}://neo4j:s3cret@{closed}/x?y=s3cret"))));
@@ -338,14 +339,7 @@ fn stopped_during<T: Send>(
 
 #[track_caller]
 fn wait_until_sent(server: &FakeServer, part: &str) {
-    let (_ticks, ticker) = crossbeam_channel::bounded::<()>(0);
-    for _ in 0..6_000 {
-        if server.count(part) > 0 {
-            return;
-        }
-        let _ = ticker.recv_timeout(Duration::from_millis(10));
-    }
-    panic!("the statement was never sent");
+    wait_until(&format!("a statement with {part:?}"), || server.count(part) > 0);
 }
 
 #[test]

@@ -135,7 +135,11 @@ fn a_file_that_grows_while_it_is_read_is_left_to_the_next_run() {
     place.write("log.md", &["blk_l"]);
     place.sync().expect(0);
     let mut log = OpenOptions::new().append(true).open(place.note("log.md")).unwrap();
-    let growing = Meanwhile::new(move |_| log.write_all(b"and so on\n").unwrap());
+    // Slowly: a note of more than `max_note_size` is refused, however long the runs take.
+    let growing = Meanwhile::new(move |_| {
+        log.write_all(b"and so on\n").unwrap();
+        breathe(1);
+    });
     for _ in 0..2 {
         let ran = place.sync().expect(0);
         assert_eq!((ran.count("errors"), ran.count("blocks_missing")), (0, 0), "{ran:?}");

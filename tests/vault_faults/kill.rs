@@ -1,7 +1,8 @@
 //! The program is killed at random moments while a script edits the vault; then one sync makes the graph what a
 //! fresh one would be.
 //!
-//! `cargo test` kills it ten times. All 200 times: `ACLARAI_KILLS=200 cargo test --test vault_faults killed`.
+//! `cargo test` kills it ten times. All 200 times: `ACLARAI_KILLS=200 cargo test --test vault_faults killed`. The edits and
+//! the moments of the kills, as shares of a whole run, come from `ACLARAI_KILLS_SEED`, which a failure tells.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -10,7 +11,8 @@ use std::time::Duration;
 use aclarai_scheduler::inside::clock::{Clock, SystemClock};
 use aclarai_scheduler::inside::vault::Sample;
 
-use crate::place::{Meanwhile, Place, ended};
+use crate::place::{Meanwhile, Place};
+use crate::wait::wait_for_end;
 
 /// How often the program is killed before it is left to do one sync in peace.
 const KILLS_PER_CHECK: u64 = 5;
@@ -67,7 +69,12 @@ fn edit(random: &mut Random, note: &Path, away: &Path) {
 
 #[test]
 fn killed_at_any_moment_it_loses_nothing() {
-    let kills = std::env::var("ACLARAI_KILLS").map_or(10, |kills| kills.parse().unwrap());
+    let number = |name, usual| std::env::var(name).map_or(usual, |number| number.parse().unwrap());
+    let (kills, seed) = (number("ACLARAI_KILLS", 10), number("ACLARAI_KILLS_SEED", 200));
+    // Shown when the test fails.
+    println!(
+        "again: ACLARAI_KILLS_SEED={seed} ACLARAI_KILLS={kills} cargo test --test vault_faults killed_at_any_moment"
+    );
     let mut place = Place::new();
     // A block that two syncs miss is archived at once: a wrong burial must show.
     place.job = ", archive_after: 0s";
@@ -80,7 +87,7 @@ fn killed_at_any_moment_it_loses_nothing() {
     place.sync().expect(0);
     let whole_run = (SystemClock.monotonic() - begin).as_millis() as u64;
 
-    let mut random = Random(200);
+    let mut random = Random(seed);
     let mut done = 0;
     let mut finished = 0;
     while done < kills {
@@ -98,11 +105,11 @@ fn killed_at_any_moment_it_loses_nothing() {
                 let _ = fs::remove_dir_all(place.path("state"));
             }
             let mut child = place.start();
-            let moment = Duration::from_millis(random.below(whole_run));
+            let moment = Duration::from_millis(whole_run * random.below(1_000) / 1_000);
             SystemClock.wait(moment, &|| false);
             finished += u64::from(child.try_wait().unwrap().is_some());
             child.kill().unwrap();
-            ended(&mut child);
+            wait_for_end(&mut child);
             done += 1;
         }
         drop(script);

@@ -1,6 +1,6 @@
 //! The real program on vaults, disks and processes that fail under it.
 //!
-//! Nothing here waits for a fixed time. A program that has not ended after [`place::PATIENCE`] is a failure: whatever
+//! Nothing here waits for a fixed time. A program that has not ended after [`wait::PATIENCE`] is a failure: whatever
 //! the vault is made of, a sync must come to an end.
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
@@ -10,3 +10,5 @@ mod kill;
 mod limits;
 mod memory;
 mod place;
+#[path = "../wait/mod.rs"]
+mod wait;

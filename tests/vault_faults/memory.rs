@@ -94,7 +94,7 @@ fn no_note_takes_more_memory_than_there_is() {
         let place = Place::new();
         fs::write(place.note("hostile.md"), text).unwrap();
         place.write("other.md", &["blk_other"]);
-        let ran = place.sync_with_memory(ADDRESS_SPACE);
+        let ran = place.sync_by(&["prlimit", &format!("--as={ADDRESS_SPACE}")]);
         // 3: some blocks or the whole note could not be taken, and the run says which.
         assert!(matches!(ran.code, Some(0 | 3)), "{what}: {:?} {:.2000}", ran.code, ran.stderr);
         assert!(!ran.stderr.contains("memory allocation"), "{what}: {:.2000}", ran.stderr);

@@ -4,20 +4,17 @@ use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
-use std::time::Duration;
 
-use aclarai_scheduler::inside::clock::{Clock, SystemClock};
 use rusqlite::Connection;
 use rusqlite::types::Value as Cell;
 use serde_json::Value;
 use tempfile::TempDir;
 
-/// How long a run may take on a busy machine.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
+use crate::wait::wait_for_end;
 
 /// What came of a run.
 #[derive(Debug)]
@@ -173,19 +170,6 @@ impl Place {
         self.finish(shell)
     }
 
-    /// With this many bytes of address space, by the program `prlimit`.
-    pub(crate) fn sync_with_memory(&self, bytes: u64) -> Ran {
-        let program = self.command("state", &["run", "vault_sync", "--json"]);
-        let mut limited = Command::new("prlimit");
-        limited
-            .arg(format!("--as={bytes}"))
-            .arg(program.get_program())
-            .args(program.get_args())
-            .current_dir(self.dir.path())
-            .stdin(Stdio::null());
-        self.finish(limited)
-    }
-
     pub(crate) fn start(&self) -> Child {
         self.command("state", &["run", "vault_sync", "--json"])
             .stdout(Stdio::null())
@@ -202,7 +186,7 @@ impl Place {
             .stderr(File::create(&err).unwrap())
             .spawn()
             .unwrap();
-        let status = ended(&mut child);
+        let status = wait_for_end(&mut child);
         Ran {
             code: status.code(),
             stdout: fs::read_to_string(out).unwrap(),
@@ -228,22 +212,6 @@ fn rows(graph: &Path) -> BTreeMap<String, Vec<(String, Cell)>> {
         all.insert(row.get("id").unwrap(), cells);
     }
     all
-}
-
-/// Waits for a process, but not for ever.
-#[track_caller]
-pub(crate) fn ended(child: &mut Child) -> ExitStatus {
-    let deadline = SystemClock.monotonic() + PATIENCE;
-    loop {
-        if let Some(status) = child.try_wait().unwrap() {
-            return status;
-        }
-        if SystemClock.monotonic() > deadline {
-            child.kill().unwrap();
-            panic!("the program has not ended after {PATIENCE:?}");
-        }
-        SystemClock.wait(Duration::from_millis(5), &|| false);
-    }
 }
 
 /// Does something over and over beside a test, until it is dropped.

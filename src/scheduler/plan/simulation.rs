@@ -930,8 +930,8 @@ fn simulation_every_occurrence_is_accounted_for() {
     };
     let mut count = BTreeMap::new();
     for seed in seeds.clone() {
-        // Shown when the test fails: cargo keeps the output of a test that passes to itself.
-        println!("seed {seed}, {steps} steps");
+        // Shown when the test fails, and the last one is that which did.
+        println!("again: ACLARAI_SIM_SEED={seed} ACLARAI_SIM_STEPS={steps} cargo test --lib simulation");
         let mut world = World::new(seed);
         for _ in 0..steps {
             world.step();
