@@ -49,7 +49,7 @@ fn run(name: &str, check: fn(&[u8]), places: usize, changes: usize) {
     for path in paths {
         let bytes = fs::read(&path).unwrap();
         // Shown when the test fails, and the last one is the file which did; its changes are the same each time.
-        println!("again: cargo test --test corpora, with {} or a change of it", path.display());
+        eprintln!("again: cargo test --test corpora, with {} or a change of it", path.display());
         check(&bytes);
         for part in 0..places {
             check(&bytes[..bytes.len() * part / places]);

@@ -72,7 +72,7 @@ fn killed_at_any_moment_it_loses_nothing() {
     let number = |name, usual| std::env::var(name).map_or(usual, |number| number.parse().unwrap());
     let (kills, seed) = (number("ACLARAI_KILLS", 10), number("ACLARAI_KILLS_SEED", 200));
     // Shown when the test fails.
-    println!(
+    eprintln!(
         "again: ACLARAI_KILLS_SEED={seed} ACLARAI_KILLS={kills} cargo test --test vault_faults killed_at_any_moment"
     );
     let mut place = Place::new();

@@ -701,7 +701,12 @@ fn play(seed: u64, steps: &[Step], graph: &NewGraph) -> Result<(), String> {
 
 /// Leaves out steps as long as the history still fails. One that does not fail again, because it depends on which of two
 /// threads comes first, stays as it is.
-fn shrink(seed: u64, mut steps: Vec<Step>, mut error: String, graph: &NewGraph) -> (Vec<Step>, String) {
+fn shrink(
+    seed: u64,
+    mut steps: Vec<Step>,
+    mut error: String,
+    graph: &NewGraph,
+) -> (Vec<Step>, String) {
     let mut at = 0;
     while at < steps.len() {
         let mut fewer = steps.clone();
@@ -773,7 +778,7 @@ fn play_all(test: &str, seeds: Range<u64>, threads: usize, graph: &NewGraph) {
     let Some((seed, steps, error)) = failed.into_inner().unwrap() else { return };
     // Told before it is shrunk, which may take long.
     let again = format!("ACLARAI_HISTORY_SEED={seed} cargo test --lib {test}");
-    println!("again: {again}\n{error}");
+    eprintln!("again: {again}\n{error}");
     let (steps, error) = shrink(seed, steps, error, graph);
     let mut story = String::new();
     for step in steps {

@@ -931,7 +931,9 @@ fn simulation_every_occurrence_is_accounted_for() {
     let mut count = BTreeMap::new();
     for seed in seeds.clone() {
         // Shown when the test fails, and the last one is that which did.
-        println!("again: ACLARAI_SIM_SEED={seed} ACLARAI_SIM_STEPS={steps} cargo test --lib simulation");
+        println!(
+            "again: ACLARAI_SIM_SEED={seed} ACLARAI_SIM_STEPS={steps} cargo test --lib simulation"
+        );
         let mut world = World::new(seed);
         for _ in 0..steps {
             world.step();

@@ -415,9 +415,17 @@ fn read_while_a_folder_is_flipped(
     std::os::unix::fs::symlink(link_to, vault.join("link")).unwrap();
     let root = Root::open(&vault).unwrap();
     let root = if is_kernel_old { root.on_an_old_kernel() } else { root };
+    // Also when the test fails, or it would never end.
+    struct StopAtEnd<'a>(&'a AtomicBool);
+    impl Drop for StopAtEnd<'_> {
+        fn drop(&mut self) {
+            self.0.store(true, Ordering::Relaxed);
+        }
+    }
     let (stop, flips) = (AtomicBool::new(false), AtomicUsize::new(0));
     let mut texts = Vec::new();
     thread::scope(|scope| {
+        let _stopping = StopAtEnd(&stop);
         scope.spawn(|| {
             let (d, link, away) = (vault.join("d"), vault.join("link"), vault.join("away"));
             while !stop.load(Ordering::Relaxed) {
@@ -453,7 +461,6 @@ fn read_while_a_folder_is_flipped(
             })
             .unwrap();
         }
-        stop.store(true, Ordering::Relaxed);
     });
     texts
 }
