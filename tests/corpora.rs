@@ -41,6 +41,7 @@ impl Changes {
 }
 
 /// Each file of a corpus, cut off at `places` of it as a writer that was killed leaves it, and with `changes` changes.
+#[expect(clippy::print_stderr, reason = "shown when a test fails")]
 fn run(name: &str, check: fn(&[u8]), places: usize, changes: usize) {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus").join(name);
     let mut paths: Vec<_> = fs::read_dir(folder).unwrap().map(|e| e.unwrap().path()).collect();
@@ -48,7 +49,7 @@ fn run(name: &str, check: fn(&[u8]), places: usize, changes: usize) {
     assert!(paths.len() >= 5, "{name}: {paths:?}");
     for path in paths {
         let bytes = fs::read(&path).unwrap();
-        // Shown when the test fails, and the last one is the file which did; its changes are the same each time.
+        // The last one shown is the file that failed, or a change of it, which are the same each time.
         eprintln!("again: cargo test --test corpora, with {} or a change of it", path.display());
         check(&bytes);
         for part in 0..places {
