@@ -125,6 +125,16 @@ fn meddle(case: &str, note: &Path, hidden: &Path) {
             fs::remove_file(note).unwrap();
             symlink("elsewhere.md", note).unwrap();
         }
+        "exchanged, and the answer is lost" => {
+            let beside = note.with_file_name("beside");
+            fs::rename(note, &beside).unwrap();
+            fs::rename(hidden, note).unwrap();
+            fs::rename(beside, hidden).unwrap();
+        }
+        "saved and exchanged, and the answer is lost" => {
+            save(note, SAVED);
+            meddle("exchanged, and the answer is lost", note, hidden);
+        }
         _ => {}
     }
 }
@@ -177,6 +187,14 @@ fn child() {
             assert!(why.contains("kept as a.sync-conflict-aclarai-1.md"), "{why}");
             assert_eq!(text("a.sync-conflict-aclarai-1.md"), SAVED);
             assert_eq!(text("a.md"), TEXT.replace("ver=1", "ver=2"));
+        }
+        "exchanged, and the answer is lost" => {
+            assert_eq!(written, Ok(WriteBack::Done));
+            assert_eq!((visible, text("a.md")), (vec!["a.md"], TEXT.replace("ver=1", "ver=2")));
+        }
+        "saved and exchanged, and the answer is lost" => {
+            assert_eq!(written, Ok(WriteBack::Left("it was saved in the same moment")));
+            assert_eq!((visible, text("a.md")), (vec!["a.md"], SAVED.to_owned()));
         }
         "removed" => {
             assert_eq!(written, Ok(WriteBack::Left("it was removed in the same moment")));
@@ -232,6 +250,18 @@ fn of_two_saves_the_second_is_in_place_and_the_first_is_kept_beside_it() {
 #[test]
 fn a_save_that_cannot_be_put_back_gets_a_visible_name() {
     traced("saved, then the disk fails", &[HOLD_FIRST, "renameat2:error=EIO:when=2+"]);
+}
+
+/// As a file system may that lies on another machine, or in another process.
+#[test]
+fn an_exchange_that_happens_and_is_said_to_have_failed_loses_nothing() {
+    let lost = "renameat2:error=EIO:delay_enter=300000:when=1";
+    for case in ["exchanged, and the answer is lost", "saved and exchanged, and the answer is lost"]
+    {
+        if !traced(case, &[lost]) {
+            return;
+        }
+    }
 }
 
 #[test]
