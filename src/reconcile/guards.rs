@@ -108,17 +108,23 @@ pub(super) fn are_few(survey: &Survey<'_>, tally: &mut Tally, missing: u64) -> b
     false
 }
 
+/// Stands for the device of a folder that was noted as a mount before devices were.
+const NOT_NOTED: u64 = 0;
+
 /// Looks for signs that a mount is gone, folder by folder.
 pub(super) struct Suspicion<'a> {
     survey: &'a Survey<'a>,
-    /// Folders that lay on another device than the root.
-    mounts: &'a HashSet<VaultPath>,
+    /// Folders that lay on another device than the root, and that device.
+    mounts: &'a HashMap<VaultPath, u64>,
     root_device: Option<u64>,
     known: BTreeMap<PathBuf, Option<&'static str>>,
 }
 
 impl<'a> Suspicion<'a> {
-    pub(super) fn new(survey: &'a Survey<'a>, mounts: &'a HashSet<VaultPath>) -> Suspicion<'a> {
+    pub(super) fn new(
+        survey: &'a Survey<'a>,
+        mounts: &'a HashMap<VaultPath, u64>,
+    ) -> Suspicion<'a> {
         let root_device = survey.listing.root.device_of_folder(Path::new("")).ok();
         Suspicion { survey, mounts, root_device, known: BTreeMap::new() }
     }
@@ -141,26 +147,35 @@ impl<'a> Suspicion<'a> {
         if facts.is_empty {
             return Some("its folder is empty");
         }
-        let was_mount = self.mounts.contains(&VaultPath::new(folder));
-        let is_mount = self.root_device.is_some_and(|root| root != facts.device);
-        (was_mount != is_mount).then_some("its folder is on another device")
+        let was = self.mounts.get(&VaultPath::new(folder)).copied();
+        let is = Some(facts.device)
+            .filter(|device| self.root_device.is_some_and(|root| root != *device));
+        let is_same = match (was, is) {
+            (Some(was), Some(is)) => was == is || was == NOT_NOTED,
+            (was, is) => was.is_none() && is.is_none(),
+        };
+        (!is_same).then_some("its folder is on another device")
     }
 }
 
-/// Notes which folders lie on another device than the root, of those with notes that were read.
+/// Notes which folders lie on another device than the root, of those with notes that were read and of those known to. A
+/// folder from which blocks are missing stays as it is known: another mount in its place must not excuse that.
 pub(super) fn note_mounts(survey: &Survey<'_>, books: &mut Books<'_>) -> Result<(), JobError> {
     let root = &survey.listing.root;
     let Ok(root_device) = root.device_of_folder(Path::new("")) else { return Ok(()) };
     let known = books.cache.mounts().map_err(state_error)?;
-    for folder in std::mem::take(&mut books.folders) {
-        if let Ok(device) = root.device_of_folder(&folder) {
-            let folder = VaultPath::new(&folder);
-            let is_mount = device != root_device;
-            if known.contains(&folder) != is_mount {
-                books.changes.mounts.push((folder, is_mount));
-            }
-        }
-    }
+    let mut folders = std::mem::take(&mut books.folders);
+    folders.extend(known.keys().map(|folder| folder.as_path().to_owned()));
+    let missing: HashSet<&Path> =
+        books.changes.missing.iter().map(|block| folder_of(&block.path)).collect();
+    let mounts =
+        folders.iter().filter(|folder| !missing.contains(folder.as_path())).filter_map(|folder| {
+            let device = root.device_of_folder(folder).ok()?;
+            let device = Some(device).filter(|device| *device != root_device);
+            let folder = VaultPath::new(folder);
+            (known.get(&folder).copied() != device).then_some((folder, device))
+        });
+    books.changes.mounts = mounts.collect();
     Ok(())
 }
 

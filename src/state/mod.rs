@@ -137,6 +137,8 @@ const MIGRATIONS: &[&str] = &[
      ) STRICT;",
     // 5: which runs by hand there were in a second, so that no two runs have one id (read and written by `history`).
     "CREATE INDEX runs_by_hand ON runs (job, scheduled_for) WHERE trigger = 'manual';",
+    // 6: which device such a folder lies on; 0 where that was not noted (read and written by `reconcile`).
+    "ALTER TABLE mounts ADD COLUMN device INTEGER NOT NULL DEFAULT 0;",
 ];
 
 /// `aCLs`: another program's database that happens to be named `state.db` is never taken for ours.

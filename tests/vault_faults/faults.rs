@@ -240,7 +240,7 @@ struct SmallDisk(PathBuf);
 
 impl SmallDisk {
     fn new(at: PathBuf, kilobytes: u32) -> Option<SmallDisk> {
-        fs::create_dir(&at).unwrap();
+        fs::create_dir_all(&at).unwrap();
         let options = format!("size={kilobytes}k,mode=0700");
         let mounted = Command::new("mount")
             .args(["-t", "tmpfs", "-o", &options, "none"])
@@ -248,6 +248,13 @@ impl SmallDisk {
             .output()
             .is_ok_and(|ran| ran.status.success());
         mounted.then(|| SmallDisk(at))
+    }
+
+    /// The same file system at another place too.
+    fn show_at(&self, at: &Path) -> SmallDisk {
+        let shown = Command::new("mount").arg("--bind").arg(&self.0).arg(at).status();
+        assert!(shown.unwrap().success());
+        SmallDisk(at.to_owned())
     }
 
     fn grow(&self) {
@@ -260,6 +267,56 @@ impl Drop for SmallDisk {
     fn drop(&mut self) {
         let _ = Command::new("umount").arg("-l").arg(&self.0).status();
     }
+}
+
+#[test]
+fn a_mount_that_is_gone_or_another_one_in_its_place_takes_no_block_along() {
+    let mut place = Place::new();
+    place.job = ", archive_after: 0s";
+    place.write("home.md", &["blk_a", "blk_b", "blk_c", "blk_d"]);
+    // What lies below the mount, and shows when that is gone.
+    place.write("work/below.md", &["blk_below"]);
+    let Some(disk) = SmallDisk::new(place.path("disk"), 1_000) else {
+        eprintln!("skipped: no file system may be mounted here");
+        return;
+    };
+    let work = place.note("work");
+    let mounted = disk.show_at(&work);
+    place.write("work/w.md", &["blk_w"]);
+    place.write("work/deep/er.md", &["blk_deep"]);
+    place.sync().expect(0);
+    let waits = |what: &str| {
+        for _ in 0..3 {
+            let ran = place.sync().expect(3);
+            assert_eq!(ran.count("blocks_archived"), 0, "{what}: {ran:?}");
+            assert_eq!(ran.json()["needs_attention"], true, "{what}: {ran:?}");
+            let said = ran.faults().concat();
+            for note in ["work/w.md", "work/deep/er.md"] {
+                let doubt = format!("{note}: 1 blocks are missing and its folder is on another");
+                assert!(said.contains(&doubt), "{what}: {said}");
+            }
+        }
+    };
+    drop(mounted);
+    waits("the mount is gone");
+    let other = SmallDisk::new(work.clone(), 1_000).unwrap();
+    place.write("work/other.md", &["blk_other"]);
+    waits("another mount is there");
+    drop(other);
+    let mounted = disk.show_at(&work);
+    let ran = place.sync().expect(0);
+    assert_eq!(ran.json()["needs_attention"], false, "{ran:?}");
+    // What a person deletes in a mount that is there goes as elsewhere, its folder too.
+    fs::remove_dir_all(work.join("deep")).unwrap();
+    for _ in 0..2 {
+        place.sync().expect(0);
+    }
+    let rows = place.rows("state");
+    let archived = |id: &str| {
+        rows[id].iter().any(|(name, cell)| name == "archived" && *cell == Cell::Integer(1))
+    };
+    assert_eq!(["blk_deep", "blk_w", "blk_a"].map(archived), [true, false, false]);
+    drop(mounted);
 }
 
 #[track_caller]

@@ -123,8 +123,8 @@ pub struct Changes {
     pub found: Vec<String>,
     /// The graph's token.
     pub token: Option<String>,
-    /// Folders that hold notes, and whether each lies on another device than the vault's root.
-    pub mounts: Vec<(VaultPath, bool)>,
+    /// Folders that hold notes, and the device that each lies on, where that is not the one of the vault's root.
+    pub mounts: Vec<(VaultPath, Option<u64>)>,
     /// All that waits for a person, where that was found out.
     pub attention: Option<Vec<Waiting>>,
     /// What was scanned, in words, where that is not what the last run scanned.

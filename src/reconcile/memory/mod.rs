@@ -9,7 +9,7 @@ mod changes;
 mod rows;
 
 use std::cmp::Ordering;
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::thread;
 
@@ -267,8 +267,8 @@ impl StatCache {
         Ok(self.read(rows::missing)?.unwrap_or_default())
     }
 
-    /// The folders that lay on another device than the vault's root.
-    pub fn mounts(&self) -> Result<HashSet<VaultPath>, StateError> {
+    /// The folders that lay on another device than the vault's root, and that device; 0 where it was not noted.
+    pub fn mounts(&self) -> Result<HashMap<VaultPath, u64>, StateError> {
         Ok(self.read(rows::mounts)?.unwrap_or_default())
     }
 

@@ -1,6 +1,6 @@
 //! The rows behind what is remembered: SQL, and the rows of all files read ahead.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::path::Path;
 
 use chrono::{DateTime, Utc};
@@ -79,11 +79,13 @@ pub(super) fn each_id(
     Ok(())
 }
 
-/// The folders that lay on another device than the vault's root.
-pub(super) fn mounts(connection: &Connection) -> rusqlite::Result<HashSet<VaultPath>> {
-    let mut statement = connection.prepare("SELECT path FROM mounts")?;
-    let rows =
-        statement.query_map([], |row| Ok(VaultPath::from_bytes(row.get_ref(0)?.as_blob()?)))?;
+/// The folders that lay on another device than the vault's root, and that device.
+pub(super) fn mounts(connection: &Connection) -> rusqlite::Result<HashMap<VaultPath, u64>> {
+    let mut statement = connection.prepare("SELECT path, device FROM mounts")?;
+    let rows = statement.query_map([], |row| {
+        let folder = VaultPath::from_bytes(row.get_ref(0)?.as_blob()?);
+        Ok((folder, row.get::<_, i64>(1)? as u64))
+    })?;
     rows.collect()
 }
 
@@ -241,6 +243,7 @@ pub(super) fn write(
             "INSERT INTO missing_blocks (id, path, first_missing_at, scans, boot, boot_time)
              VALUES (?1, ?2, ?3, ?4, ?5, ?6)
              ON CONFLICT (id) DO UPDATE SET
+                 path = excluded.path,
                  first_missing_at = iif(
                      scans = 0, excluded.first_missing_at, min(first_missing_at, excluded.first_missing_at)
                  ),
@@ -259,12 +262,15 @@ pub(super) fn write(
             found.execute([id])?;
         }
     }
-    for (folder, is_mount) in &changes.mounts {
-        let sql = match is_mount {
-            true => "INSERT OR IGNORE INTO mounts (path) VALUES (?1)",
-            false => "DELETE FROM mounts WHERE path = ?1",
+    for (folder, device) in &changes.mounts {
+        match device {
+            Some(device) => transaction
+                .prepare_cached("INSERT OR REPLACE INTO mounts (path, device) VALUES (?1, ?2)")?
+                .execute(params![folder.as_bytes(), *device as i64])?,
+            None => transaction
+                .prepare_cached("DELETE FROM mounts WHERE path = ?1")?
+                .execute([folder.as_bytes()])?,
         };
-        transaction.prepare_cached(sql)?.execute([folder.as_bytes()])?;
     }
     if let Some(attention) = &changes.attention {
         transaction.execute("DELETE FROM attention", [])?;
