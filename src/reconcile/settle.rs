@@ -329,7 +329,8 @@ fn count(
             tally.stats.count(decision.outcome);
             tally.stats.version_behind += u64::from(decision.version_behind);
             if decision.outcome == Outcome::Unchanged {
-                return true;
+                // A marker that is behind is counted in every run, so its note is read in every run.
+                return !decision.version_behind;
             }
             tally.explain(|| {
                 format!("{id} {}: {}: {}", place(), decision.outcome.as_str(), decision.why)
@@ -351,7 +352,7 @@ fn count(
             if is_conflict && decision.plan.is_some() {
                 tally.warn(place(), format!("conflict: {id}: {}", decision.why));
             }
-            !is_conflict
+            !is_conflict && !decision.version_behind
         }
         Fate::Contested => {
             tally.stats.conflicts += 1;

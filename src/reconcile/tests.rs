@@ -390,6 +390,28 @@ fn a_conflict_is_flagged_once_counted_always_and_cleared_when_settled() {
 }
 
 #[test]
+fn a_marker_that_is_behind_is_counted_in_every_run() {
+    let rig = Rig::new();
+    rig.file("a.md", note(&[line("One.", "blk_a", 3)]));
+    rig.file("b.md", note(&[line("Two.", "blk_b", 1)]));
+    rig.sync();
+    rig.writes();
+    rig.file("a.md", note(&[line("One.", "blk_a", 2)]));
+    for _ in 0..3 {
+        let report = rig.sync();
+        let counts = ["version_behind", "files_skipped", "blocks_unchanged"];
+        assert_eq!(counts.map(|name| report.count(name)), [1, 1, 2], "{report:?}");
+    }
+    // Moved as well, and behind still.
+    rig.rename("a.md", "c.md");
+    let counts = [rig.sync(), rig.sync()].map(|report| report.count("version_behind"));
+    assert_eq!((counts, rig.writes()), ([1, 1], 1));
+    rig.file("c.md", note(&[line("One.", "blk_a", 3)]));
+    assert_eq!(rig.sync().count("version_behind"), 0);
+    assert_eq!(rig.sync().count("files_skipped"), 2);
+}
+
+#[test]
 fn a_node_that_keeps_changing_is_decided_again_three_times_and_then_left() {
     for (changes, conflicts) in [(3, 0), (4, 1)] {
         let rig = Rig::new();
