@@ -118,6 +118,43 @@ fn commands_that_look_change_no_byte_and_work_on_a_read_only_mount() {
 }
 
 #[test]
+fn another_vault_on_the_same_state_ends_with_3_and_writes_nothing_until_it_is_accepted() {
+    let sandbox = Sandbox::new(NOTHING_TO_DO);
+    let note = |vault: &str, id: &str| {
+        let text = format!("Text of {id}. <!-- aclarai:id={id} ver=1 -->\n\nThe end of it.\n");
+        sandbox.write(&format!("{vault}/conversations/{id}.md"), &text);
+    };
+    (0..4).for_each(|n| note("vault", &format!("blk_{n}")));
+    assert_eq!(sandbox.run(&["run", "vault_sync"]).code, Some(0));
+    // One of four blocks that are known is here too.
+    ["blk_0", "blk_x", "blk_y"].iter().for_each(|id| note("another", id));
+    let another = sandbox.path("another");
+    let sync = |more: &[&str]| {
+        let sync = ["--vault", another.to_str().unwrap(), "run", "vault_sync", "--json"];
+        sandbox.run(&[&sync, more].concat())
+    };
+    let graph = || fs::read(sandbox.path("state/graph.db")).unwrap();
+    let before = graph();
+    for dry in [&[][..], &["--dry-run"]] {
+        let refused = sync(dry);
+        assert_eq!(refused.code, Some(3), "{refused:?}");
+        for said in ["another vault", "knows 4 blocks", "1 of them", "--accept-vault"] {
+            assert!(refused.stderr.contains(said), "{said}: {refused:?}");
+        }
+        assert!(refused.stdout.contains("\"needs_attention\":true"), "{refused:?}");
+        assert!(graph() == before, "nothing is written");
+    }
+    let known = sandbox.run(&["run", "vault_sync", "--json"]);
+    assert!(known.code == Some(0) && known.stdout.contains("\"blocks_unchanged\":4"), "{known:?}");
+    let accepted = sync(&["--accept-vault"]);
+    assert_eq!(accepted.code, Some(0), "{accepted:?}");
+    assert!(accepted.stdout.contains("\"blocks_new\":2"), "{accepted:?}");
+    assert_eq!(sync(&[]).code, Some(0), "accepted once, it is the known one");
+    // And the other way round.
+    assert_eq!(sandbox.run(&["run", "vault_sync"]).code, Some(3));
+}
+
+#[test]
 fn a_user_who_may_not_read_the_state_folder_hears_that_nothing_can_be_told() {
     if !rustix::process::geteuid().is_root() {
         println!("not run: only root can be somebody else");
