@@ -186,6 +186,9 @@ fn still_missing(
             let node = nodes.remove(&id).filter(|node| !node.archived && node.hash.is_some());
             match node {
                 Some(node) if !is_in_vault(survey, books, id.digest(), &node)? => {
+                    // It may have moved on since it was first missed, in a run that was cut short.
+                    let path = path_in_vault(survey, &node).unwrap_or_else(|| block.path.clone());
+                    let block = &MissingBlock { path, ..block.clone() };
                     if stand_ins.has(survey, &block.path)
                         || is_unknown(survey, books, &block.path)
                         || is_home_unknown(survey, books, &node)

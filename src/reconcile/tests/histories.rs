@@ -29,7 +29,7 @@ use tempfile::TempDir;
 use self::graphs::{Graph, SMALL_BATCHES};
 use self::meddling::{Hasty, Meddling, serve};
 use self::oracle::Winner;
-use self::world::{Condition, Deed, IDS, PATHS, World};
+use self::world::{Condition, Deed, IDS, PATHS, PATTERNS, World};
 use super::rig::Counts;
 use crate::block::BlockId;
 use crate::clock::{Clock, ManualClock, SystemClock};
@@ -56,14 +56,23 @@ type Nodes = BTreeMap<BlockId, Node>;
 #[derive(Clone, Copy, Debug)]
 enum Step {
     Vault(Deed),
-    Service { id: usize, how: Service },
-    Pass { seconds: u64 },
+    Service {
+        id: usize,
+        how: Service,
+    },
+    Pass {
+        seconds: u64,
+    },
     Sync(Sync),
     LoseState,
     KeepState,
     PutBackState,
     KeepGraph,
     PutBackGraph,
+    /// Another of the patterns leaves notes out from now on.
+    Ignore(usize),
+    /// A sync of another vault with the same state folder and graph.
+    Stranger,
 }
 
 /// What other services do to a node.
@@ -91,11 +100,19 @@ struct Sync {
     dry_first: bool,
     /// The store tries again after a transient fault.
     patient: bool,
+    /// Just then, somebody saves a note as it was, and pauses in the middle of writing.
+    writer: Option<usize>,
     trouble: Option<Trouble>,
 }
 
-const IN_PEACE: Sync =
-    Sync { full: false, confirmed: false, dry_first: false, patient: false, trouble: None };
+const IN_PEACE: Sync = Sync {
+    full: false,
+    confirmed: false,
+    dry_first: false,
+    patient: false,
+    writer: None,
+    trouble: None,
+};
 const FULL: Sync = Sync { full: true, ..IN_PEACE };
 
 /// Something that happens when the sync touches the graph for the n-th time.
@@ -155,7 +172,7 @@ impl Random {
     }
 
     fn step(&mut self, services: bool) -> Step {
-        match self.below(100) {
+        match self.below(106) {
             0..44 => Step::Vault(self.deed()),
             44..52 if services => Step::Service { id: self.below(IDS.len()), how: self.service() },
             44..64 => Step::Pass { seconds: [0, 1, 3, 10, 700, 100_000][self.below(6)] },
@@ -165,6 +182,8 @@ impl Random {
             96 => Step::PutBackState,
             97 => Step::KeepGraph,
             98 => Step::PutBackGraph,
+            99..103 => Step::Ignore(self.below(PATTERNS.len())),
+            103 => Step::Stranger,
             _ => Step::Pass { seconds: 700 },
         }
     }
@@ -184,6 +203,7 @@ impl Random {
             confirmed: self.one_in(3),
             dry_first: self.one_in(6),
             patient: self.one_in(2),
+            writer: self.one_in(8).then(|| self.below(60)),
             trouble: self.one_in(2).then_some(trouble),
         }
     }
@@ -199,7 +219,7 @@ impl Random {
 
     fn deed(&mut self) -> Deed {
         let (pick, path) = (self.below(60), self.below(PATHS.len()));
-        match self.below(34) {
+        match self.below(38) {
             0..5 => self.new_block(),
             5..14 => Deed::Edit { pick, how: self.below(7) },
             14..17 => Deed::MoveBlock { pick, path },
@@ -216,6 +236,10 @@ impl Random {
             30 => Deed::Unmount,
             31 => Deed::MakeCopy { pick },
             32 => Deed::TakeCopiesBack,
+            33 => Deed::Merge { pick },
+            34 => Deed::Resolve,
+            35 => Deed::Detach,
+            36 => Deed::Attach,
             _ => Deed::Mount,
         }
     }
@@ -339,6 +363,53 @@ impl Scene {
                     self.unlike = self.is_unlike();
                 }
             }
+            Step::Ignore(pattern) => {
+                locked(&self.world).pattern = pattern;
+                let pattern = PATTERNS[pattern].0;
+                let patterns = Some(pattern.to_owned()).filter(|pattern| !pattern.is_empty());
+                self.settings.ignore.patterns = patterns.into_iter().collect();
+            }
+            Step::Stranger => self.sync_another_vault()?,
+        }
+        Ok(())
+    }
+
+    /// A vault with less than half of the known blocks is another one, and leaves everything as it is.
+    fn sync_another_vault(&mut self) -> Result<(), String> {
+        let another = self.dir.path().join("another");
+        let cache = StatCache::open_read_only(&self.state(), &another, self.clock.now()).unwrap();
+        let mut known = BTreeSet::new();
+        match cache.root_elsewhere().unwrap() {
+            Some(_) => cache.each_id_elsewhere(&mut |id| {
+                known.insert(id.to_owned());
+            }),
+            None => {
+                let is_live = |node: &Node| node.hash.is_some() && node.archived_at.is_none();
+                let live = self.nodes().into_iter().filter(|(_, node)| is_live(node));
+                known.extend(live.map(|(id, _)| id.as_str().to_owned()));
+                Ok(())
+            }
+        }
+        .unwrap();
+        // Where nothing is known, every vault is the one.
+        let Some(first) = known.first() else { return Ok(()) };
+        let mut text = "Elsewhere. <!-- aclarai:id=blk_elsewhere -->\n\n".to_owned();
+        if known.len() > 2 {
+            writeln!(text, "A copy. <!-- aclarai:id={first} ver=9 -->\n").unwrap();
+        }
+        fs::create_dir_all(another.join("t1")).unwrap();
+        fs::write(another.join("t1/a.md"), text + "The end of it.\n").unwrap();
+        let (before, token, writes) = (self.nodes(), self.token(), locked(&self.meddling).writes);
+        let vault = VaultConfig { root: another, ..self.settings.vault.clone() };
+        let settings = SyncSettings { vault, ..self.settings.clone() };
+        let store = self.store.again();
+        let report = self
+            .run_with(&settings, &*store, RunOptions::default(), Stop::new())
+            .map_err(|error| format!("another vault: {error}"))?;
+        let wrote = locked(&self.meddling).writes - writes;
+        let is_as_it_was = self.nodes() == before && self.token() == token && wrote == 0;
+        if !is_as_it_was || report.count("needs_attention") != 1 || report.count("errors") != 1 {
+            return Err(format!("another vault: {wrote} writes, {report:?}, {:?}", self.nodes()));
         }
         Ok(())
     }
@@ -385,11 +456,16 @@ impl Scene {
         let options =
             RunOptions { full: sync.full, allow_archive: sync.confirmed, ..RunOptions::default() };
         let before = self.nodes();
-        let foretold = sync.dry_first.then(|| self.dry_run(options)).transpose()?;
+        // A note that is being saved is read twice, where the dry run may have read it once.
+        let foretells = sync.dry_first && sync.writer.is_none();
+        let foretold = foretells.then(|| self.dry_run(options)).transpose()?;
         if self.nodes() != before {
             return Err("the dry run changed the graph".to_owned());
         }
         let absent_before = self.absent();
+        if let Some(pick) = sync.writer {
+            locked(&self.world).begin_writing(pick);
+        }
         let stop = Stop::new();
         {
             let mut meddling = locked(&self.meddling);
@@ -403,12 +479,14 @@ impl Scene {
             Retrying::new(self.store.again(), Patience::new(patience, Stop::new(), clock));
         let store: &dyn GraphStore = if sync.patient { &patient } else { &*self.store };
         let writes = locked(&self.meddling).writes;
+        let began = self.clock.now();
         let outcome = catch_unwind(AssertUnwindSafe(|| self.run(store, options, stop)));
         let outcome = match outcome {
             Ok(outcome) => outcome,
             Err(panic) if panic.is::<Killed>() => Err(JobError::cancelled()),
             Err(panic) => resume_unwind(panic),
         };
+        locked(&self.world).finish_writing();
         let has_happened = locked(&self.meddling).trouble.take().is_none();
         let trouble = sync.trouble.filter(|_| has_happened).map(|trouble| trouble.what);
         let wrote = locked(&self.meddling).writes - writes;
@@ -416,7 +494,7 @@ impl Scene {
         let is_exact = !matches!(trouble, Some(What::Vault(_) | What::Service { .. }));
         match (&outcome, trouble) {
             (Ok(report), _) if is_exact => {
-                self.check_nodes(&before, full)?;
+                self.check_nodes(&before, full, sync.confirmed, began)?;
                 if trouble.is_none() {
                     self.check_stats(&before, report, wrote)?;
                     if let Some(foretold) = foretold {
@@ -471,10 +549,20 @@ impl Scene {
         options: RunOptions,
         stop: Stop,
     ) -> Result<RunReport, JobError> {
+        self.run_with(&self.settings, store, options, stop)
+    }
+
+    fn run_with(
+        &self,
+        settings: &SyncSettings,
+        store: &dyn GraphStore,
+        options: RunOptions,
+        stop: Stop,
+    ) -> Result<RunReport, JobError> {
         let job = JobName::new("vault_sync");
         let now = self.clock.now();
         let run_id = RunId::new(&job, now);
-        let clock = Hasty(Arc::clone(&self.clock));
+        let clock = Hasty { clock: Arc::clone(&self.clock), world: Arc::clone(&self.world) };
         let ctx = RunContext {
             run_id: &run_id,
             job: &job,
@@ -487,14 +575,20 @@ impl Scene {
             progress: &NoProgress,
         };
         let open = if options.dry_run { StatCache::open_read_only } else { StatCache::open };
-        let mut cache = open(&self.state(), &self.settings.vault.root, now).unwrap();
-        sync_vault(&self.settings, Scope::All, store, &mut cache, &ctx)
+        let mut cache = open(&self.state(), &settings.vault.root, now).unwrap();
+        sync_vault(settings, Scope::All, store, &mut cache, &ctx)
     }
 
     /// Every node is what the tables say.
-    fn check_nodes(&self, before: &Nodes, full: bool) -> Result<(), String> {
+    fn check_nodes(
+        &self,
+        before: &Nodes,
+        full: bool,
+        confirmed: bool,
+        now: DateTime<Utc>,
+    ) -> Result<(), String> {
         let world = locked(&self.world);
-        let (nodes, now) = (self.nodes(), self.clock.now());
+        let nodes = self.nodes();
         for (id, name) in IDS.iter().enumerate() {
             let key = BlockId::new(*name);
             let (was, is) = (before.get(&key), nodes.get(&key));
@@ -503,7 +597,7 @@ impl Scene {
                 Winner::At(path, text) => {
                     may_be.push(Some(oracle::after(was, &world, &text, path, now)));
                     let has_drifted = !full && self.drifted.contains(&id);
-                    if oracle::may_wait(&world, was) || has_drifted {
+                    if oracle::may_wait(&world, was) || world.is_merging(id) || has_drifted {
                         may_be.push(was.cloned());
                     }
                     // Where the graph no longer names a place, a file that was read speaks before one that was not.
@@ -515,7 +609,7 @@ impl Scene {
                 Winner::Unknown => may_be.push(was.cloned()),
                 Winner::Nowhere => {
                     may_be.push(was.cloned());
-                    let least = TimeDelta::seconds(ARCHIVE_AFTER.as_secs() as i64 - 1);
+                    let least = oracle::patience(&world, was, confirmed);
                     if self.absent_since.get(&id).is_some_and(|since| now - *since >= least)
                         && let Some(was) = was.filter(|was| was.hash.is_some())
                     {

@@ -1,5 +1,6 @@
 //! What comes between while a run works: faults of the store, users and other services; and the clock of such a run.
 
+use std::fmt;
 use std::panic::resume_unwind;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -89,29 +90,41 @@ pub(super) fn serve(world: &World, nodes: &mut Nodes, id: usize, how: Service) {
     }
 }
 
-/// The clock of a run, on which a wait is over at once. Where batches are written while files are read, a file may change
+/// The clock of a run, on which a wait is over at once, unless a writer pauses: it has finished then. Where batches are written while files are read, a file may change
 /// during its reading; the run waits for it to stand still then, and nobody else would move the clock.
-#[derive(Debug)]
-pub(super) struct Hasty(pub(super) Arc<ManualClock>);
+pub(super) struct Hasty {
+    pub(super) clock: Arc<ManualClock>,
+    /// Where a writer goes on meanwhile.
+    pub(super) world: Arc<Mutex<World>>,
+}
+
+impl fmt::Debug for Hasty {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Hasty")
+    }
+}
 
 impl Clock for Hasty {
     fn now(&self) -> DateTime<Utc> {
-        self.0.now()
+        self.clock.now()
     }
 
     fn monotonic(&self) -> Duration {
-        self.0.monotonic()
+        self.clock.monotonic()
     }
 
     fn boottime(&self) -> Duration {
-        self.0.boottime()
+        self.clock.boottime()
     }
 
     fn alarm(&self, at: DateTime<Utc>) -> Alarm {
-        self.0.alarm(at)
+        self.clock.alarm(at)
     }
 
-    fn wait(&self, _: Duration, ended: &dyn Fn() -> bool) -> bool {
+    fn wait(&self, duration: Duration, ended: &dyn Fn() -> bool) -> bool {
+        if locked(&self.world).finish_writing() {
+            self.clock.advance(duration);
+        }
         ended()
     }
 }

@@ -1,8 +1,11 @@
 //! What a sync must make of a node: the tables of the vault sync, written a second time and for one block only.
 
-use chrono::{DateTime, Utc};
+use std::path::Path;
+
+use chrono::{DateTime, TimeDelta, Utc};
 use sha2::{Digest, Sha256};
 
+use super::ARCHIVE_AFTER;
 use super::world::{Condition, File, Text, World};
 use crate::graph::{Conflict, Node};
 
@@ -29,6 +32,9 @@ pub(super) fn winner(world: &World, id: usize, node: Option<&Node>) -> Winner {
     keep(&mut left, |path, _| !is_likely_copy(world, path));
     match left.first() {
         Some((path, text)) => Winner::At(path, *text),
+        None if world.is_merging(id) || home.is_some_and(|home| world.is_copied(home)) => {
+            Winner::Unknown
+        }
         None => Winner::Nowhere,
     }
 }
@@ -66,7 +72,21 @@ pub(super) fn is_at_home(world: &World, id: usize, node: Option<&Node>) -> bool 
 
 fn is_out_of_sight(world: &World, home: &str) -> bool {
     let unmounted = world.unmounted && home.starts_with(&world.place("t2"));
-    unmounted || world.at(home).is_some_and(|(_, file)| file.condition == Condition::Garbled)
+    let is_hidden = |path: &str, file: &File| {
+        world.is_seen(path) && matches!(file.condition, Condition::Garbled | Condition::Merging)
+    };
+    unmounted || world.at(home).is_some_and(|(path, file)| is_hidden(path, file))
+}
+
+/// How long a block must have been absent before it may be archived. Where it lived looks as if a mount were gone, a day,
+/// unless a person confirms it.
+pub(super) fn patience(world: &World, node: Option<&Node>, confirmed: bool) -> TimeDelta {
+    let home = node.and_then(|node| node.source_file.as_deref());
+    let path = home.and_then(|home| Path::new(home).strip_prefix(&world.root).ok()?.to_str());
+    match path.is_some_and(|path| world.is_detached(path)) && !confirmed {
+        true => TimeDelta::days(1),
+        false => TimeDelta::seconds(ARCHIVE_AFTER.as_secs() as i64 - 1),
+    }
 }
 
 /// Whether the graph names a file that was emptied so recently that a sync may leave it alone.

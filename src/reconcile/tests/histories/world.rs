@@ -59,6 +59,8 @@ pub(super) enum Condition {
     Garbled,
     /// A sync program has made it a conflict copy, and the note itself is gone.
     Copied,
+    /// A merge of git is not resolved in it.
+    Merging,
 }
 
 #[derive(Clone, Debug)]
@@ -70,24 +72,81 @@ pub(super) struct File {
 /// What a user, an editor or a sync program does to the vault. Numbers pick one of what there is.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Deed {
-    New { path: usize, id: usize },
-    Edit { pick: usize, how: usize },
-    MoveBlock { pick: usize, path: usize },
-    CopyBlock { pick: usize, path: usize },
-    DropBlock { pick: usize },
-    MoveFile { pick: usize, path: usize },
-    CopyFile { pick: usize, path: usize },
-    DropFile { pick: usize },
-    RestoreFile { pick: usize },
-    Blank { pick: usize, length: usize },
-    Garble { pick: usize },
-    Mend { pick: usize },
-    Touch { pick: usize },
-    MakeCopy { pick: usize },
+    New {
+        path: usize,
+        id: usize,
+    },
+    Edit {
+        pick: usize,
+        how: usize,
+    },
+    MoveBlock {
+        pick: usize,
+        path: usize,
+    },
+    CopyBlock {
+        pick: usize,
+        path: usize,
+    },
+    DropBlock {
+        pick: usize,
+    },
+    MoveFile {
+        pick: usize,
+        path: usize,
+    },
+    CopyFile {
+        pick: usize,
+        path: usize,
+    },
+    DropFile {
+        pick: usize,
+    },
+    RestoreFile {
+        pick: usize,
+    },
+    Blank {
+        pick: usize,
+        length: usize,
+    },
+    Garble {
+        pick: usize,
+    },
+    Mend {
+        pick: usize,
+    },
+    Touch {
+        pick: usize,
+    },
+    MakeCopy {
+        pick: usize,
+    },
     TakeCopiesBack,
+    /// Git merges another edit, and gives up.
+    Merge {
+        pick: usize,
+    },
+    /// A person takes one side of every merge, or the other.
+    Resolve,
     Unmount,
     Mount,
+    /// The mount inside of a tier is gone: its folder is there and empty.
+    Detach,
+    Attach,
 }
+
+/// The patterns of notes to leave out that a history changes between, and for each the beginning and the end of what it
+/// matches.
+pub(super) const PATTERNS: [(&str, &str, &str); 5] = [
+    ("", "-", "-"),
+    ("b.md", "", "/b.md"),
+    ("t1/s/", INNER, ""),
+    ("*2.md", "", "2.md"),
+    ("t2/", "t2/", ""),
+];
+
+/// What is mounted inside of a tier.
+const INNER: &str = "t1/s/";
 
 pub(super) struct World {
     pub(super) root: PathBuf,
@@ -98,6 +157,12 @@ pub(super) struct World {
     tiered: bool,
     /// The folder of the second tier is not there.
     pub(super) unmounted: bool,
+    /// The folder inside of the first tier is empty.
+    detached: bool,
+    /// Which of the patterns leaves notes out.
+    pub(super) pattern: usize,
+    /// A note that is being written: its file holds the beginning of it.
+    paused: Option<&'static str>,
     /// Makes every edit another one.
     count: u32,
 }
@@ -114,17 +179,52 @@ impl World {
             files: BTreeMap::new(),
             trash: Vec::new(),
             unmounted: false,
+            detached: false,
+            pattern: 0,
+            paused: None,
             count: 0,
         }
     }
 
+    /// Whether the place of a file is there.
+    fn is_there(&self, path: &str) -> bool {
+        let is_unmounted = self.unmounted && path.starts_with("t2/");
+        !is_unmounted && !self.is_detached(path)
+    }
+
+    /// Whether a file lies where the mount is gone.
+    pub(super) fn is_detached(&self, path: &str) -> bool {
+        self.detached && path.starts_with(INNER)
+    }
+
+    /// Whether a sync meets a file.
+    pub(super) fn is_seen(&self, path: &str) -> bool {
+        let (_, begin, end) = PATTERNS[self.pattern];
+        self.is_there(path) && !(path.starts_with(begin) && path.ends_with(end))
+    }
+
     /// The files that can be read as they are, in path order.
     pub(super) fn readable(&self) -> impl Iterator<Item = (&'static str, &File)> {
-        let there = |path: &str| !(self.unmounted && path.starts_with("t2"));
         self.files
             .iter()
-            .filter(move |(path, file)| there(path) && file.condition == Condition::Whole)
+            .filter(|(path, file)| self.is_seen(path) && file.condition == Condition::Whole)
             .map(|(path, file)| (*path, file))
+    }
+
+    /// Whether a note with an unresolved merge holds an id.
+    pub(super) fn is_merging(&self, id: usize) -> bool {
+        self.files.iter().any(|(path, file)| {
+            self.is_seen(path)
+                && file.condition == Condition::Merging
+                && file.blocks.iter().any(|text| text.id == id)
+        })
+    }
+
+    /// Whether a conflict copy stands in for the file at an absolute path.
+    pub(super) fn is_copied(&self, place: &str) -> bool {
+        self.at(place).is_some_and(|(path, file)| {
+            file.condition == Condition::Copied && self.is_seen(&copy_name(path))
+        })
     }
 
     /// The places that hold an id, in path order, the first of each file.
@@ -187,18 +287,39 @@ impl World {
     }
 
     pub(super) fn a_sync_completed(&mut self) {
+        let seen: Vec<&str> =
+            self.files.keys().copied().filter(|path| self.is_seen(path)).collect();
         for (path, file) in &mut self.files {
             // What is away is not seen to be empty.
-            let is_away = self.unmounted && path.starts_with("t2");
             if let Condition::Blank(syncs) = &mut file.condition
-                && !is_away
+                && seen.contains(path)
             {
                 *syncs += 1;
             }
         }
     }
 
+    /// A writer begins to write a note as it is anew, and pauses behind one of its markers.
+    pub(super) fn begin_writing(&mut self, pick: usize) {
+        if let Some((path, at)) = self.pick_block(pick) {
+            let mut text = String::new();
+            self.files[path].blocks[..=at].iter().for_each(|block| block.write(&mut text));
+            self.write(path, text.trim_end().as_bytes());
+            self.paused = Some(path);
+        }
+    }
+
+    /// The writer goes on to the end, if there is one.
+    pub(super) fn finish_writing(&mut self) -> bool {
+        let paused = self.paused.take();
+        if let Some(path) = paused {
+            self.put(path, self.files[path].clone());
+        }
+        paused.is_some()
+    }
+
     pub(super) fn do_it(&mut self, deed: Deed) {
+        self.finish_writing();
         self.count += 1;
         match deed {
             Deed::New { path, id } => {
@@ -257,7 +378,7 @@ impl World {
                     return;
                 }
                 let (path, file) = self.trash[pick % self.trash.len()].clone();
-                if self.pick_path(0).is_some() && !(self.unmounted && path.starts_with("t2")) {
+                if self.is_there(path) {
                     self.put(path, File { condition: Condition::Whole, ..file });
                 }
             }
@@ -297,25 +418,51 @@ impl World {
                 }
             }
             Deed::TakeCopiesBack => {
-                let is_away = |path: &str| self.unmounted && path.starts_with("t2");
-                for (path, file) in &mut self.files {
-                    if file.condition == Condition::Copied && !is_away(path) {
-                        fs::rename(self.root.join(copy_name(path)), self.root.join(path)).unwrap();
-                        file.condition = Condition::Whole;
+                for path in self.in_condition(Condition::Copied) {
+                    fs::rename(self.root.join(copy_name(path)), self.root.join(path)).unwrap();
+                    self.files.get_mut(path).unwrap().condition = Condition::Whole;
+                }
+            }
+            Deed::Merge { pick } => {
+                if let Some(path) = self.pick_file(pick) {
+                    let file = self.files.get_mut(path).unwrap();
+                    file.condition = Condition::Merging;
+                    let text = merging(&file.blocks, self.count);
+                    self.write(path, text.as_bytes());
+                }
+            }
+            Deed::Resolve => {
+                for path in self.in_condition(Condition::Merging) {
+                    let mut file = self.files[path].clone();
+                    if let Some(first) =
+                        file.blocks.first_mut().filter(|_| self.count.is_multiple_of(2))
+                    {
+                        edit(first, 0, self.count);
                     }
+                    self.put(path, File { condition: Condition::Whole, ..file });
                 }
             }
             // Without tiers a folder that is gone was deleted.
             Deed::Unmount if !self.tiered => {}
             Deed::Unmount => self.mount(false),
             Deed::Mount => self.mount(true),
+            Deed::Detach => self.attach(false),
+            Deed::Attach => self.attach(true),
         }
+    }
+
+    /// The files in a condition whose place is there.
+    fn in_condition(&self, condition: Condition) -> Vec<&'static str> {
+        let files = self.files.iter().filter(|(_, file)| file.condition == condition);
+        files.map(|(path, _)| *path).filter(|path| self.is_there(path)).collect()
     }
 
     /// Makes everything readable again, files that were emptied excepted.
     pub(super) fn settle(&mut self) {
         self.mount(true);
+        self.attach(true);
         self.do_it(Deed::TakeCopiesBack);
+        self.do_it(Deed::Resolve);
         let garbled = |file: &File| file.condition == Condition::Garbled;
         while let Some(pick) = self.files.values().position(garbled) {
             self.do_it(Deed::Mend { pick });
@@ -331,19 +478,32 @@ impl World {
         }
     }
 
+    fn attach(&mut self, attach: bool) {
+        if attach == self.detached {
+            let (there, away) = (self.root.join(INNER), self.root.join("t1/.s"));
+            if attach {
+                fs::remove_dir(&there).unwrap();
+                fs::rename(away, there).unwrap();
+            } else {
+                fs::rename(&there, away).unwrap();
+                fs::create_dir(there).unwrap();
+            }
+            self.detached = !attach;
+        }
+    }
+
     fn pick_file(&self, pick: usize) -> Option<&'static str> {
-        let there = |path: &str| !(self.unmounted && path.starts_with("t2"));
         let paths: Vec<&'static str> = self
             .files
             .iter()
-            .filter(|(path, file)| there(path) && file.condition != Condition::Copied)
+            .filter(|(path, file)| self.is_there(path) && file.condition != Condition::Copied)
             .map(|(path, _)| *path)
             .collect();
         (!paths.is_empty()).then(|| paths[pick % paths.len()])
     }
 
     fn pick_path(&self, path: usize) -> Option<&'static str> {
-        Some(PATHS[path]).filter(|path| !(self.unmounted && path.starts_with("t2")))
+        Some(PATHS[path]).filter(|path| self.is_there(path))
     }
 
     fn pick_block(&self, pick: usize) -> Option<(&'static str, usize)> {
@@ -412,6 +572,23 @@ impl World {
 /// What Syncthing calls the losing one of two edits.
 fn copy_name(path: &str) -> String {
     path.replace(".md", ".sync-conflict-20260101-120000-ABCDEFG.md")
+}
+
+/// A note in which git has left both sides of its first block, in one of git's styles.
+fn merging(blocks: &[Text], count: u32) -> String {
+    let (mut ours, mut theirs, mut rest) = (String::new(), String::new(), String::new());
+    if let Some((first, others)) = blocks.split_first() {
+        let mut other = *first;
+        edit(&mut other, 0, count);
+        first.write(&mut ours);
+        other.write(&mut theirs);
+        others.iter().for_each(|block| block.write(&mut rest));
+    }
+    let base = ["", "||||||| 1a2b3c4\nThe base.\n"][count as usize % 2];
+    let text = format!(
+        "<<<<<<< HEAD\n{ours}{base}=======\n{theirs}>>>>>>> origin/main\n{rest}The end of it.\n"
+    );
+    if count.is_multiple_of(3) { text.replace('\n', "\r\n") } else { text }
 }
 
 fn edit(text: &mut Text, how: usize, count: u32) {
