@@ -31,8 +31,8 @@ pub(crate) struct Format {
     pub(crate) newest: u32,
     /// Files up to this version bear no `application_id` yet; 0 where all do.
     pub(crate) unmarked: u32,
-    /// Tables that a file without `application_id` must have to be one of ours.
-    pub(crate) tables: &'static [&'static str],
+    /// Tables that a file without `application_id` must have to be one of ours, each with a column of it.
+    pub(crate) tables: &'static [(&'static str, &'static str)],
 }
 
 /// The kinds of file that an opened one may be.
@@ -469,9 +469,10 @@ pub(crate) fn identify(connection: &Connection, format: &Format) -> rusqlite::Re
         (false, Some(0)) if id == 0 && tables == 0 => Found::Empty,
         (false, Some(version)) if id == 0 && (1..=format.unmarked).contains(&version) => {
             let mut is_ours = true;
-            for table in format.tables {
-                let sql = "SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = ?1)";
-                is_ours &= connection.query_row(sql, [table], |row| row.get::<_, bool>(0))?;
+            for (table, column) in format.tables {
+                let sql = "SELECT EXISTS (SELECT 1 FROM pragma_table_info(?1) WHERE name = ?2)";
+                is_ours &=
+                    connection.query_row(sql, [table, column], |row| row.get::<_, bool>(0))?;
             }
             if is_ours { Found::Unmarked(version) } else { Found::Foreign }
         }
@@ -532,7 +533,7 @@ mod tests {
     use super::*;
 
     const FORMAT: Format =
-        Format { application_id: 0x7465_7374, newest: 3, unmarked: 1, tables: &["kept"] };
+        Format { application_id: 0x7465_7374, newest: 3, unmarked: 1, tables: &[("kept", "x")] };
 
     fn marked(path: &Path, id: i32, version: i32, sql: &str) {
         let connection = Connection::open(path).unwrap();
@@ -551,6 +552,7 @@ mod tests {
             (ours, 4, "", Found::Newer(4)),
             (ours, 0, "CREATE TABLE kept (x)", Found::Foreign),
             (0, 1, "CREATE TABLE kept (x)", Found::Unmarked(1)),
+            (0, 1, "CREATE TABLE kept (y)", Found::Foreign),
             (0, 2, "CREATE TABLE kept (x)", Found::Foreign),
             (0, 1, "CREATE TABLE photos (x)", Found::Foreign),
             (0, 0, "CREATE TABLE photos (x)", Found::Foreign),

@@ -8,13 +8,16 @@ use serde_json::{Value, json};
 use super::arguments::Format;
 use super::exit::{Exit, Failure};
 use super::out::{Out, written};
-use super::setup::Setup;
+use super::setup::{Setup, say_left_out};
 use crate::app::AppError;
 use crate::reconcile::{self, Waiting};
 
 pub(super) fn attention(setup: &Setup<'_>, format: &Format) -> Result<Exit, Failure> {
     let waiting = match setup.origin()?.load() {
-        Ok(app) => of_vault(&app.config.state_dir)?,
+        Ok(app) => {
+            say_left_out(&app.config);
+            of_vault(&app.config.state_dir)?
+        }
         Err(error @ AppError::Kinds(_)) => return Err(error.into()),
         // Which state folder it would name cannot be known, unless the command line does.
         Err(AppError::Config(errors)) => {

@@ -7,7 +7,7 @@ use super::out::{Out, written};
 use super::setup::Setup;
 use crate::config::GraphConfig;
 use crate::sqlite::{self, Folder};
-use crate::state;
+use crate::state::{self, State};
 
 pub(super) fn backup(setup: &Setup<'_>, folder: &Path) -> Result<Exit, Failure> {
     let config = setup.config()?;
@@ -22,6 +22,8 @@ pub(super) fn backup(setup: &Setup<'_>, folder: &Path) -> Result<Exit, Failure> 
             config.state_dir.display()
         )));
     }
+    // Says what is wrong with it, where something is.
+    drop(State::open_existing(&config.state_dir)?);
     sqlite::make_folder(folder, Folder::Private).map_err(|denied| refused(folder, &denied))?;
     let mut out = Out::stdout();
     for source in sources {
@@ -33,7 +35,7 @@ pub(super) fn backup(setup: &Setup<'_>, folder: &Path) -> Result<Exit, Failure> 
         let said = sqlite::back_up(&source, &copy);
         let bytes = said.map_err(|error| {
             Failure::unavailable(format!(
-                "{}: cannot copy it to {}: {error}: make room, or name another folder",
+                "{}: cannot copy it to {}: {error}: see that the first is sound and that the second has room, or name another folder",
                 source.display(),
                 copy.display()
             ))

@@ -24,7 +24,7 @@ use crate::gate::PAUSE_FILE;
 use crate::graph;
 use crate::jobs::vault_sync;
 use crate::sandbox::{self, InForce};
-use crate::state::{DaemonLock, State};
+use crate::state::{DaemonLock, State, StateError};
 use crate::stop::Stop;
 use crate::text::instant;
 use crate::vault::{self, Ignored};
@@ -293,6 +293,10 @@ impl Findings {
     }
 
     fn state(&mut self, dir: &Path) {
+        // Another user's: nothing can be told of it, which is no fault of the folder.
+        if let Err(error @ StateError::Unreadable { .. }) = State::open_existing(dir) {
+            return self.wrong("state", error.to_string());
+        }
         // The nearest folder that is there says whether the missing ones can be made.
         let existing = dir.ancestors().find(|folder| folder.exists()).unwrap_or(dir);
         if let Err(error) = access(existing, Access::WRITE_OK | Access::EXEC_OK) {

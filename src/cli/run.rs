@@ -9,7 +9,7 @@ use super::arguments::Run;
 use super::exit::{Exit, Failure};
 use super::out::{Cell, Out, say, written};
 use super::progress::Bar;
-use super::setup::{Setup, find_job};
+use super::setup::{Setup, find_job, say_left_out};
 use crate::clock::{Clock, SystemClock};
 use crate::config::{Config, JobSpec};
 use crate::job::{
@@ -28,9 +28,10 @@ use crate::text::duration;
 const FAULTS_SHOWN: usize = 20;
 
 pub(super) fn run(setup: &Setup<'_>, arguments: &Run) -> Result<Exit, Failure> {
-    let app = setup.app()?;
+    // The log tells which file was left out, once there is a log.
+    let app = setup.origin()?.load()?;
     let config = &app.config;
-    let spec = find_job(config, &arguments.job)?;
+    let spec = find_job(config, &arguments.job).inspect_err(|_| say_left_out(config))?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let job = app.job(&spec.name).ok_or_else(|| {
         Failure::usage(format!("{}: {}", spec.name, app.not_runnable[&spec.name]))

@@ -46,9 +46,11 @@ impl<'r> Setup<'r> {
         })
     }
 
-    /// Reads the configuration and builds every job.
+    /// Reads the configuration and builds every job. Says which file was left out, for what follows is shown without it.
     pub(super) fn app(&self) -> Result<App, Failure> {
-        Ok(self.origin()?.load()?)
+        let app = self.origin()?.load()?;
+        say_left_out(&app.config);
+        Ok(app)
     }
 
     /// `--metrics-file`.
@@ -96,6 +98,13 @@ impl<'r> Setup<'r> {
         };
         let logging = logging::init(format, config.log_level, Arc::new(SystemClock));
         Log { logging, format }
+    }
+}
+
+/// Says which file was left out, as it is not this user's alone.
+pub(super) fn say_left_out(config: &Config) {
+    for warning in &config.left_out {
+        say(&format!("warning: {warning}"));
     }
 }
 

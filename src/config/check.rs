@@ -24,7 +24,7 @@ use super::settings::{
     VaultConfig,
 };
 use super::shown::shown_path;
-use super::source::fault_of;
+use super::source::{LEFT_OUT, fault_of};
 use super::value::{flag_word, suggestion};
 use crate::schedule::Zone;
 use crate::text::visible;
@@ -52,6 +52,8 @@ pub(super) fn checked(
     look_at_jobs: LookAtJobs<'_>,
 ) -> Result<Config, ConfigErrors> {
     let mut findings = Findings::of(source.as_deref().map(shown_path), Lines::default());
+    let is_left_out = |remark: &&Fault| remark.message.starts_with(LEFT_OUT);
+    let left_out = remarks.iter().filter(is_left_out).map(ToString::to_string).collect();
     findings.warnings.extend(remarks);
     let raw = match yaml {
         Some(yaml) => raw::read(yaml, &mut findings)?,
@@ -95,6 +97,7 @@ pub(super) fn checked(
         state_dir,
         log_level,
         warnings,
+        left_out,
         notes,
         lines,
     };

@@ -122,11 +122,35 @@ pub(super) struct Variables<'e> {
 /// Whether a variable decides which code a program loads, or where it looks for code: too much for a file that lies
 /// in whatever folder the program was started in.
 fn decides_which_code_runs(name: &str) -> bool {
-    const BEGINNINGS: [&str; 17] = [
-        "LD_", "DYLD_", "BASH_", "PYTHON", "PERL", "RUBY", "NODE_", "NPM_", "JAVA_", "_JAVA_",
-        "JDK_", "LUA_", "GIT_", "GCONV_", "GLIBC_", "MALLOC_", "GEM_",
+    const BEGINNINGS: [&str; 26] = [
+        "LD_",
+        "DYLD_",
+        "BASH_",
+        "PYTHON",
+        "PERL",
+        "RUBY",
+        "NODE_",
+        "NPM_",
+        "JAVA_",
+        "_JAVA_",
+        "JDK_",
+        "LUA_",
+        "GIT_",
+        "GCONV_",
+        "GLIBC_",
+        "MALLOC_",
+        "GEM_",
+        "PIP_",
+        "R_LIBS",
+        "PHP_",
+        "OPENSSL_",
+        "DOTNET_",
+        "CORECLR_",
+        "JULIA_",
+        "XDG_CONFIG_",
+        "XDG_DATA_",
     ];
-    const NAMES: [&str; 24] = [
+    const NAMES: [&str; 28] = [
         "PATH",
         "IFS",
         "ENV",
@@ -144,13 +168,17 @@ fn decides_which_code_runs(name: &str) -> bool {
         "VISUAL",
         "PAGER",
         "BROWSER",
+        "MANPAGER",
+        "LESSOPEN",
+        "LESSCLOSE",
         "PHPRC",
-        "PHP_INI_SCAN_DIR",
         "LOCPATH",
         "NLSPATH",
         "HOSTALIASES",
-        "OPENSSL_CONF",
+        "R_PROFILE",
         "R_PROFILE_USER",
+        "R_ENVIRON",
+        "R_ENVIRON_USER",
     ];
     NAMES.contains(&name) || BEGINNINGS.iter().any(|beginning| name.starts_with(beginning))
 }
@@ -170,9 +198,9 @@ impl<'e> Variables<'e> {
             let place = Place::File { file: NAME.to_owned(), line, column: None };
             Fault { subject: NAME.to_owned(), value: None, message, place }
         };
-        if let Some(why) = source::whose_else(&path) {
+        if let Some(why) = source::whose_else(&env.cwd, &path) {
             let remedy = "to use it, make it and its folder yours alone, or set its variables in the environment";
-            let message = format!("left out, as {why}: {remedy}");
+            let message = format!("{}{why}: {remedy}", source::LEFT_OUT);
             return Ok((nothing, vec![source::fault_of(Path::new(NAME), message)]));
         }
         let text =

@@ -8,7 +8,7 @@ use super::given::{Given, Origin};
 use super::node::Lines;
 use super::settings::Overrides;
 use super::shown::shown_text;
-use super::source::{fault_of, is_absent, read, whose_else};
+use super::source::{LEFT_OUT, fault_of, is_absent, read, whose_else};
 
 /// Where a file is looked for when none is named, the first one found is read.
 pub(super) const USUAL_PLACES: [&str; 2] =
@@ -57,10 +57,10 @@ pub(super) fn find(
             continue;
         }
         if place.is_relative()
-            && let Some(why) = whose_else(&path)
+            && let Some(why) = whose_else(cwd, &path)
         {
             let remedy = "to use it all the same, name it with --config or ACLARAI_CONFIG";
-            left_out = Some(fault_of(place, format!("left out, as {why}: {remedy}")));
+            left_out = Some(fault_of(place, format!("{LEFT_OUT}{why}: {remedy}")));
             continue;
         }
         match read(&path) {

@@ -74,6 +74,8 @@ pub struct Config {
     pub log_level: log::LevelFilter,
     /// Things that are allowed but probably not meant, one line each, with path, place and remedy.
     pub warnings: Vec<String>,
+    /// Those of the warnings that tell of a file which was left out, as it is not this user's alone.
+    pub left_out: Vec<String>,
     /// Decisions made in the absence of a setting and the reasons, one line each: for `check` and the start of `serve`.
     pub notes: Vec<String>,
     /// Line of each YAML path, for faults that are found later (a job's own parameters).

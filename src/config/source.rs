@@ -13,19 +13,22 @@ use super::shown::shown_path;
 /// No configuration, and no `.env`, is longer.
 const BYTES_MAX: u64 = 1 << 20;
 
+/// How a remark begins about a file that was not taken, for [`whose_else`] it is.
+pub(super) const LEFT_OUT: &str = "left out, as ";
+
 /// Something about the whole of a file.
 pub(super) fn fault_of(file: &Path, message: String) -> Fault {
     let place = Place::File { file: shown_path(file), line: None, column: None };
     Fault { subject: String::new(), value: None, message, place }
 }
 
-/// Why a file that nobody named is not to be trusted: it, its folder, or a link on the way belongs to another user, or
-/// others may write to it. `None` if all of it is this user's or root's.
-pub(super) fn whose_else(path: &Path) -> Option<String> {
+/// Why a file that nobody named is not to be trusted: it, the current folder, a folder between the two, or a link on the
+/// way belongs to another user, or others may write to it. `None` if all of it is this user's or root's.
+pub(super) fn whose_else(cwd: &Path, path: &Path) -> Option<String> {
     let us = rustix::process::geteuid().as_raw();
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-    let folder = folder.unwrap_or(Path::new("."));
-    for (what, path) in [("its folder", folder), ("it", path)] {
+    let between = path.parent().filter(|folder| *folder != cwd);
+    let folders = [("the current folder", Some(cwd)), ("its folder", between), ("it", Some(path))];
+    for (what, path) in folders.into_iter().filter_map(|(what, path)| Some((what, path?))) {
         for found in [path.symlink_metadata(), path.metadata()] {
             // Reading it says what is wrong with it.
             let Ok(found) = found else { continue };

@@ -93,6 +93,8 @@ impl StateError {
     pub(super) fn io(path: &Path, verb: &str, error: &io::Error) -> StateError {
         let remedy = match error.kind() {
             _ if text::shortage(error).is_some() => text::OUT_OF_FILES,
+            // A FIFO, a folder: see `sqlite::is_there`.
+            io::ErrorKind::InvalidInput => "remove it, or choose another folder with --state-dir",
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
                 "make room on that file system, or choose another folder with --state-dir"
             }

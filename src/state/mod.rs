@@ -146,7 +146,7 @@ const FORMAT: Format = Format {
     application_id: 0x6143_4c73,
     newest: MIGRATIONS.len() as u32,
     unmarked: 2,
-    tables: &["runs", "jobs", "meta"],
+    tables: &[("runs", "scheduled_for"), ("jobs", "decided_until"), ("meta", "value")],
 };
 
 /// SQLite's number for `auto_vacuum = incremental`.
@@ -652,7 +652,7 @@ mod tests {
     #[test]
     fn another_programs_file_is_refused_and_left_alone() {
         type Make = fn(&Path);
-        let makes: [Make; 5] = [
+        let makes: [Make; 6] = [
             |path| fs::write(path, "not a database at all, only some text. ".repeat(100)).unwrap(),
             |path| fs::write(path, "SQLite format 3\0junk".repeat(100)).unwrap(),
             |path| {
@@ -666,6 +666,12 @@ mod tests {
             |path| {
                 let other = Connection::open(path).unwrap();
                 other.pragma_update(None, "application_id", 7).unwrap();
+            },
+            |path| {
+                let other = Connection::open(path).unwrap();
+                other.pragma_update(None, "user_version", 1).unwrap();
+                let tables = "CREATE TABLE runs (x); CREATE TABLE jobs (x); CREATE TABLE meta (x)";
+                other.execute_batch(tables).unwrap();
             },
         ];
         for (n, make) in makes.into_iter().enumerate() {

@@ -80,7 +80,14 @@ fn commands_that_look_change_no_byte_and_work_on_a_read_only_mount() {
     let state = sandbox.path("state");
     let before = state_of(&state);
     let look = || {
-        for arguments in [&["history"][..], &["jobs"], &["next", "vault_sync"]] {
+        for arguments in [
+            &["history"][..],
+            &["history", "--at", "1h"],
+            &["jobs"],
+            &["next", "vault_sync"],
+            &["attention"],
+            &["blocks", "vault/summaries/a.md"],
+        ] {
             let run = sandbox.run(arguments);
             assert_eq!(run.code, Some(0), "{arguments:?}: {run:?}");
         }
@@ -169,13 +176,71 @@ fn a_user_who_may_not_read_the_state_folder_hears_that_nothing_can_be_told() {
         use std::os::unix::process::CommandExt;
         sandbox.command(arguments).uid(65534).gid(65534).output()
     };
-    for arguments in [&["history"][..], &["jobs"], &["status"]] {
+    let commands = [
+        &["history"][..],
+        &["history", "--at", "1h"],
+        &["jobs"],
+        &["status"],
+        &["attention"],
+        &["check"],
+    ];
+    for arguments in commands {
         let Ok(output) = look(arguments) else {
             println!("not run: another user does not reach the program");
             return;
         };
         assert_eq!(output.status.code(), Some(2), "{arguments:?}: {output:?}");
-        let said = String::from_utf8(output.stderr).unwrap();
+        let said = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
         assert!(said.contains("cannot tell"), "{arguments:?}: {said}");
     }
+}
+
+#[test]
+fn each_command_says_that_a_file_was_left_out_whose_folder_others_may_write() {
+    let sandbox = Sandbox::new(NOTHING_TO_DO);
+    sandbox.write("here/settings/aclarai.config.yaml", NOTHING_TO_DO);
+    sandbox.write("here/.env", "LOG_LEVEL=DEBUG\n");
+    let here = sandbox.path("here");
+    fs::set_permissions(&here, fs::Permissions::from_mode(0o777)).unwrap();
+    let place = |name: &str| sandbox.path(name).into_os_string().into_string().unwrap();
+    for command in [
+        &["jobs"][..],
+        &["status"],
+        &["history"],
+        &["attention"],
+        &["check"],
+        &["next", "vault_sync"],
+        &["run", "nightly_report"],
+    ] {
+        let output = Command::new(crate::sandbox::PROGRAM)
+            .args(["--vault", &place("vault"), "--state-dir", &place("state")])
+            .args(command)
+            .current_dir(&here)
+            .output()
+            .unwrap();
+        let said = [output.stdout, output.stderr].concat();
+        let said = String::from_utf8(said).unwrap();
+        assert!(said.contains(".env: left out, as others may write to"), "{command:?}: {said}");
+        assert!(said.contains("name it with --config"), "{command:?}: {said}");
+    }
+}
+
+/// Files that a process has open and that nobody can find any more.
+fn open_and_gone(pid: i32) -> Vec<String> {
+    let open = fs::read_dir(format!("/proc/{pid}/fd")).unwrap().flatten();
+    let places = open.filter_map(|entry| fs::read_link(entry.path()).ok());
+    let places = places.map(|place| place.to_string_lossy().into_owned());
+    places.filter(|place| place.contains("/state/") && place.ends_with("(deleted)")).collect()
+}
+
+#[test]
+fn programs_that_use_the_state_file_beside_the_daemon_leave_it_its_log() {
+    let sandbox = Sandbox::new("scheduler: {jobs: {once: {command: [\"true\"], enabled: true}}}\n");
+    let daemon = sandbox.serve();
+    for _ in 0..3 {
+        assert_eq!(sandbox.run(&["run", "once"]).code, Some(0));
+        assert_eq!(sandbox.run(&["history"]).code, Some(0));
+    }
+    assert_eq!(open_and_gone(daemon.pid()), Vec::<String>::new());
+    daemon.stop();
 }

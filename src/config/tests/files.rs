@@ -362,14 +362,18 @@ fn files_below_the_current_folder_are_taken_only_where_nobody_else_may_write_the
     );
 
     let make_it_yours = "(chmod go-w): to use it, make it and its folder yours alone, or set its variables in the environment";
-    for (open, what) in [(".env", "it"), (".", "its folder")] {
-        let place = new();
-        open_to_others(&place.0.path().join(open));
-        assert_eq!(
-            seen(&place),
-            (true, false, vec![left_out(".env", &format!("{what} {make_it_yours}"))])
-        );
-    }
+    let place = new();
+    open_to_others(&place.0.path().join(".env"));
+    assert_eq!(seen(&place), (true, false, vec![left_out(".env", &format!("it {make_it_yours}"))]));
+    // Who may write in the current folder may exchange both.
+    let place = new();
+    open_to_others(place.0.path());
+    let of_both = vec![
+        left_out(".env", &format!("the current folder {make_it_yours}")),
+        left_out(settings, &format!("the current folder {name_it}")),
+    ];
+    assert_eq!(seen(&place), (false, false, of_both));
+    assert_eq!(place.load(&Overrides::default(), &[]).unwrap().left_out.len(), 2);
     let place = new();
     match std::os::unix::fs::lchown(place.0.path().join(".env"), Some(12_345), None) {
         Err(_) => println!("skipped: only root gives files away"),

@@ -36,6 +36,7 @@ fn settled(config: &Config) -> String {
         lines: Lines::default(),
         notes: Vec::new(),
         warnings: Vec::new(),
+        left_out: Vec::new(),
         ..config.clone()
     };
     format!("{nowhere:#?}")
