@@ -215,7 +215,7 @@ const IMPURE_NAMES: &[&str] = &[
 /// Crates that hide something hard, and the places that may name each, so it can be replaced in an hour.
 const CONFINED: &[(&str, &[&str])] = &[
     ("ignore", &["vault/left_out.rs"]),
-    ("similar", &["reconcile/difference.rs"]),
+    ("imara_diff", &["reconcile/difference.rs"]),
     ("unicode_normalization", &["reconcile/duplicates.rs"]),
     ("jwalk", &["vault/walk.rs"]),
     ("regex_automata", &["vault/left_out.rs"]),

@@ -1,6 +1,6 @@
-//! The difference of two texts, line by line as `diff -u` shows it. The only file that names the crate `similar`.
+//! The difference of two texts, line by line as `diff -u` shows it. The only file that names `imara_diff`.
 
-use similar::TextDiff;
+use imara_diff::{Algorithm, BasicLineDiffPrinter, Diff, InternedInput, UnifiedDiffConfig};
 
 /// Words that a line of a shown text has at most: the texts of the graph have no line breaks of their own.
 const WORDS_A_LINE: usize = 12;
@@ -8,13 +8,16 @@ const WORDS_A_LINE: usize = 12;
 /// The unified diff from the graph's text of a block to the vault's, in lines.
 pub(super) fn lines(id: &str, place: &str, graph: &str, vault: &str) -> Vec<String> {
     let (graph, vault) = (wrapped(graph), wrapped(vault));
-    TextDiff::from_lines(&graph, &vault)
-        .unified_diff()
-        .header(&format!("graph {id}"), &format!("vault {place}"))
-        .to_string()
-        .lines()
-        .map(str::to_owned)
-        .collect()
+    let input = InternedInput::new(graph.as_str(), vault.as_str());
+    let diff = Diff::compute(Algorithm::Myers, &input);
+    let printer = BasicLineDiffPrinter(&input.interner);
+    let hunks = diff.unified_diff(&printer, UnifiedDiffConfig::default(), &input).to_string();
+    if hunks.is_empty() {
+        return Vec::new();
+    }
+    let mut lines = vec![format!("--- graph {id}"), format!("+++ vault {place}")];
+    lines.extend(hunks.lines().map(str::to_owned));
+    lines
 }
 
 /// A text in lines: one for each sentence, or for so many words.
