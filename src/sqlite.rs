@@ -512,6 +512,22 @@ pub(crate) fn identity(path: &Path) -> Option<(u64, u64)> {
     fs::metadata(path).map(|metadata| (metadata.dev(), metadata.ino())).ok()
 }
 
+/// The state of a database's log: another one after each commit of any process. `None` where there is no log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LogMark {
+    inode: u64,
+    length: u64,
+    changed: (i64, i64),
+}
+
+impl LogMark {
+    pub(crate) fn of(database: &Path) -> Option<LogMark> {
+        let log = fs::metadata(beside(database, "-wal")).ok()?;
+        let changed = (log.ctime(), log.ctime_nsec());
+        Some(LogMark { inode: log.ino(), length: log.len(), changed })
+    }
+}
+
 /// The same file by a path without a link in its folders.
 fn real(path: &Path) -> PathBuf {
     let folder = match path.parent() {

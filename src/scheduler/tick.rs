@@ -234,7 +234,7 @@ impl Tick {
             self.looked_at.is_none_or(|at| moment.monotonic.saturating_sub(at) >= second);
         if is_stale && self.outbox.is_empty() && self.fault.is_none() && self.stopping.is_none() {
             // A file that cannot be read is found out by the next commit.
-            for (job, instant, epoch) in self.recorder.waiting().unwrap_or_default() {
+            for (job, instant, epoch) in self.recorder.newly_waiting().unwrap_or_default() {
                 self.planner.adopt(&job, instant, epoch);
             }
         }
@@ -614,6 +614,7 @@ impl Tick {
         self.is_unscheduled = false;
         let scheduled = self.jobs.values().map(|job| &job.spec).filter(|spec| spec.is_scheduled());
         let plan = self.planner.schedule(scheduled.cloned(), now);
+        self.recorder.ask_again();
         let now = now.trunc_subsecs(6);
         let to_entry = |skip: &Decision| Entry::Skip(Box::new(to_record(skip, now)), skip.epoch);
         self.outbox.extend(plan.decisions.iter().map(to_entry));

@@ -24,6 +24,7 @@ use rusqlite::backup::Backup;
 
 use crate::clock::{Clock, SystemClock};
 use crate::logging;
+pub use crate::sqlite::LogMark;
 use crate::sqlite::{self, Denied, Folder, Format, Found, Trouble};
 pub(crate) use alive::SignOfLife;
 use error::BUSY_TIMEOUT;
@@ -364,6 +365,11 @@ impl State {
         self.file.is_some()
             && self.file == sqlite::identity(&path)
             && (self.log.is_none() || self.log == sqlite::identity(&log_of(&path)))
+    }
+
+    /// The state of the log, which each commit changes.
+    pub fn log_mark(&self) -> Option<LogMark> {
+        LogMark::of(&self.dir.join(FILE))
     }
 
     /// Whether both have the same file open.

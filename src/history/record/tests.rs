@@ -214,6 +214,32 @@ fn old_rows_go_and_what_is_needed_stays() {
 }
 
 #[test]
+fn an_occurrence_of_another_process_is_told_and_nothing_is_read_where_nobody_wrote() {
+    let temp = tempfile::tempdir().unwrap();
+    let mut recorder = Recorder::open(temp.path()).unwrap();
+    let mut other = Recorder::open(temp.path()).unwrap();
+    let mut told = move || recorder.newly_waiting().unwrap().len();
+    assert_eq!((told(), told(), told()), (0, 0, 0));
+    write(&mut other, |w| w.wait(&name(), at("10:00:00"), 0));
+    // Once more, since a disk's coarse clock may have hidden a second commit.
+    assert_eq!((told(), told()), (1, 1));
+    assert_eq!((told(), told()), (0, 0), "nobody has written");
+    write(&mut other, |w| w.wait(&name(), at("11:00:00"), 0));
+    assert_eq!(told(), 2);
+}
+
+#[test]
+fn what_waits_is_told_again_where_that_is_asked_for() {
+    let temp = tempfile::tempdir().unwrap();
+    let mut recorder = Recorder::open(temp.path()).unwrap();
+    write(&mut recorder, |w| w.wait(&name(), at("10:00:00"), 0));
+    let told: Vec<usize> = (0..3).map(|_| recorder.newly_waiting().unwrap().len()).collect();
+    assert_eq!(told, [1, 1, 0]);
+    recorder.ask_again();
+    assert_eq!(recorder.newly_waiting().unwrap().len(), 1);
+}
+
+#[test]
 fn a_removed_file_is_noticed_and_begun_again() {
     let temp = tempfile::tempdir().unwrap();
     let dir = temp.path().join("state");
