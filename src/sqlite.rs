@@ -514,7 +514,7 @@ pub(crate) fn identity(path: &Path) -> Option<(u64, u64)> {
 
 /// The state of a database's log: another one after each commit of any process. `None` where there is no log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct LogMark {
+pub(crate) struct LogMark {
     inode: u64,
     length: u64,
     changed: (i64, i64),

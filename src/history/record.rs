@@ -159,7 +159,9 @@ impl Recorder {
 
     /// The occurrences that wait, as far as the file knows, also those that another process has made due. None of them
     /// where nobody has written since this was asked: a look at the log's state costs a tenth of a reading.
-    pub(crate) fn newly_waiting(&mut self) -> Result<Vec<(JobName, DateTime<Utc>, u32)>, StateError> {
+    pub(crate) fn newly_waiting(
+        &mut self,
+    ) -> Result<Vec<(JobName, DateTime<Utc>, u32)>, StateError> {
         let mark = self.state.log_mark();
         let was_same = match (&mark, &self.asked) {
             (Some(mark), Some((known, true))) if mark == known => return Ok(Vec::new()),

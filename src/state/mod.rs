@@ -24,7 +24,7 @@ use rusqlite::backup::Backup;
 
 use crate::clock::{Clock, SystemClock};
 use crate::logging;
-pub use crate::sqlite::LogMark;
+pub(crate) use crate::sqlite::LogMark;
 use crate::sqlite::{self, Denied, Folder, Format, Found, Trouble};
 pub(crate) use alive::SignOfLife;
 use error::BUSY_TIMEOUT;
@@ -368,7 +368,7 @@ impl State {
     }
 
     /// The state of the log, which each commit changes.
-    pub fn log_mark(&self) -> Option<LogMark> {
+    pub(crate) fn log_mark(&self) -> Option<LogMark> {
         LogMark::of(&self.dir.join(FILE))
     }
 

@@ -232,10 +232,22 @@ fn without_extension(name: &[u8]) -> Option<(Cow<'_, [u8]>, &[u8])> {
     })
 }
 
-/// Whether a pattern for copies could match at all: a quick look that spares most names the table.
+/// Whether a pattern for copies could match at all: a quick look that spares most names the table, in which each pattern
+/// has one of these characters, with one of these beginnings of a word behind a dot or an underscore.
 fn may_match(stem: &[u8]) -> bool {
+    let begins = |at: usize, words: &[&[u8; 2]]| {
+        let next = stem[at + 1..]
+            .first_chunk::<2>()
+            .map(|next| next.map(|byte| byte.to_ascii_lowercase()));
+        next.is_some_and(|next| words.contains(&&next))
+    };
     stem.iter().enumerate().any(|(at, byte)| match byte {
-        b'(' | b'[' | b'~' | b'#' | b'.' | b'_' | b'\'' => true,
+        b'(' | b'[' | b'~' | b'#' | b'\'' => true,
+        b'.' => {
+            stem.get(at + 1) == Some(&b'.')
+                || begins(at, &[b"sy", b"co", b"tm", b"or", b"ba", b"lo", b"re"])
+        }
+        b'_' => begins(at, &[b"co", b"ca", b"ba", b"lo", b"re"]),
         // A curly apostrophe.
         0xE2 => stem[at..].starts_with("\u{2019}".as_bytes()),
         b'-' => matches!(stem.get(at + 1), Some(b's' | b'S')),

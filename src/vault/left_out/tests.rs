@@ -57,8 +57,7 @@ fn the_configuration_takes_back_in_what_the_file_leaves_out() {
 
 #[test]
 fn obsidians_own_list_counts_where_it_is_asked_for() {
-    let settings =
-        r#"{"userIgnoreFilters": ["Templates/", "/\\.excalidraw\\.md$/", "", "old", "/^\\w+\\s\\d+\\b/"], "other": 1}"#;
+    let settings = r#"{"userIgnoreFilters": ["Templates/", "/\\.excalidraw\\.md$/", "", "old", "/^\\w+\\s\\d+\\b/"], "other": 1}"#;
     let vault = vault(&[(".obsidian/app.json", settings)]);
     let ignore = load(&vault, &["!templates/a.md"], true).unwrap();
     for (path, is_out) in [

@@ -196,3 +196,15 @@ fn a_long_name_takes_no_longer_than_it_is_long() {
     let name = format!("{}.md", "(conflict 2026-_-".repeat(15_000));
     assert_eq!(copy_by_name(name.as_bytes()), None);
 }
+
+#[test]
+fn the_quick_look_lets_each_row_of_the_table_through_and_few_other_names() {
+    for rule in CONFLICTS.iter().chain(LEFT_OVERS) {
+        let name = rule.pattern.replace("9+", "1").replace('9', "1").replace('*', "x");
+        assert!(may_match(name.as_bytes()), "{name}");
+        assert!(may_match(name.to_uppercase().as_bytes()), "{name}");
+    }
+    for name in ["about_Arrays", "Microsoft.PowerShell.Utility", "2024-05-01 Plan", "a_b.c"] {
+        assert!(!may_match(name.as_bytes()), "{name}");
+    }
+}
