@@ -244,6 +244,53 @@ fn a_person_at_a_terminal_sees_the_result_once_and_no_more_faults_than_fit() {
     assert_eq!((count("run finished"), count("blocks_new")), (0, 1), "{shown}");
 }
 
+/// Sets the width of the terminal on which a stopped program draws.
+fn narrow(pid: i32) {
+    let terminal = format!("/proc/{pid}/fd/2");
+    let done = std::process::Command::new("stty").args(["-F", &terminal, "cols", "30"]).status();
+    assert!(done.unwrap().success());
+}
+
+#[test]
+fn a_window_made_narrower_leaves_no_stale_progress_line() {
+    let sandbox = Sandbox::new("");
+    for n in 0..4_000 {
+        let text = format!("A text. <!-- aclarai:id=clm_{n} ver=1 -->\n");
+        sandbox.write(&format!("vault/summaries/{n}.md"), &text);
+    }
+    let line = format!("stty cols 100; exec {PROGRAM} run vault_sync");
+    let mut command = sandbox.program("script", &["-qec", &line, "/dev/null"]);
+    let Ok(mut child) = command.stdout(std::process::Stdio::piped()).spawn() else {
+        crate::docs::say("not run: there is no `script` here");
+        return;
+    };
+    let mut screen = child.stdout.take().unwrap();
+    let mut shown = Vec::new();
+    let mut read_on = |shown: &mut Vec<u8>| {
+        let mut bytes = [0; 4096];
+        let count = std::io::Read::read(&mut screen, &mut bytes).unwrap_or(0);
+        shown.extend_from_slice(&bytes[..count]);
+        count > 0
+    };
+    let has_bar = |shown: &[u8]| String::from_utf8_lossy(shown).contains(" of 4,000");
+    while !has_bar(&shown) {
+        assert!(read_on(&mut shown), "no bar: {}", String::from_utf8_lossy(&shown));
+    }
+    let entry = format!("STATE_DIRECTORY={}", sandbox.path("state").display());
+    let programs = crate::wait::processes_with(&entry);
+    let (pid, _) = programs.iter().find(|(_, name)| name.starts_with("aclarai")).unwrap();
+    crate::wait::signal(*pid, rustix::process::Signal::STOP);
+    narrow(*pid);
+    let before = shown.len();
+    crate::wait::signal(*pid, rustix::process::Signal::CONT);
+    while read_on(&mut shown) {}
+    child.wait().unwrap();
+    let after = String::from_utf8_lossy(&shown[before..]).into_owned();
+    // What stands in one row of a hundred columns takes two of thirty, and both are erased.
+    assert!(after.contains("\x1b[1A\r\x1b[J"), "{after:?}");
+    assert!(after.contains("blocks_new"), "{after:?}");
+}
+
 #[test]
 fn run_ends_with_the_code_that_tells_why() {
     let job = |name: &str, script: &str| {

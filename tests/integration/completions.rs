@@ -16,13 +16,15 @@ scheduler:
 "#;
 
 /// What is typed, and the arguments that the program is then given.
-const TYPED: [(&str, &str); 9] = [
+const TYPED: [(&str, &str); 11] = [
     ("sta\t", "status"),
     ("run vau\t", "run vault_sync"),
     ("run nigh\t--dry\t--js\t", "run nightly_report --dry-run --json"),
     ("next --cr\t1 --timez\tx", "next --cron 1 --timezone x"),
     ("completions fi\t", "completions fish"),
     ("history vault_s\t--js\t", "history vault_sync --json"),
+    ("history --outc\tinterr\t", "history --outcome interrupted"),
+    ("history --outcome misf\t--js\t", "history --outcome misfire --json"),
     ("--log-form\tjs\tjo\t", "--log-format json jobs"),
     ("jobs --log-level WARN\t", "jobs --log-level WARNING"),
     ("--state\t/ jo\t", "--state-dir / jobs"),
