@@ -75,7 +75,7 @@ pub mod state {
 
 /// Being told to stop.
 pub mod stop {
-    pub use crate::stop::Stop;
+    pub use crate::stop::{END_MAX, Stop};
 }
 
 /// Files into blocks, and made-up vaults.

@@ -10,9 +10,24 @@ use std::time::Duration;
 
 use crate::clock::Clock;
 
-/// How long a command has between SIGTERM and SIGKILL. Every other patience with work that was told to stop is this and
-/// some seconds to spare.
+/// How long a command has between SIGTERM and SIGKILL. Every other patience with work that was told to stop follows from
+/// this one number.
 pub(crate) const STOP_GRACE: Duration = Duration::from_secs(10);
+
+/// How long killed processes may take to go: longer only if the kernel holds them (a dead network drive).
+pub(crate) const KILL_WAIT: Duration = STOP_GRACE;
+
+/// How long runs may take to notice that they were told to stop, before the stop goes on without them.
+pub(crate) const CANCEL_WAIT: Duration = STOP_GRACE.saturating_add(Duration::from_secs(2));
+
+/// How long after the end of its time a run may take to notice, before it is told of as overdue.
+pub(crate) const OVERDUE_AFTER: Duration = STOP_GRACE.saturating_add(Duration::from_secs(5));
+
+/// How long the end of the daemon waits for commands that tell of its last runs.
+pub(crate) const LAST_WORDS: Duration = STOP_GRACE;
+
+/// How long the end of the daemon may take after `shutdown_grace_time`, without what a slow disk adds.
+pub const END_MAX: Duration = CANCEL_WAIT.saturating_add(LAST_WORDS);
 
 /// Tells work to stop, from another thread or by a deadline. Clones share one flag.
 #[derive(Clone, Default)]

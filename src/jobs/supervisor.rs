@@ -37,10 +37,8 @@ use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGQUIT, SIGTERM};
 
 use crate::clock::{Clock, SystemClock};
 
+use crate::stop::KILL_WAIT;
 pub(crate) use crate::stop::STOP_GRACE;
-
-/// How long killed processes may take to go: longer only if the kernel holds them (a dead network drive).
-const KILL_WAIT: Duration = Duration::from_secs(10);
 
 /// How often a condition that sends no signal is looked at again.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);

@@ -26,7 +26,7 @@ use crate::jobs::errand::Errand;
 use crate::logging;
 use crate::scheduler::{Event, Status};
 use crate::state::StateError;
-use crate::stop::Stop;
+use crate::stop::{LAST_WORDS, Stop};
 use crate::text;
 
 /// How long one command may take.
@@ -37,9 +37,6 @@ const AT_ONCE: usize = 4;
 
 /// How many words wait for a command that can take them. More come only where each of them hangs for its minute.
 const QUEUE_DEPTH: usize = 256;
-
-/// How long the end of the daemon waits for commands that tell of its last runs.
-const LAST_WORDS: Duration = Duration::from_secs(10);
 
 /// How much of an error a variable holds: one string of an environment has a bound, and all together have one.
 const VARIABLE_MAX: usize = 8 * 1024;

@@ -29,17 +29,13 @@ use crate::history::{Recorder, Skipped};
 use crate::job::{RunRecord, RunState, SkipReason};
 use crate::logging;
 use crate::state::{DaemonLock, Durability, SignOfLife, StateError};
-use crate::stop::STOP_GRACE;
+use crate::stop::OVERDUE_AFTER;
 
 /// How long after a fault of the state file it is tried again.
 const RETRY: TimeDelta = TimeDelta::seconds(5);
 
 /// How many reports of workers are recorded in one round.
 const HEARD_MAX: usize = 256;
-
-/// How long after the end of its time a run may take to notice: as long as a command has between SIGTERM and SIGKILL, and
-/// some seconds to spare.
-const OVERDUE_AFTER: Duration = STOP_GRACE.saturating_add(Duration::from_secs(5));
 
 /// How often old history is pruned.
 const PRUNE_EVERY: Duration = Duration::from_secs(24 * 3600);

@@ -2,12 +2,14 @@
 //! is well; and that a reload by itself, a hung look and a frozen daemon are noticed.
 
 use std::fs;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
 
 use rustix::fs::{CWD, FileType, Mode, mknodat};
 use rustix::process::Signal;
 
 use crate::sandbox::Sandbox;
-use crate::wait::wait_until;
+use crate::wait::{wait_for, wait_until};
 
 const JOBS: &str = r#"
 scheduler:
@@ -113,4 +115,80 @@ fn a_fifo_in_the_place_of_env_stops_nothing() {
     daemon.signal(Signal::HUP);
     daemon.stop();
     fs::remove_file(sandbox.path(".env")).unwrap();
+}
+
+/// A `strace` that holds threads of another process. Those go on when it ends.
+struct Tracer(Child);
+
+impl Drop for Tracer {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Has every look at these paths by a running process wait for ten minutes, as on a drive that is gone. `None` where
+/// there is no `strace`, or it may not trace.
+fn stall(pid: i32, paths: &[PathBuf]) -> Option<Tracer> {
+    let mut strace = Command::new("strace");
+    strace.args(["-f", "-qq", "-o", "/dev/null", "-p", &pid.to_string()]);
+    for path in paths {
+        strace.arg("-P").arg(path);
+    }
+    let calls = "statx,newfstatat,openat,openat2,readlinkat,faccessat,faccessat2";
+    strace.args(["-e", &format!("trace={calls}")]);
+    strace.args(["-e", &format!("inject={calls}:delay_enter=600s")]);
+    let Ok(tracer) = strace.stdout(Stdio::null()).stderr(Stdio::null()).spawn() else {
+        eprintln!("skipped: there is no strace here");
+        return None;
+    };
+    let mut tracer = Tracer(tracer);
+    let traced_by = format!("TracerPid:\t{}", tracer.0.id());
+    let is_traced = |thread: fs::DirEntry| {
+        let status = fs::read_to_string(thread.path().join("status")).unwrap_or_default();
+        status.lines().any(|line| line == traced_by)
+    };
+    let threads = format!("/proc/{pid}/task");
+    let attached = wait_for("every thread is traced, or strace gives up", || {
+        if fs::read_dir(&threads).unwrap().flatten().all(is_traced) {
+            return Some(true);
+        }
+        tracer.0.try_wait().unwrap().map(|_| false)
+    });
+    if !attached {
+        eprintln!("skipped: strace may not trace here");
+        return None;
+    }
+    Some(tracer)
+}
+
+/// The tick thread asks neither the vault nor `.env` by itself, so that a drive that is gone stops no job.
+#[test]
+fn a_vault_that_does_not_answer_stops_no_job_and_no_end() {
+    let sandbox = Sandbox::new(&JOBS.replace("0 3 1 1 *", "* * * * *"));
+    sandbox.write(".env", "");
+    let mut daemon = sandbox.serve();
+    daemon.wait_for_line("run finished");
+    let vault = sandbox.path("vault");
+    let paths = [vault.join(".aclarai_pause"), vault, sandbox.path(".env")];
+    let Some(tracer) = stall(daemon.pid(), &paths) else { return };
+    wait_until("the daemon says that the vault does not answer", || {
+        daemon.stderr().contains("pause file cannot be looked at since")
+    });
+    let finished = || {
+        let good = |line: &&serde_json::Value| {
+            line["message"] == "run finished" && line["job_name"] == "good"
+        };
+        daemon.log().iter().filter(good).count()
+    };
+    let before = finished();
+    wait_until("a job fires all the same", || finished() > before);
+    daemon.signal(Signal::TERM);
+    // All of it but the thread that `strace` holds.
+    wait_until("the daemon to end", || {
+        let status = fs::read_to_string(format!("/proc/{}/status", daemon.pid())).unwrap();
+        status.contains("State:\tZ")
+    });
+    drop(tracer);
+    assert_eq!(daemon.wait().code(), Some(0), "{}", daemon.stderr());
 }

@@ -11,10 +11,7 @@ use crate::clock::Moment;
 use crate::job::RunState;
 use crate::logging;
 use crate::scheduler::Ending;
-use crate::stop::STOP_GRACE;
-
-/// How long runs may take to notice that they were told to stop, before the stop goes on without them.
-const CANCEL_WAIT: Duration = STOP_GRACE.saturating_add(Duration::from_secs(2));
+use crate::stop::CANCEL_WAIT;
 
 impl Tick {
     pub(super) fn begin_stop(&mut self) {
