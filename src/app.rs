@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use crate::clock::Clock;
 use crate::config::{
-    self, Config, ConfigErrors, Env, Fault, JobName, JobSpec, Overrides, suggestion,
+    self, Config, ConfigErrors, Env, JobName, JobSpec, Mistake, Overrides, suggestion,
 };
 use crate::job::{BadParameter, BuildError, DuplicateKind, Host, JobRegistry};
 use crate::jobs::command::Surroundings;
@@ -61,7 +61,7 @@ pub(crate) enum AppError {
 struct Built {
     jobs: Vec<ConfiguredJob>,
     not_runnable: BTreeMap<JobName, String>,
-    faults: Vec<Fault>,
+    faults: Vec<Mistake>,
 }
 
 impl Origin<'_> {

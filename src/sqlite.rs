@@ -37,7 +37,7 @@ pub(crate) struct Format {
 
 /// The kinds of file that an opened one may be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Found {
+pub(crate) enum FileKind {
     /// Nothing in it yet.
     Empty,
     /// One of ours, with tables of this version.
@@ -457,16 +457,16 @@ pub(crate) fn is_there(path: &Path) -> io::Result<bool> {
 
 /// Tells what an opened file is. Reads the schema too, which meets a file whose header is sound and whose first page
 /// is not.
-pub(crate) fn identify(connection: &Connection, format: &Format) -> rusqlite::Result<Found> {
+pub(crate) fn identify(connection: &Connection, format: &Format) -> rusqlite::Result<FileKind> {
     let number = |sql: &str| connection.query_row(sql, [], |row| row.get::<_, i64>(0));
     let tables = number("SELECT count(*) FROM sqlite_schema")?;
     let id = number("PRAGMA application_id")?;
     let version = number("PRAGMA user_version")?;
     let known = u32::try_from(version).ok();
     Ok(match (id == i64::from(format.application_id), known) {
-        (true, Some(version)) if (1..=format.newest).contains(&version) => Found::Ours(version),
-        (true, Some(version)) if version > format.newest => Found::Newer(version),
-        (false, Some(0)) if id == 0 && tables == 0 => Found::Empty,
+        (true, Some(version)) if (1..=format.newest).contains(&version) => FileKind::Ours(version),
+        (true, Some(version)) if version > format.newest => FileKind::Newer(version),
+        (false, Some(0)) if id == 0 && tables == 0 => FileKind::Empty,
         (false, Some(version)) if id == 0 && (1..=format.unmarked).contains(&version) => {
             let mut is_ours = true;
             for (table, column) in format.tables {
@@ -474,9 +474,9 @@ pub(crate) fn identify(connection: &Connection, format: &Format) -> rusqlite::Re
                 is_ours &=
                     connection.query_row(sql, [table, column], |row| row.get::<_, bool>(0))?;
             }
-            if is_ours { Found::Unmarked(version) } else { Found::Foreign }
+            if is_ours { FileKind::Unmarked(version) } else { FileKind::Foreign }
         }
-        _ => Found::Foreign,
+        _ => FileKind::Foreign,
     })
 }
 
@@ -563,16 +563,16 @@ mod tests {
         let temp = tempfile::tempdir().unwrap();
         let ours = FORMAT.application_id;
         for (n, (id, version, sql, found)) in [
-            (0, 0, "", Found::Empty),
-            (ours, 2, "", Found::Ours(2)),
-            (ours, 4, "", Found::Newer(4)),
-            (ours, 0, "CREATE TABLE kept (x)", Found::Foreign),
-            (0, 1, "CREATE TABLE kept (x)", Found::Unmarked(1)),
-            (0, 1, "CREATE TABLE kept (y)", Found::Foreign),
-            (0, 2, "CREATE TABLE kept (x)", Found::Foreign),
-            (0, 1, "CREATE TABLE photos (x)", Found::Foreign),
-            (0, 0, "CREATE TABLE photos (x)", Found::Foreign),
-            (7, 1, "CREATE TABLE kept (x)", Found::Foreign),
+            (0, 0, "", FileKind::Empty),
+            (ours, 2, "", FileKind::Ours(2)),
+            (ours, 4, "", FileKind::Newer(4)),
+            (ours, 0, "CREATE TABLE kept (x)", FileKind::Foreign),
+            (0, 1, "CREATE TABLE kept (x)", FileKind::Unmarked(1)),
+            (0, 1, "CREATE TABLE kept (y)", FileKind::Foreign),
+            (0, 2, "CREATE TABLE kept (x)", FileKind::Foreign),
+            (0, 1, "CREATE TABLE photos (x)", FileKind::Foreign),
+            (0, 0, "CREATE TABLE photos (x)", FileKind::Foreign),
+            (7, 1, "CREATE TABLE kept (x)", FileKind::Foreign),
         ]
         .into_iter()
         .enumerate()

@@ -15,7 +15,7 @@ use crate::vault::{BlockRef, ParseOptions, ParsedFile, parse_bytes};
 
 /// One block in `--json`.
 #[derive(Serialize)]
-struct Shown<'a> {
+struct ShownBlock<'a> {
     file: &'a str,
     id: &'a str,
     version: i64,
@@ -60,7 +60,7 @@ pub(super) fn blocks(arguments: &Blocks) -> Result<Exit, Failure> {
 
 fn write_json(out: &mut Out, file: &str, block: &BlockRef<'_>) -> io::Result<()> {
     let text = block.text();
-    let shown = Shown {
+    let shown = ShownBlock {
         file,
         id: block.id(),
         version: block.version(),

@@ -49,8 +49,12 @@ pub(super) fn install(setup: &Setup<'_>, arguments: &Install) -> Result<Exit, Fa
     } else {
         Places::of_system()
     };
-    let plan =
-        Plan::new(places, &program, setup.global.config.as_deref(), setup.global.vault.as_deref())?;
+    let plan = Installation::new(
+        places,
+        &program,
+        setup.global.config.as_deref(),
+        setup.global.vault.as_deref(),
+    )?;
     let mut done = Vec::new();
     for step in &plan.steps {
         let outcome = if arguments.dry_run { step.look() } else { step.take() };
@@ -120,19 +124,19 @@ impl Places {
 }
 
 /// Everything there is to do, and to say.
-struct Plan {
+struct Installation {
     steps: Vec<Step>,
     notes: Vec<String>,
     next: Vec<String>,
 }
 
-impl Plan {
+impl Installation {
     fn new(
         places: Places,
         program: &Path,
         config: Option<&Path>,
         vault: Option<&Path>,
-    ) -> Result<Plan, Failure> {
+    ) -> Result<Installation, Failure> {
         let config = match config {
             Some(path) => std::path::absolute(path)
                 .map_err(|error| Failure::usage(format!("--config: {error}")))?,
@@ -169,7 +173,7 @@ impl Plan {
             let example = DROP_IN.replace(shipped, &command);
             steps.push(Step::file(&file, &example, 0o644, Rule::Keep));
         }
-        Ok(Plan { steps, notes, next: next_commands(places.user, &config) })
+        Ok(Installation { steps, notes, next: next_commands(places.user, &config) })
     }
 }
 
@@ -257,20 +261,20 @@ enum Rule {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Outcome {
+enum StepEnd {
     Created,
     Kept,
     UpToDate,
     Replaced,
 }
 
-impl Outcome {
+impl StepEnd {
     fn cell(self, dry_run: bool) -> Cell {
         let (word, would, tone) = match self {
-            Outcome::Created => ("created", "would create", Tone::Good),
-            Outcome::Kept => ("kept", "would keep", Tone::Plain),
-            Outcome::UpToDate => ("up to date", "up to date", Tone::Plain),
-            Outcome::Replaced => ("replaced (see .old)", "would replace", Tone::Doubtful),
+            StepEnd::Created => ("created", "would create", Tone::Good),
+            StepEnd::Kept => ("kept", "would keep", Tone::Plain),
+            StepEnd::UpToDate => ("up to date", "up to date", Tone::Plain),
+            StepEnd::Replaced => ("replaced (see .old)", "would replace", Tone::Doubtful),
         };
         Cell::new(if dry_run { would } else { word }, tone)
     }
@@ -287,27 +291,27 @@ impl Step {
     }
 
     /// What would come of it.
-    fn look(&self) -> io::Result<Outcome> {
+    fn look(&self) -> io::Result<StepEnd> {
         // A link that leads nowhere is somebody's too.
         if self.path.symlink_metadata().is_err() {
-            return Ok(Outcome::Created);
+            return Ok(StepEnd::Created);
         }
         match &self.content {
             Content::File { text, rule: Rule::Renew, .. } => {
                 Ok(if fs::read(&self.path)? == text.as_bytes() {
-                    Outcome::UpToDate
+                    StepEnd::UpToDate
                 } else {
-                    Outcome::Replaced
+                    StepEnd::Replaced
                 })
             }
-            _ => Ok(Outcome::Kept),
+            _ => Ok(StepEnd::Kept),
         }
     }
 
-    fn take(&self) -> io::Result<Outcome> {
+    fn take(&self) -> io::Result<StepEnd> {
         let outcome = self.look()?;
         match (&self.content, outcome) {
-            (_, Outcome::Kept | Outcome::UpToDate) => {}
+            (_, StepEnd::Kept | StepEnd::UpToDate) => {}
             (Content::Folder, _) => {
                 DirBuilder::new().recursive(true).mode(0o700).create(&self.path)?
             }
@@ -315,7 +319,7 @@ impl Step {
                 if let Some(folder) = self.path.parent() {
                     fs::create_dir_all(folder)?;
                 }
-                if outcome == Outcome::Replaced {
+                if outcome == StepEnd::Replaced {
                     fs::rename(&self.path, format!("{}.old", self.path.display()))?;
                 }
                 // Whoever put a file there since it was looked for keeps it.
@@ -334,22 +338,22 @@ mod tests {
     use super::*;
     use crate::config::{self, Env, Overrides};
 
-    fn plan_for(home: &Path, vault: Option<&str>) -> Plan {
+    fn plan_for(home: &Path, vault: Option<&str>) -> Installation {
         let places = Places::of_user(|name| (name == "HOME").then(|| home.into())).unwrap();
-        Plan::new(places, Path::new("/opt/my tools/aclarai"), None, vault.map(Path::new))
+        Installation::new(places, Path::new("/opt/my tools/aclarai"), None, vault.map(Path::new))
             .unwrap_or_else(|_| panic!())
     }
 
-    fn take(plan: &Plan) -> Vec<Outcome> {
+    fn take(plan: &Installation) -> Vec<StepEnd> {
         plan.steps.iter().map(|step| step.take().unwrap()).collect()
     }
 
     #[test]
     fn a_second_time_only_the_unit_is_renewed() {
-        use Outcome::*;
+        use StepEnd::*;
         let home = tempfile::tempdir().unwrap();
         let plan = plan_for(home.path(), None);
-        let looked: Vec<Outcome> = plan.steps.iter().map(|step| step.look().unwrap()).collect();
+        let looked: Vec<StepEnd> = plan.steps.iter().map(|step| step.look().unwrap()).collect();
         assert_eq!(looked, [Created; 4]);
         assert_eq!(fs::read_dir(home.path()).unwrap().count(), 0);
 
@@ -377,7 +381,8 @@ mod tests {
             format!("\nExecStart=\"/opt/my tools/aclarai\" --config {} serve\n", config.display());
         assert!(text.contains(&expected), "{text}");
 
-        let plan = Plan::new(Places::of_system(), Path::new("/usr/local/bin/x"), None, None);
+        let plan =
+            Installation::new(Places::of_system(), Path::new("/usr/local/bin/x"), None, None);
         let plan = plan.unwrap_or_else(|_| panic!());
         let texts = plan.steps.iter().filter_map(|step| match &step.content {
             Content::File { text, .. } => Some(text.as_str()),

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use super::cron::{is_quoted, parsed, too_long_a_step};
 use super::env::{self, Env, Variables};
-use super::error::{ConfigErrors, Fault, Place};
+use super::error::{ConfigErrors, Mistake, Place};
 use super::file;
 use super::given::{Findings, Given, Origin, Shown};
 use super::node::Lines;
@@ -32,7 +32,7 @@ use crate::text::visible;
 /// The faults of the jobs' own parameters ([`JobSpec::params`]), which only the jobs know; see
 /// [`Config::job_fault`]. Also asked about a configuration that has other faults, which stand at their defaults in
 /// it, so that a person is told of everything at once.
-pub(crate) type LookAtJobs<'l> = &'l dyn Fn(&Config) -> Vec<Fault>;
+pub(crate) type LookAtJobs<'l> = &'l dyn Fn(&Config) -> Vec<Mistake>;
 
 const VAULT: &str = "/vault";
 const TIERS: [&str; 3] = ["conversations", "summaries", "concepts"];
@@ -48,11 +48,11 @@ pub(super) fn checked(
     yaml: Option<&str>,
     overrides: &Overrides,
     env: &Env,
-    (variables, remarks): (Variables<'_>, Vec<Fault>),
+    (variables, remarks): (Variables<'_>, Vec<Mistake>),
     look_at_jobs: LookAtJobs<'_>,
 ) -> Result<Config, ConfigErrors> {
     let mut findings = Findings::of(source.as_deref().map(shown_path), Lines::default());
-    let is_left_out = |remark: &&Fault| remark.message.starts_with(LEFT_OUT);
+    let is_left_out = |remark: &&Mistake| remark.message.starts_with(LEFT_OUT);
     let left_out = remarks.iter().filter(is_left_out).map(ToString::to_string).collect();
     findings.warnings.extend(remarks);
     let raw = match yaml {
@@ -196,7 +196,7 @@ impl Checker<'_> {
             None => {
                 let message = "there is no place for it, as neither STATE_DIRECTORY, XDG_STATE_HOME nor HOME is set: \
                                give --state-dir PATH";
-                self.findings.faults.push(Fault {
+                self.findings.faults.push(Mistake {
                     subject: "state folder".to_owned(),
                     value: None,
                     message: message.to_owned(),

@@ -9,7 +9,7 @@ use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use super::error::{ConfigErrors, Fault, Place};
+use super::error::{ConfigErrors, Mistake, Place};
 use super::given::{Findings, Given, Origin};
 use super::shown::shown_text;
 use super::value::flag_word;
@@ -53,7 +53,7 @@ impl fmt::Debug for Env {
 impl Env {
     /// The environment of this process.
     pub fn of_process() -> Result<Env, ConfigErrors> {
-        let cwd = std::env::current_dir().map_err(|error| Fault {
+        let cwd = std::env::current_dir().map_err(|error| Mistake {
             subject: "current folder".to_owned(),
             value: None,
             message: format!("{error}: go to a folder that exists"),
@@ -185,7 +185,7 @@ fn decides_which_code_runs(name: &str) -> bool {
 
 impl<'e> Variables<'e> {
     /// Reads `.env`; also gives what is to be said about it.
-    pub(super) fn read(env: &'e Env) -> Result<(Variables<'e>, Vec<Fault>), ConfigErrors> {
+    pub(super) fn read(env: &'e Env) -> Result<(Variables<'e>, Vec<Mistake>), ConfigErrors> {
         let nothing = Variables { real: &env.variables, dotenv: dotenv::Variables::new() };
         let path = env.cwd.join(NAME);
         match path.symlink_metadata() {
@@ -196,7 +196,7 @@ impl<'e> Variables<'e> {
         }
         let about = |line, message: String| {
             let place = Place::File { file: NAME.to_owned(), line, column: None };
-            Fault { subject: NAME.to_owned(), value: None, message, place }
+            Mistake { subject: NAME.to_owned(), value: None, message, place }
         };
         if let Some(why) = source::whose_else(&env.cwd, &path) {
             let remedy = "to use it, make it and its folder yours alone, or set its variables in the environment";

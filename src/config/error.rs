@@ -5,11 +5,11 @@ use std::fmt;
 /// Everything that is wrong with a configuration, in the order in which it is written. Never empty.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{}", self.to_lines())]
-pub struct ConfigErrors(Vec<Fault>);
+pub struct ConfigErrors(Vec<Mistake>);
 
 impl ConfigErrors {
     /// An error if there is any fault.
-    pub fn check(mut faults: Vec<Fault>) -> Result<(), ConfigErrors> {
+    pub fn check(mut faults: Vec<Mistake>) -> Result<(), ConfigErrors> {
         if faults.is_empty() {
             return Ok(());
         }
@@ -18,24 +18,24 @@ impl ConfigErrors {
     }
 
     /// The faults, at least one.
-    pub fn faults(&self) -> &[Fault] {
+    pub fn faults(&self) -> &[Mistake] {
         &self.0
     }
 
     fn to_lines(&self) -> String {
-        let lines: Vec<String> = self.0.iter().map(Fault::to_string).collect();
+        let lines: Vec<String> = self.0.iter().map(Mistake::to_string).collect();
         lines.join("\n")
     }
 }
 
-impl From<Fault> for ConfigErrors {
-    fn from(fault: Fault) -> ConfigErrors {
+impl From<Mistake> for ConfigErrors {
+    fn from(fault: Mistake) -> ConfigErrors {
         ConfigErrors(vec![fault])
     }
 }
 
 /// A person mends a file from top to bottom. What is in no file outranks it and comes first.
-pub(super) fn sort(faults: &mut [Fault]) {
+pub(super) fn sort(faults: &mut [Mistake]) {
     faults.sort_by_key(|fault| match &fault.place {
         Place::File { file, line, .. } => Some((file.clone(), *line)),
         Place::Nowhere | Place::CommandLine | Place::Environment => None,
@@ -45,7 +45,7 @@ pub(super) fn sort(faults: &mut [Fault]) {
 /// One thing that is wrong, or in [`Config::warnings`](super::Config::warnings) one that is probably not meant:
 /// `scheduler.jobs.vault_sync.cron: "61 * * * *": minute 61 is outside 0-59 (settings/aclarai.config.yaml:14)`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Fault {
+pub struct Mistake {
     /// The subject: a path in the YAML, a variable, a flag. Empty for a whole file.
     pub subject: String,
     /// The value as it may be shown: short, and never a secret.
@@ -56,7 +56,7 @@ pub struct Fault {
     pub place: Place,
 }
 
-impl fmt::Display for Fault {
+impl fmt::Display for Mistake {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.subject.is_empty() {
             return write!(f, "{}: {}", self.place, self.message);

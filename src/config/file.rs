@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::env::Variables;
-use super::error::{ConfigErrors, Fault};
+use super::error::{ConfigErrors, Mistake};
 use super::given::{Given, Origin};
 use super::node::Lines;
 use super::settings::Overrides;
@@ -15,11 +15,11 @@ pub(super) const USUAL_PLACES: [&str; 2] =
     ["settings/aclarai.config.yaml", "/etc/aclarai-scheduler/aclarai.config.yaml"];
 
 /// The file that was found.
-pub(super) struct Found {
+pub(super) struct FoundFile {
     /// The file's name, as a person would write it, and its text.
     pub(super) file: Option<(PathBuf, String)>,
     /// A file below the current folder that was left out, and why.
-    pub(super) left_out: Option<Fault>,
+    pub(super) left_out: Option<Mistake>,
 }
 
 /// The file that was named, which must be there, else the first of the usual ones that is.
@@ -27,14 +27,14 @@ pub(super) fn find(
     overrides: &Overrides,
     variables: &Variables<'_>,
     cwd: &Path,
-) -> Result<Found, ConfigErrors> {
+) -> Result<FoundFile, ConfigErrors> {
     let flag =
         overrides.config.clone().map(|value| Given { value, origin: Origin::Flag("--config") });
     let variable = variables.get("ACLARAI_CONFIG").map(|given| given.map(PathBuf::from));
     if let Some(Given { value: path, origin }) = flag.or(variable) {
         return match read(&cwd.join(&path)) {
-            Ok(text) => Ok(Found { file: Some((path, text)), left_out: None }),
-            Err(why) => Err(Fault {
+            Ok(text) => Ok(FoundFile { file: Some((path, text)), left_out: None }),
+            Err(why) => Err(Mistake {
                 subject: origin.name().to_owned(),
                 value: Some(shown_text(&path.to_string_lossy())),
                 message: why.remedy(),
@@ -64,10 +64,10 @@ pub(super) fn find(
             continue;
         }
         match read(&path) {
-            Ok(text) => return Ok(Found { file: Some((place.to_owned(), text)), left_out }),
+            Ok(text) => return Ok(FoundFile { file: Some((place.to_owned(), text)), left_out }),
             // Defaults would be a bad surprise.
             Err(why) => return Err(fault_of(place, why.remedy()).into()),
         }
     }
-    Ok(Found { file: None, left_out })
+    Ok(FoundFile { file: None, left_out })
 }

@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 
-use super::error::{ConfigErrors, Fault, Place, sort};
+use super::error::{ConfigErrors, Mistake, Place, sort};
 use super::node::Lines;
 use super::shown::shown_text;
 use crate::text::visible;
@@ -66,8 +66,8 @@ pub(super) struct Findings {
     /// The file as it was named; `None` when there is none.
     pub(super) file: Option<String>,
     pub(super) lines: Lines,
-    pub(super) faults: Vec<Fault>,
-    pub(super) warnings: Vec<Fault>,
+    pub(super) faults: Vec<Mistake>,
+    pub(super) warnings: Vec<Mistake>,
     /// Paths of what goes to a program as it is written, although YAML reads it otherwise.
     pub(super) read_otherwise: Vec<String>,
     /// Every path that was asked for: the test of the reference compares.
@@ -116,16 +116,16 @@ impl Findings {
     }
 
     /// The warnings, if there is no fault.
-    pub(super) fn finish(self) -> Result<Vec<Fault>, ConfigErrors> {
+    pub(super) fn finish(self) -> Result<Vec<Mistake>, ConfigErrors> {
         ConfigErrors::check(self.faults)?;
         let mut warnings = self.warnings;
         sort(&mut warnings);
         Ok(warnings)
     }
 
-    fn finding(&self, at: &Origin, value: Option<String>, message: String) -> Fault {
+    fn finding(&self, at: &Origin, value: Option<String>, message: String) -> Mistake {
         let place = at.place(self.file.as_deref(), &self.lines);
-        Fault { subject: visible(at.name()).into_owned(), value, message, place }
+        Mistake { subject: visible(at.name()).into_owned(), value, message, place }
     }
 }
 

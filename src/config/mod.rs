@@ -34,7 +34,7 @@ mod value;
 
 pub(crate) use check::LookAtJobs;
 pub use env::Env;
-pub(crate) use error::{ConfigErrors, Fault};
+pub(crate) use error::{ConfigErrors, Mistake};
 #[cfg(test)]
 pub(crate) use node::Lines;
 pub(crate) use node::{Node, shown};
@@ -65,7 +65,7 @@ pub(crate) fn load(
     look_at_jobs: LookAtJobs<'_>,
 ) -> Result<Config, ConfigErrors> {
     let (variables, mut remarks) = env::Variables::read(env)?;
-    let file::Found { file, left_out } = file::find(overrides, &variables, env.cwd())?;
+    let file::FoundFile { file, left_out } = file::find(overrides, &variables, env.cwd())?;
     remarks.extend(left_out);
     let (source, text) = file.unzip();
     check::checked(source, text.as_deref(), overrides, env, (variables, remarks), look_at_jobs)

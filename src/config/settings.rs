@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::error::Fault;
+use super::error::Mistake;
 use super::given::Origin;
 use super::node::Lines;
 use super::params::Params;
@@ -91,7 +91,7 @@ impl Config {
         key: &str,
         value: Option<String>,
         message: &str,
-    ) -> Fault {
+    ) -> Mistake {
         let path = match key {
             "" => format!("scheduler.jobs.{job}"),
             key => format!("scheduler.jobs.{job}.{key}"),
@@ -99,7 +99,7 @@ impl Config {
         let file = self.source.as_deref().map(shown_path);
         let at = Origin::Key(path);
         let place = at.place(file.as_deref(), &self.lines);
-        Fault { subject: at.name().to_owned(), value, message: message.to_owned(), place }
+        Mistake { subject: at.name().to_owned(), value, message: message.to_owned(), place }
     }
 }
 

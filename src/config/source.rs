@@ -7,7 +7,7 @@ use std::path::Path;
 
 use rustix::fs::OFlags;
 
-use super::error::{Fault, Place};
+use super::error::{Mistake, Place};
 use super::shown::shown_path;
 
 /// No configuration, and no `.env`, is longer.
@@ -17,9 +17,9 @@ const BYTES_MAX: u64 = 1 << 20;
 pub(super) const LEFT_OUT: &str = "left out, as ";
 
 /// Something about the whole of a file.
-pub(super) fn fault_of(file: &Path, message: String) -> Fault {
+pub(super) fn fault_of(file: &Path, message: String) -> Mistake {
     let place = Place::File { file: shown_path(file), line: None, column: None };
-    Fault { subject: String::new(), value: None, message, place }
+    Mistake { subject: String::new(), value: None, message, place }
 }
 
 /// Why a file that nobody named is not to be trusted: it, the current folder, a folder between the two, or a link on the

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use saphyr_parser::{Event, Parser, ScalarStyle, Tag};
 
-use super::error::{ConfigErrors, Fault, Place};
+use super::error::{ConfigErrors, Mistake, Place};
 use super::node::{Entry, Kind, Node, Twin};
 
 /// No configuration is nested deeper.
@@ -52,10 +52,10 @@ pub(super) fn fault_of_file(
     file: Option<&str>,
     at: Option<(usize, usize)>,
     message: String,
-) -> Fault {
+) -> Mistake {
     let (line, column) = at.unzip();
     let place = Place::File { file: file.unwrap_or_default().to_owned(), line, column };
-    Fault { subject: String::new(), value: None, message, place }
+    Mistake { subject: String::new(), value: None, message, place }
 }
 
 /// What YAML lets stand in a file.

@@ -7,7 +7,7 @@ use std::time::Duration;
 use rustix::event::{PollFd, PollFlags, poll};
 
 use super::output::{Line, Lines};
-use super::supervisor::{Outcome, Supervised};
+use super::supervisor::{ProgramEnd, Supervised};
 
 /// How often a program that is silent is looked at again.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
@@ -27,7 +27,7 @@ pub(super) trait Listener {
 pub(super) fn attend(
     mut supervised: Supervised,
     listener: &mut impl Listener,
-) -> io::Result<Option<Outcome>> {
+) -> io::Result<Option<ProgramEnd>> {
     let mut stdout = Stream::new(supervised.child.stdout.take());
     let mut stderr = Stream::new(supervised.child.stderr.take());
     let mut said = Vec::new();

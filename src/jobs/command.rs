@@ -28,7 +28,7 @@ use super::attend::{Listener, attend};
 use super::flood::{self, Flood};
 use super::last_lines::LastLines;
 use super::output::Line;
-use super::supervisor::{self, Ended, Order, Outcome};
+use super::supervisor::{self, Ended, Order, ProgramEnd};
 use super::tail::Tail;
 use super::verdict::Verdict;
 use crate::config::{CommandSpec, JobSpec, KeepOutput};
@@ -253,7 +253,7 @@ impl<'a> Output<'a> {
         );
     }
 
-    fn warn_of_remains(&self, outcome: &Outcome, report: &mut RunReport) {
+    fn warn_of_remains(&self, outcome: &ProgramEnd, report: &mut RunReport) {
         let (job_id, job_name) = (self.ctx.run_id.as_str(), self.ctx.job.as_str());
         if outcome.left_behind > 0 {
             report.set("left_behind", outcome.left_behind);
@@ -270,7 +270,7 @@ impl<'a> Output<'a> {
     }
 
     /// The result, and the end of what the program said.
-    fn judge(mut self, outcome: Option<Outcome>) -> (Result<RunReport, JobError>, Tail) {
+    fn judge(mut self, outcome: Option<ProgramEnd>) -> (Result<RunReport, JobError>, Tail) {
         if let Some(count) = self.flood.take_left_out() {
             self.log_left_out(count);
         }
@@ -278,7 +278,7 @@ impl<'a> Output<'a> {
         (self.result(outcome), tail)
     }
 
-    fn result(mut self, outcome: Option<Outcome>) -> Result<RunReport, JobError> {
+    fn result(mut self, outcome: Option<ProgramEnd>) -> Result<RunReport, JobError> {
         let (verdict, unreadable) = match std::mem::take(&mut self.last_lines).read() {
             None => (Verdict::default(), None),
             Some(Ok(verdict)) => (verdict, None),

@@ -71,7 +71,7 @@ pub(super) struct Order {
 
 /// What came of it.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Outcome {
+pub(super) struct ProgramEnd {
     /// How the program itself ended.
     pub(super) ended: Ended,
     /// How many processes were still there when the program had ended by itself; they were killed.
@@ -225,7 +225,7 @@ fn supervise(guard: Option<Pid>) -> io::Result<()> {
         return Ok(());
     }
     let without_more =
-        |ended| Outcome { ended, left_behind: 0, left_names: Vec::new(), unkillable: false };
+        |ended| ProgramEnd { ended, left_behind: 0, left_names: Vec::new(), unkillable: false };
     let outcome = match start_program(&order) {
         Ok(program) => watch(&program, &mut socket, &signals, &orphaned)
             .unwrap_or_else(|error| without_more(Ended::Unseen(error.to_string()))),
@@ -337,7 +337,7 @@ fn watch(
     socket: &mut UnixStream,
     signals: &Signals,
     orphaned: &dyn Fn() -> bool,
-) -> io::Result<Outcome> {
+) -> io::Result<ProgramEnd> {
     let group = pid_of(program);
     let clock = SystemClock;
     let mut phase = Phase::Running;
@@ -390,7 +390,7 @@ fn watch(
     }
     let _ = rustix::process::kill_process_group(group, Signal::KILL);
     let (status, unkillable) = kill_all(Some(group), signals)?;
-    Ok(Outcome {
+    Ok(ProgramEnd {
         // Still held by the kernel after SIGKILL: that is what ended it, whenever it goes.
         ended: status.unwrap_or(Ended::Signalled(Signal::KILL.as_raw())),
         left_behind: left.len(),

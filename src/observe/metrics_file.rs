@@ -41,7 +41,7 @@ impl MetricsFile {
         let counters = Arc::new(Mutex::new(counters));
         // Room for one: a full channel means that the thread has still to look, and will see this change too.
         let (wake, woken) = bounded(1);
-        let writer = Writer {
+        let writer = MetricsWriter {
             path: path.to_owned(),
             counters: Arc::clone(&counters),
             clock: Arc::clone(&clock),
@@ -87,7 +87,7 @@ impl MetricsFile {
             let _ = thread.join();
         }
         lock(&counters).is_serving = false;
-        Writer { path, counters, clock, failed: None }.write();
+        MetricsWriter { path, counters, clock, failed: None }.write();
     }
 }
 
@@ -96,7 +96,7 @@ fn lock(counters: &Mutex<Counters>) -> MutexGuard<'_, Counters> {
     counters.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-struct Writer {
+struct MetricsWriter {
     path: PathBuf,
     counters: Arc<Mutex<Counters>>,
     clock: Arc<dyn Clock>,
@@ -104,7 +104,7 @@ struct Writer {
     failed: Option<String>,
 }
 
-impl Writer {
+impl MetricsWriter {
     fn run(mut self, woken: &Receiver<()>) {
         while woken.recv().is_ok() {
             self.write();
@@ -140,7 +140,7 @@ impl Writer {
 /// Writes a metrics file for a run that is over already. A file that cannot be written is logged, and takes nothing back.
 pub(crate) fn write_once(path: &Path, counters: Counters, clock: Arc<dyn Clock>) {
     let counters = Arc::new(Mutex::new(counters));
-    Writer { path: path.to_owned(), counters, clock, failed: None }.write();
+    MetricsWriter { path: path.to_owned(), counters, clock, failed: None }.write();
 }
 
 /// Replaces the file at `path` in one step, readable for everybody: node_exporter is another user, and nothing in it

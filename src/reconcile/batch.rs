@@ -8,7 +8,7 @@ use crate::graph::{
 };
 use crate::vault::BlockRef;
 
-use super::diff::{Decision, Found, Outcome, Plan, decide};
+use super::diff::{Decision, Effect, Found, Outcome, decide};
 
 /// How often a block is read again and decided again because its node changed meanwhile.
 const ROUNDS_MAX: u32 = 3;
@@ -130,8 +130,8 @@ fn version_after(decision: &Decision, stored: Option<&StoredBlock>) -> Option<i6
     let before = stored.map(|stored| stored.version);
     match (decision.outcome, decision.plan) {
         (Outcome::Conflict, _) => None,
-        (_, Some(Plan::Content { version, .. })) => Some(version),
-        (_, Some(Plan::Facts { version, .. })) => version.or(before),
+        (_, Some(Effect::Content { version, .. })) => Some(version),
+        (_, Some(Effect::Facts { version, .. })) => version.or(before),
         _ => before,
     }
 }
@@ -146,10 +146,10 @@ impl Winner<'_> {
         }
     }
 
-    fn write(&self, plan: Plan) -> Write {
+    fn write(&self, plan: Effect) -> Write {
         let block = self.block;
         match plan {
-            Plan::Content { version, vault_version, mark } => Write::Content(Content {
+            Effect::Content { version, vault_version, mark } => Write::Content(Content {
                 text: block.stored_text().into_owned(),
                 hash: block.hash(),
                 body: block.stored_body(),
@@ -160,14 +160,14 @@ impl Winner<'_> {
                 source_file: self.source_file.to_owned(),
                 mark,
             }),
-            Plan::Facts { version, vault_version, place, body } => Write::Facts(Facts {
+            Effect::Facts { version, vault_version, place, body } => Write::Facts(Facts {
                 version,
                 vault_version,
                 source_file: place.then(|| self.source_file.to_owned()),
                 tier: place.then_some(self.tier),
                 body: body.then(|| (block.stored_body(), block.body_hash())),
             }),
-            Plan::Conflict => Write::Conflict(Conflict {
+            Effect::Conflict => Write::Conflict(Conflict {
                 version: block.version(),
                 hash: block.hash().to_string(),
                 file: self.source_file.to_owned(),

@@ -62,7 +62,7 @@ pub struct Decision {
     /// How it is counted.
     pub outcome: Outcome,
     /// The write, if any.
-    pub plan: Option<Plan>,
+    pub plan: Option<Effect>,
     /// The marker's number is behind the one last accepted, though the content is the same.
     pub version_behind: bool,
     /// Why, for `--explain`.
@@ -71,7 +71,7 @@ pub struct Decision {
 
 /// A write without the texts: those are fetched for what is written only.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Plan {
+pub enum Effect {
     /// All of the block.
     Content {
         /// The graph's new version.
@@ -166,7 +166,7 @@ fn same_content(found: Found<'_>, stored: &StoredBlock, state: ContentState) -> 
         let why = "same text, but its last line before the marker reads differently";
         return Decision { outcome, plan: Some(plan), version_behind, why };
     }
-    let facts = Plan::Facts {
+    let facts = Effect::Facts {
         version: (version != g).then_some(version),
         vault_version: accepts.then_some(vault_version),
         place: moved || b.is_none(),
@@ -197,7 +197,7 @@ fn conflict(found: Found<'_>, stored: &StoredBlock) -> Decision {
     });
     Decision {
         outcome: Outcome::Conflict,
-        plan: (!known).then_some(Plan::Conflict),
+        plan: (!known).then_some(Effect::Conflict),
         version_behind: false,
         why: if known {
             "vault out of sync with graph, as reported before"
@@ -207,8 +207,8 @@ fn conflict(found: Found<'_>, stored: &StoredBlock) -> Decision {
     }
 }
 
-fn content(version: i64, vault_version: i64, mark: bool) -> Plan {
-    Plan::Content { version, vault_version, mark }
+fn content(version: i64, vault_version: i64, mark: bool) -> Effect {
+    Effect::Content { version, vault_version, mark }
 }
 
 #[cfg(test)]

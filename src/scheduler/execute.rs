@@ -32,7 +32,7 @@ pub(super) struct Assignment<'a> {
 
 /// What came of it.
 #[derive(Debug)]
-pub(super) struct Outcome {
+pub(super) struct RunEnd {
     pub(super) result: Result<RunReport, JobError>,
     pub(super) attempt: u32,
     pub(super) finished_at: DateTime<Utc>,
@@ -41,7 +41,7 @@ pub(super) struct Outcome {
 
 /// Runs the job, again after a transient error as its `retries` say, until its time is up. A panic is an error of the
 /// run and of nothing else.
-pub(super) fn carry_out(run: &Assignment<'_>) -> Outcome {
+pub(super) fn carry_out(run: &Assignment<'_>) -> RunEnd {
     let begun = run.clock.monotonic();
     let policy = &run.job.spec.policy;
     let stop = match policy.timeout {
@@ -88,7 +88,7 @@ pub(super) fn carry_out(run: &Assignment<'_>) -> Outcome {
         error.report = error.report.map(|report| Box::new(set_apart(*report)));
         error
     });
-    Outcome { result, attempt, finished_at: run.clock.now().trunc_subsecs(6), duration }
+    RunEnd { result, attempt, finished_at: run.clock.now().trunc_subsecs(6), duration }
 }
 
 /// No statistic of a job passes for a fact of the scheduler, wherever both are shown side by side.
@@ -143,7 +143,7 @@ pub(crate) fn log_faults(
 }
 
 /// Enters the result into the run's record.
-pub(super) fn conclude(record: &mut RunRecord, outcome: Outcome) {
+pub(super) fn conclude(record: &mut RunRecord, outcome: RunEnd) {
     record.attempt = outcome.attempt;
     record.finished_at = Some(outcome.finished_at);
     record.duration_s = Some(outcome.duration.as_secs_f64());

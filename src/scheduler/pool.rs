@@ -12,7 +12,7 @@ use chrono::{DateTime, SubsecRound, Utc};
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 
 use super::ConfiguredJob;
-use super::execute::{Assignment, Outcome, carry_out, log_faults};
+use super::execute::{Assignment, RunEnd, carry_out, log_faults};
 use crate::clock::Clock;
 use crate::job::{NoProgress, RunId, RunOptions, Trigger};
 use crate::stop::Stop;
@@ -50,7 +50,7 @@ pub(super) enum Report {
     },
     Ended {
         number: u64,
-        outcome: Outcome,
+        outcome: RunEnd,
     },
 }
 

@@ -25,7 +25,7 @@ use rusqlite::backup::Backup;
 use crate::clock::{Clock, SystemClock};
 use crate::logging;
 pub(crate) use crate::sqlite::LogMark;
-use crate::sqlite::{self, Denied, Folder, Format, Found, Trouble};
+use crate::sqlite::{self, Denied, FileKind, Folder, Format, Trouble};
 pub(crate) use alive::SignOfLife;
 use error::BUSY_TIMEOUT;
 pub(crate) use error::StateError;
@@ -211,12 +211,12 @@ impl State {
         {
             return Err(StateError::unreadable(&path, &error));
         }
-        let look = || -> rusqlite::Result<(Connection, Found)> {
+        let look = || -> rusqlite::Result<(Connection, FileKind)> {
             let connection = sqlite::look(&path)?;
             connection.busy_timeout(BUSY_TIMEOUT)?;
             let found = sqlite::identify(&connection, &FORMAT)?;
-            if matches!(found, Found::Unmarked(_))
-                || matches!(found, Found::Ours(v) if v < FORMAT.newest)
+            if matches!(found, FileKind::Unmarked(_))
+                || matches!(found, FileKind::Ours(v) if v < FORMAT.newest)
             {
                 return Ok((lifted_copy(&connection)?, found));
             }
@@ -398,15 +398,15 @@ fn quick_check(connection: &Connection) -> rusqlite::Result<()> {
 }
 
 fn connect(path: &Path, durability: Durability) -> Result<Connection, StateError> {
-    let open = || -> rusqlite::Result<(Connection, Found)> {
+    let open = || -> rusqlite::Result<(Connection, FileKind)> {
         let mut connection = sqlite::open(path)?;
         connection.busy_timeout(BUSY_TIMEOUT)?;
         // Asked before anything is set: setting the journal mode would write into another program's file.
         let found = sqlite::identify(&connection, &FORMAT)?;
-        if matches!(found, Found::Foreign | Found::Newer(_)) {
+        if matches!(found, FileKind::Foreign | FileKind::Newer(_)) {
             return Ok((connection, found));
         }
-        if found == Found::Empty {
+        if found == FileKind::Empty {
             // Only before anything is written: pages that rows leave can be given back.
             connection.pragma_update(None, "auto_vacuum", INCREMENTAL)?;
         }
@@ -435,12 +435,12 @@ fn connect(path: &Path, durability: Durability) -> Result<Connection, StateError
 }
 
 /// Refuses a file that is not for this program.
-fn refuse(path: &Path, found: Found) -> Result<(), StateError> {
+fn refuse(path: &Path, found: FileKind) -> Result<(), StateError> {
     let path = path.to_owned();
     match found {
-        Found::Newer(version) => Err(StateError::Newer { path, version, known: FORMAT.newest }),
-        Found::Foreign => Err(StateError::Foreign { path, what: "another program's database" }),
-        Found::Empty | Found::Ours(_) | Found::Unmarked(_) => Ok(()),
+        FileKind::Newer(version) => Err(StateError::Newer { path, version, known: FORMAT.newest }),
+        FileKind::Foreign => Err(StateError::Foreign { path, what: "another program's database" }),
+        FileKind::Empty | FileKind::Ours(_) | FileKind::Unmarked(_) => Ok(()),
     }
 }
 
@@ -462,17 +462,17 @@ fn set_durability(connection: &Connection, durability: Durability) -> rusqlite::
 }
 
 /// Brings the file up to the newest version this program knows, marks it as ours, and says what it is then.
-fn migrate(connection: &mut Connection, found: Found) -> rusqlite::Result<Found> {
-    if found == Found::Ours(FORMAT.newest) {
+fn migrate(connection: &mut Connection, found: FileKind) -> rusqlite::Result<FileKind> {
+    if found == FileKind::Ours(FORMAT.newest) {
         return Ok(found);
     }
     let transaction =
         connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
     // Asked again: another process may have migrated while this one waited for the lock.
     let version = match sqlite::identify(&transaction, &FORMAT)? {
-        Found::Empty => 0,
-        Found::Ours(version) | Found::Unmarked(version) => version,
-        found @ (Found::Newer(_) | Found::Foreign) => return Ok(found),
+        FileKind::Empty => 0,
+        FileKind::Ours(version) | FileKind::Unmarked(version) => version,
+        found @ (FileKind::Newer(_) | FileKind::Foreign) => return Ok(found),
     };
     for migration in &MIGRATIONS[version as usize..] {
         transaction.execute_batch(migration)?;
@@ -480,7 +480,7 @@ fn migrate(connection: &mut Connection, found: Found) -> rusqlite::Result<Found>
     transaction.pragma_update(None, "user_version", FORMAT.newest)?;
     transaction.pragma_update(None, "application_id", FORMAT.application_id)?;
     transaction.commit()?;
-    Ok(Found::Ours(FORMAT.newest))
+    Ok(FileKind::Ours(FORMAT.newest))
 }
 
 /// Why a file was not opened. Only one that was ours is called damaged, and moved aside.

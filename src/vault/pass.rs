@@ -76,7 +76,7 @@ pub(super) struct Pass {
     /// The last marker, whether it made a block or not.
     previous: Option<Previous>,
     /// The line on which the last marker begins.
-    line: Line,
+    line: NoteLine,
     /// Everything from here on, up to the end, is markers, comments of ours, anchors and white space; or the last text
     /// that was met by a look ahead for that.
     rest: Rest,
@@ -97,7 +97,7 @@ struct Previous {
 
 /// A line as the v1 text of its markers sees it: each marker's text is what lies before it, earlier markers included.
 #[derive(Debug, Default)]
-struct Line {
+struct NoteLine {
     start: usize,
     /// First character that is not white space.
     text_start: usize,
@@ -124,7 +124,7 @@ impl Pass {
             breaks: 0,
             counted_to: 0,
             previous: None,
-            line: Line::default(),
+            line: NoteLine::default(),
             rest: Rest::Unknown,
             whole_body_hash: None,
             stored: 0,
@@ -226,7 +226,7 @@ impl Pass {
             .map_or(self.line.start, |found| found + 1);
         if start != self.line.start || self.previous.is_none() {
             let text_start = skip_white(source.text.as_bytes(), start);
-            self.line = Line { start, text_start, hasher: None, hashed_to: start };
+            self.line = NoteLine { start, text_start, hasher: None, hashed_to: start };
         }
     }
 

@@ -129,6 +129,7 @@ impl Drop for Tracer {
 
 /// Has every look at these paths by a running process wait for ten minutes, as on a drive that is gone. `None` where
 /// there is no `strace`, or it may not trace.
+#[expect(clippy::print_stderr, reason = "a test says what it skipped")]
 fn stall(pid: i32, paths: &[PathBuf]) -> Option<Tracer> {
     let mut strace = Command::new("strace");
     strace.args(["-f", "-qq", "-o", "/dev/null", "-p", &pid.to_string()]);

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::Checker;
 use crate::config::address::Address;
-use crate::config::error::{Fault, Place};
+use crate::config::error::{Mistake, Place};
 use crate::config::given::{Findings, Given, Origin};
 use crate::config::node::Lines;
 use crate::config::raw;
@@ -84,7 +84,7 @@ impl Checker<'_> {
                            one place, or use a bolt+s:// address";
             let place = Place::File { file: ".env".to_owned(), line: None, column: None };
             let subject = "databases.neo4j".to_owned();
-            self.findings.faults.push(Fault {
+            self.findings.faults.push(Mistake {
                 subject,
                 value: None,
                 message: message.to_owned(),

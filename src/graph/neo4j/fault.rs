@@ -33,7 +33,7 @@ pub(super) enum Verdict {
 
 /// An error, sorted, with the cause and the remedy in words.
 #[derive(Clone, Debug)]
-pub(super) struct Fault {
+pub(super) struct ServerFault {
     /// The next step.
     pub(super) verdict: Verdict,
     /// Cause and remedy.
@@ -52,26 +52,26 @@ const MAKE_WRITABLE: &str = "let an administrator make the database writable, or
 /// How a message begins about a server that hung up.
 const CLOSED: &str = "the server closed the connection";
 
-impl Fault {
-    fn new(verdict: Verdict, message: impl Into<String>) -> Fault {
-        Fault { verdict, message: message.into() }
+impl ServerFault {
+    fn new(verdict: Verdict, message: impl Into<String>) -> ServerFault {
+        ServerFault { verdict, message: message.into() }
     }
 
     /// No answer within the time we give it.
-    pub(super) fn silence(limit: Duration) -> Fault {
-        Fault::new(
+    pub(super) fn silence(limit: Duration) -> ServerFault {
+        ServerFault::new(
             Verdict::Reconnect,
             format!("no answer for {} s: {CHECK_ADDRESS}", limit.as_secs()),
         )
     }
 
     /// The server sends more than was asked for, and may never stop.
-    pub(super) fn more_rows_than(most: usize) -> Fault {
-        Fault::refused(&format!("{REFUSED} with more than {most} rows"))
+    pub(super) fn more_rows_than(most: usize) -> ServerFault {
+        ServerFault::refused(&format!("{REFUSED} with more than {most} rows"))
     }
 
-    fn refused(text: &str) -> Fault {
-        Fault::new(
+    fn refused(text: &str) -> ServerFault {
+        ServerFault::new(
             Verdict::Person,
             format!(
                 "{text}: this is no Neo4j, or something on the way changes what it says: {CHECK_ADDRESS}"
@@ -80,21 +80,21 @@ impl Fault {
     }
 
     /// The driver panicked.
-    pub(super) fn panicked(panic: &(dyn Any + Send)) -> Fault {
+    pub(super) fn panicked(panic: &(dyn Any + Send)) -> ServerFault {
         let text = panic.downcast_ref::<String>().map(String::as_str);
         let text =
             text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("no reason given");
-        Fault::new(Verdict::Reconnect, format!("the driver gave up: {text}"))
+        ServerFault::new(Verdict::Reconnect, format!("the driver gave up: {text}"))
     }
 
     /// The answer is not what was asked for.
-    pub(super) fn unreadable(error: &DeError) -> Fault {
-        Fault::new(Verdict::Person, format!("cannot read the answer: {error}"))
+    pub(super) fn unreadable(error: &DeError) -> ServerFault {
+        ServerFault::new(Verdict::Person, format!("cannot read the answer: {error}"))
     }
 
     /// The same fault met while connecting, where hanging up is also how a server says that it does, or does not, want
     /// TLS.
-    pub(super) fn at_connecting(mut self) -> Fault {
+    pub(super) fn at_connecting(mut self) -> ServerFault {
         if self.message.starts_with(CLOSED) {
             let remedy =
                 if self.message.contains("tls handshake") { WITHOUT_TLS } else { WITH_TLS };
@@ -104,30 +104,30 @@ impl Fault {
     }
 
     /// Sorts an error.
-    pub(super) fn of(error: &Error) -> Fault {
+    pub(super) fn of(error: &Error) -> ServerFault {
         use Verdict::{Data, Person, Reconnect};
         match error {
             Error::Neo4j(error) => of_server(error.code(), error.message()),
             Error::RoutingTableError((code, message)) => of_server(code, message),
-            Error::AuthenticationError(message) => Fault::new(
+            Error::AuthenticationError(message) => ServerFault::new(
                 Verdict::Refused,
                 format!("Neo4j refused the login: {}: {CHECK_PASSWORD}", without_stop(message)),
             ),
             Error::IOError { detail } => of_io(detail),
-            Error::ProtocolMismatch(_) => Fault::new(
+            Error::ProtocolMismatch(_) => ServerFault::new(
                 Person,
                 format!(
                     "this is not a Bolt port: {error}: {CHECK_ADDRESS} (Bolt is on 7687, HTTP on 7474)"
                 ),
             ),
-            Error::UnsupportedVersion(..) => Fault::new(
+            Error::UnsupportedVersion(..) => ServerFault::new(
                 Person,
                 format!("{error}: a server that speaks Bolt 4.4 is needed, as Neo4j 4.4 and 5 do"),
             ),
             Error::UrlParseError(_)
             | Error::UnsupportedScheme(_)
             | Error::InvalidDnsName(_)
-            | Error::InvalidConfig => Fault::new(
+            | Error::InvalidConfig => ServerFault::new(
                 Person,
                 format!(
                     "{error}: databases.neo4j.uri is bolt://HOST:PORT or neo4j://HOST:PORT, with +s for TLS or +ssc \
@@ -138,20 +138,24 @@ impl Fault {
             | Error::MapTooBig
             | Error::BytesTooBig
             | Error::ListTooLong
-            | Error::WriteError(_) => Fault::new(Data, error.to_string()),
-            Error::UnexpectedMessage(text) if text.starts_with(REFUSED) => Fault::refused(text),
-            Error::ConnectionTimedOut => Fault::new(Reconnect, format!("{error}: {CHECK_ADDRESS}")),
+            | Error::WriteError(_) => ServerFault::new(Data, error.to_string()),
+            Error::UnexpectedMessage(text) if text.starts_with(REFUSED) => {
+                ServerFault::refused(text)
+            }
+            Error::ConnectionTimedOut => {
+                ServerFault::new(Reconnect, format!("{error}: {CHECK_ADDRESS}"))
+            }
             Error::ServerUnavailableError(_) | Error::RoutingTableRefreshFailed(_) => {
-                Fault::new(Reconnect, format!("{error}: {CHECK_ADDRESS}"))
+                ServerFault::new(Reconnect, format!("{error}: {CHECK_ADDRESS}"))
             }
             // Whatever else: an answer that makes no sense, a connection out of step. A new connection is a new start.
-            _ => Fault::new(Reconnect, error.to_string()),
+            _ => ServerFault::new(Reconnect, error.to_string()),
         }
     }
 }
 
 /// Sorts an error of the server's by its code, `Neo.Class.Category.Title`.
-fn of_server(code: &str, message: &str) -> Fault {
+fn of_server(code: &str, message: &str) -> ServerFault {
     use Verdict::*;
     let mut parts = code.split('.').skip(1);
     let [class, category, title] = [(); 3].map(|()| parts.next().unwrap_or_default());
@@ -192,7 +196,7 @@ fn of_server(code: &str, message: &str) -> Fault {
     };
     let message = without_stop(message);
     let remedy = if remedy.is_empty() { String::new() } else { format!(": {remedy}") };
-    Fault::new(verdict, format!("{message} ({code}){remedy}"))
+    ServerFault::new(verdict, format!("{message} ({code}){remedy}"))
 }
 
 fn without_stop(message: &str) -> &str {
@@ -201,12 +205,12 @@ fn without_stop(message: &str) -> &str {
 
 /// Sorts a failure of the system's: no connection, or none that is safe. The TLS library reports everything it dislikes
 /// as invalid data and names its reason in the text.
-fn of_io(error: &std::io::Error) -> Fault {
+fn of_io(error: &std::io::Error) -> ServerFault {
     use std::io::ErrorKind;
     let message = error.to_string();
     match error.kind() {
         ErrorKind::UnexpectedEof | ErrorKind::ConnectionReset | ErrorKind::BrokenPipe => {
-            Fault::new(Verdict::Reconnect, format!("{CLOSED}: {message}"))
+            ServerFault::new(Verdict::Reconnect, format!("{CLOSED}: {message}"))
         }
         ErrorKind::InvalidData => {
             let (what, remedy) = if message.contains("InvalidContentType") {
@@ -242,9 +246,9 @@ fn of_io(error: &std::io::Error) -> Fault {
             } else {
                 ("no agreement on TLS", CHECK_ADDRESS)
             };
-            Fault::new(Verdict::Person, format!("{what}: {message}: {remedy}"))
+            ServerFault::new(Verdict::Person, format!("{what}: {message}: {remedy}"))
         }
-        _ => Fault::new(Verdict::Reconnect, format!("{message}: {CHECK_ADDRESS}")),
+        _ => ServerFault::new(Verdict::Reconnect, format!("{message}: {CHECK_ADDRESS}")),
     }
 }
 

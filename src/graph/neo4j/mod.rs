@@ -36,7 +36,7 @@ use crate::config::Neo4jConfig;
 use crate::finding::{Finding, Level};
 use crate::stop::Stop;
 use cypher::StoredRow;
-use fault::{Fault, Verdict};
+use fault::{ServerFault, Verdict};
 
 /// How long a server may take to let us in and answer a first question, or to take a statement in and say that it
 /// begins. Milliseconds for a running one, some seconds for one that has just started. It is also the bound on a
@@ -112,7 +112,7 @@ struct Connected {
 /// Why a call has no answer.
 enum Stopped {
     Cancelled,
-    Fault(Fault),
+    ServerFault(ServerFault),
 }
 
 impl Neo4jStore {
@@ -201,12 +201,12 @@ impl Neo4jStore {
             builder = builder.with_client_certificate(ca);
         }
         let graph = builder.build().and_then(Graph::connect);
-        graph.map_err(|error| self.cannot_connect(Stopped::Fault(Fault::of(&error))))
+        graph.map_err(|error| self.cannot_connect(Stopped::ServerFault(ServerFault::of(&error))))
     }
 
     fn cannot_connect(&self, stopped: Stopped) -> GraphError {
         let stopped = match stopped {
-            Stopped::Fault(fault) => Stopped::Fault(fault.at_connecting()),
+            Stopped::ServerFault(fault) => Stopped::ServerFault(fault.at_connecting()),
             cancelled @ Stopped::Cancelled => cancelled,
         };
         self.error("cannot connect", stopped)
@@ -216,7 +216,7 @@ impl Neo4jStore {
     fn wait<T>(
         &self,
         limit: Duration,
-        work: impl Future<Output = Result<T, Fault>>,
+        work: impl Future<Output = Result<T, ServerFault>>,
     ) -> Result<T, Stopped> {
         // Time is counted in looks and not read from a clock: it should stand still while the machine is suspended.
         let looks = limit.as_millis() / LOOK.as_millis();
@@ -227,15 +227,16 @@ impl Neo4jStore {
                     return Err(Stopped::Cancelled);
                 }
                 if let Ok(answer) = tokio::time::timeout(LOOK, work.as_mut()).await {
-                    return answer.map_err(Stopped::Fault);
+                    return answer.map_err(Stopped::ServerFault);
                 }
             }
-            Err(Stopped::Fault(Fault::silence(limit)))
+            Err(Stopped::ServerFault(ServerFault::silence(limit)))
         };
         let runtime = self.runtime.as_ref().expect("only drop takes the runtime away");
         // The driver can panic on an answer it does not expect; its state is thrown away with the connection.
-        catch_unwind(AssertUnwindSafe(|| runtime.block_on(waiting)))
-            .unwrap_or_else(|panic| Err(Stopped::Fault(Fault::panicked(panic.as_ref()))))
+        catch_unwind(AssertUnwindSafe(|| runtime.block_on(waiting))).unwrap_or_else(|panic| {
+            Err(Stopped::ServerFault(ServerFault::panicked(panic.as_ref())))
+        })
     }
 
     /// Asks one question and reads the whole answer, which is a small one.
@@ -270,7 +271,7 @@ impl Neo4jStore {
     fn error(&self, doing: &str, stopped: Stopped) -> GraphError {
         let fault = match stopped {
             Stopped::Cancelled => return GraphError::Cancelled,
-            Stopped::Fault(fault) => fault,
+            Stopped::ServerFault(fault) => fault,
         };
         let message = format!("neo4j {}: {doing}: {}", self.address, fault.message);
         match fault.verdict {
@@ -325,10 +326,13 @@ impl Neo4jStore {
     fn try_to_write(&self) -> Result<(), GraphError> {
         let graph = self.graph()?;
         let attempt = async {
-            let mut transaction = graph.start_txn().await.map_err(|error| Fault::of(&error))?;
-            let written =
-                transaction.run(cypher::TRY_TO_WRITE).await.map_err(|error| Fault::of(&error));
-            let undone = transaction.rollback().await.map_err(|error| Fault::of(&error));
+            let mut transaction =
+                graph.start_txn().await.map_err(|error| ServerFault::of(&error))?;
+            let written = transaction
+                .run(cypher::TRY_TO_WRITE)
+                .await
+                .map_err(|error| ServerFault::of(&error));
+            let undone = transaction.rollback().await.map_err(|error| ServerFault::of(&error));
             written.and(undone)
         };
         self.wait(BEGIN_LIMIT, attempt).map_err(|stopped| self.error("cannot write", stopped))
@@ -437,11 +441,13 @@ impl GraphStore for Neo4jStore {
         let write = write_parts(self.graph()?, parts, at);
         let stale = self.wait(limit, write).map_err(|stopped| match stopped {
             // Less of it may do. A single change cannot be halved: the server must recover first.
-            Stopped::Fault(fault) if fault.verdict == Verdict::TooMuch && changes.len() > 1 => {
+            Stopped::ServerFault(fault)
+                if fault.verdict == Verdict::TooMuch && changes.len() > 1 =>
+            {
                 GraphError::Rejected(fault.message)
             }
             // Said of each bad row, so without the server's address.
-            Stopped::Fault(fault) if fault.verdict == Verdict::Data => {
+            Stopped::ServerFault(fault) if fault.verdict == Verdict::Data => {
                 GraphError::Rejected(fault.message)
             }
             stopped => self.error("cannot write blocks", stopped),
@@ -452,10 +458,11 @@ impl GraphStore for Neo4jStore {
     fn for_each(&self, visit: &mut dyn FnMut(BlockId, StoredBlock)) -> Result<(), GraphError> {
         let graph = self.graph()?;
         let sweep = async {
-            let of = |error| Fault::of(&error);
+            let of = |error| ServerFault::of(&error);
             let mut rows = begin(&graph, limited(cypher::scan(), SCAN_LIMIT)).await?;
             while let Some(row) = rows.next().await.map_err(of)? {
-                let row: StoredRow = row.get("r").map_err(|error| Fault::unreadable(&error))?;
+                let row: StoredRow =
+                    row.get("r").map_err(|error| ServerFault::unreadable(&error))?;
                 let (id, block) = row.into();
                 visit(id, block);
             }
@@ -602,7 +609,7 @@ async fn write_parts(
     graph: Graph,
     parts: Vec<&[&Change]>,
     at: DateTime<Utc>,
-) -> Result<Vec<String>, Fault> {
+) -> Result<Vec<String>, ServerFault> {
     let (parts, fault) = (RefCell::new(parts.into_iter()), RefCell::new(None));
     let send = || async {
         let mut stale = Vec::new();
@@ -627,12 +634,12 @@ async fn write_part(
     graph: &Graph,
     changes: &[&Change],
     at: DateTime<Utc>,
-) -> Result<Vec<String>, Fault> {
+) -> Result<Vec<String>, ServerFault> {
     let send = |statement| async {
         let answer = fetch(graph, limited(statement, STATEMENT_LIMIT), rows_for(changes.len()));
         tokio::time::timeout(STATEMENT_LIMIT + GRACE, answer)
             .await
-            .unwrap_or_else(|_| Err(Fault::silence(STATEMENT_LIMIT + GRACE)))
+            .unwrap_or_else(|_| Err(ServerFault::silence(STATEMENT_LIMIT + GRACE)))
     };
     let mut answer = send(cypher::write(changes, at)).await;
     for _ in 0..RACES_MAX {
@@ -644,7 +651,7 @@ async fn write_part(
         }
     }
     answer.map_err(|fault| match fault.verdict {
-        Verdict::Race => Fault { verdict: Verdict::Data, ..fault },
+        Verdict::Race => ServerFault { verdict: Verdict::Data, ..fault },
         _ => fault,
     })
 }
@@ -654,30 +661,30 @@ async fn fetch<T: DeserializeOwned>(
     graph: &Graph,
     question: Query,
     most: usize,
-) -> Result<Vec<T>, Fault> {
+) -> Result<Vec<T>, ServerFault> {
     let mut stream = begin(graph, question).await?;
     let mut rows = Vec::new();
-    while let Some(row) = stream.next().await.map_err(|error| Fault::of(&error))? {
+    while let Some(row) = stream.next().await.map_err(|error| ServerFault::of(&error))? {
         if rows.len() >= most {
-            return Err(Fault::more_rows_than(most));
+            return Err(ServerFault::more_rows_than(most));
         }
-        rows.push(row.get("r").map_err(|error| Fault::unreadable(&error))?);
+        rows.push(row.get("r").map_err(|error| ServerFault::unreadable(&error))?);
     }
     Ok(rows)
 }
 
 /// The answer to the first question on a new connection. In a transaction of our own the driver asks once; otherwise
 /// it would ask a server that refuses again and again, and keep the reason to itself.
-async fn first_answer(graph: &Graph) -> Result<Vec<(String, String)>, Fault> {
-    let of = |error| Fault::of(&error);
+async fn first_answer(graph: &Graph) -> Result<Vec<(String, String)>, ServerFault> {
+    let of = |error| ServerFault::of(&error);
     let mut transaction = graph.start_txn().await.map_err(of)?;
     let mut stream = transaction.execute(cypher::TOKENS).await.map_err(of)?;
     let mut tokens = Vec::new();
     while let Some(row) = stream.next(transaction.handle()).await.map_err(of)? {
         if tokens.len() >= FEW_ROWS {
-            return Err(Fault::more_rows_than(FEW_ROWS));
+            return Err(ServerFault::more_rows_than(FEW_ROWS));
         }
-        tokens.push(row.get("r").map_err(|error| Fault::unreadable(&error))?);
+        tokens.push(row.get("r").map_err(|error| ServerFault::unreadable(&error))?);
     }
     transaction.rollback().await.map_err(of)?;
     Ok(tokens)
@@ -689,10 +696,10 @@ fn rows_for(ids: usize) -> usize {
 }
 
 /// Has the server begin with a statement.
-async fn begin(graph: &Graph, statement: Query) -> Result<DetachedRowStream, Fault> {
+async fn begin(graph: &Graph, statement: Query) -> Result<DetachedRowStream, ServerFault> {
     match tokio::time::timeout(BEGIN_LIMIT, graph.execute(statement)).await {
-        Ok(answer) => answer.map_err(|error| Fault::of(&error)),
-        Err(_) => Err(Fault::silence(BEGIN_LIMIT)),
+        Ok(answer) => answer.map_err(|error| ServerFault::of(&error)),
+        Err(_) => Err(ServerFault::silence(BEGIN_LIMIT)),
     }
 }
 

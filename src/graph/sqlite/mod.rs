@@ -29,7 +29,7 @@ use super::store::{
 };
 use crate::block::BlockId;
 use crate::finding::{Finding, Level};
-use crate::sqlite::{self, Found};
+use crate::sqlite::{self, FileKind};
 use crate::stop::Stop;
 
 // The columns that decisions are taken on come first and the long texts last: a row is longer than a page only in its
@@ -142,14 +142,14 @@ impl SqliteStore {
     fn schema_version(&self, connection: &Connection) -> Result<u32, GraphError> {
         let fault = |error| self.fault("cannot open it", error);
         match sqlite::identify(connection, &FORMAT).map_err(fault)? {
-            Found::Empty => Ok(0),
-            Found::Ours(version) | Found::Unmarked(version) => Ok(version),
-            Found::Newer(version) => Err(self.unavailable(format!(
+            FileKind::Empty => Ok(0),
+            FileKind::Ours(version) | FileKind::Unmarked(version) => Ok(version),
+            FileKind::Newer(version) => Err(self.unavailable(format!(
                 "its tables have version {version} and this program knows {}: a newer program wrote it; \
                  install that one, or set databases.embedded.path to another file",
                 FORMAT.newest
             ))),
-            Found::Foreign => Err(self.unavailable(
+            FileKind::Foreign => Err(self.unavailable(
                 "it is another program's database: set databases.embedded.path to a file of its own".to_owned(),
             )),
         }

@@ -36,15 +36,15 @@ fn written(decision: &Decision) -> String {
     let number = |n: Option<i64>| n.map_or("=".to_owned(), |n| n.to_string());
     match decision.plan {
         None => "-".to_owned(),
-        Some(Plan::Content { version, vault_version, mark }) => {
+        Some(Effect::Content { version, vault_version, mark }) => {
             format!("content {version}/{vault_version}{}", if mark { " mark" } else { "" })
         }
-        Some(Plan::Facts { version, vault_version, place, body }) => {
+        Some(Effect::Facts { version, vault_version, place, body }) => {
             let place = if place { " place" } else { "" };
             let body = if body { " body" } else { "" };
             format!("facts {}/{}{place}{body}", number(version), number(vault_version))
         }
-        Some(Plan::Conflict) => "conflict".to_owned(),
+        Some(Effect::Conflict) => "conflict".to_owned(),
     }
 }
 
@@ -171,15 +171,15 @@ fn a_decision_carried_out_settles_the_block() {
     assert_eq!(count, 7 * 4 * 3 * 2 * 2);
 }
 
-fn carried_out(stored: &StoredBlock, found: &Found<'_>, plan: Option<Plan>) -> StoredBlock {
+fn carried_out(stored: &StoredBlock, found: &Found<'_>, plan: Option<Effect>) -> StoredBlock {
     let mut after = stored.clone();
     match plan {
         None => {}
-        Some(Plan::Conflict) => {
+        Some(Effect::Conflict) => {
             let (hash, file) = (found.hash.to_string(), found.source_file.to_owned());
             after.conflict = Some(Conflict { version: found.version, hash, file });
         }
-        Some(Plan::Content { version, vault_version, .. }) => {
+        Some(Effect::Content { version, vault_version, .. }) => {
             after = StoredBlock {
                 hash: Some(found.hash.to_string()),
                 body_hash: Some(found.body_hash.to_string()),
@@ -190,7 +190,7 @@ fn carried_out(stored: &StoredBlock, found: &Found<'_>, plan: Option<Plan>) -> S
                 conflict: None,
             };
         }
-        Some(Plan::Facts { version, vault_version, place, body }) => {
+        Some(Effect::Facts { version, vault_version, place, body }) => {
             after.version = version.unwrap_or(after.version);
             after.vault_version = vault_version.or(after.vault_version);
             if place {
