@@ -53,6 +53,7 @@ impl Hasher for Spread {
 
 impl SeenIds {
     /// Notes that `file` holds the id, unless a file met earlier does; answers with the file met earlier.
+    #[inline]
     pub(super) fn note(&mut self, id: IdDigest, file: FileIndex) -> Option<FileIndex> {
         match self.first_in[table(id)].entry(Key(id)) {
             std::collections::hash_map::Entry::Occupied(entry) => Some(*entry.get()),
@@ -64,12 +65,14 @@ impl SeenIds {
     }
 
     /// The file that was met first with the id.
+    #[inline]
     pub(super) fn first(&self, id: IdDigest) -> Option<FileIndex> {
         self.first_in[table(id)].get(&Key(id)).copied()
     }
 }
 
 /// By bits in the middle: a table itself uses those at both ends.
+#[inline]
 fn table(id: IdDigest) -> usize {
     ((id.spread() >> 32) % TABLES) as usize
 }

@@ -25,6 +25,7 @@ pub(super) struct JoinedHasher {
 
 impl JoinedHasher {
     /// Adds the next piece. Nothing is assumed between two pieces.
+    #[inline]
     pub(super) fn feed(&mut self, text: &str) {
         let bytes = text.as_bytes();
         let mut at = 0;
@@ -44,6 +45,7 @@ impl JoinedHasher {
     }
 
     /// The hash of what has come so far.
+    #[inline]
     pub(super) fn finish(&self) -> ContentHash {
         ContentHash(self.sha.clone().finalize().into())
     }

@@ -205,7 +205,8 @@ pub fn copy_by_name(name: &[u8]) -> Option<NamedCopy> {
 /// The names of which `stem` may be a copy, all without extension. Where a note of such a name lies in the same folder
 /// and shares an id, this one gives way.
 pub fn likely_copy_of(stem: &str) -> Vec<&str> {
-    let by_rule = LIKELY.iter().filter_map(|rule| captured(rule.pattern, stem.as_bytes()));
+    let rules = if may_be_likely(stem.as_bytes()) { LIKELY } else { &[] };
+    let by_rule = rules.iter().filter_map(|rule| captured(rule.pattern, stem.as_bytes()));
     // The Linux client of OneDrive adds the name of the computer, which may have hyphens of its own.
     let by_word = stem.rmatch_indices('-').map(|(at, _)| 0..at).take_while(|plain| {
         let word = &stem[plain.end + 1..];
@@ -253,6 +254,23 @@ fn may_match(stem: &[u8]) -> bool {
         b'-' => matches!(stem.get(at + 1), Some(b's' | b'S')),
         _ => false,
     })
+}
+
+/// The same for the patterns of likely copies, which end in a number, a bracket, a word for copy or a letter beyond ASCII,
+/// or begin with such a word.
+fn may_be_likely(stem: &[u8]) -> bool {
+    let ends = |word: &[u8]| {
+        stem.len().checked_sub(word.len()).is_some_and(|at| stem[at..].eq_ignore_ascii_case(word))
+    };
+    let begins = |word: &[u8; 3]| {
+        stem.first_chunk::<3>().is_some_and(|first| first.eq_ignore_ascii_case(word))
+    };
+    stem.last().is_some_and(|last| last.is_ascii_digit() || *last == b')' || !last.is_ascii())
+        || ends(b"copy")
+        || ends(b"opie")
+        || ends(b"pia")
+        || begins(b"cop")
+        || begins(b"kop")
 }
 
 /// The range of `text` that the first `*` of a pattern stands for, if the pattern matches: the longest possible.

@@ -374,6 +374,7 @@ impl<'a> BlockRef<'a> {
         body::write(self.source, self.place.body, self.place.body_stored)
     }
 
+    #[inline]
     fn slice(&self, span: Span) -> &'a str {
         &self.source.text[span.start..span.end]
     }

@@ -87,6 +87,7 @@ pub(super) fn trim_end(text: &[u8], from: usize, mut end: usize) -> usize {
 }
 
 /// `text` without white space at its ends, as Python's `str.strip` sees it.
+#[inline]
 pub(super) fn trim(text: &str) -> &str {
     let start = skip_white(text.as_bytes(), 0);
     &text[start..trim_end(text.as_bytes(), start, text.len())]
@@ -94,6 +95,7 @@ pub(super) fn trim(text: &str) -> &str {
 
 /// Where the stretch that begins at `at` ends: at the first white space that is not one space between two other
 /// characters, or at the end of the text. Such a stretch can be copied or hashed as it stands.
+#[inline]
 pub(super) fn stretch_end(text: &[u8], mut at: usize) -> usize {
     while at < text.len() {
         // Most of most notes passes here, eight bytes at a time. The byte behind them tells whether a space is single.
@@ -123,6 +125,7 @@ pub(super) fn stretch_end(text: &[u8], mut at: usize) -> usize {
 /// byte of such. `next` is the same text from the second byte on. Only the first byte found is surely one; arithmetic on
 /// a whole word marks some behind it as well. A loop over the bytes took three times as long, unless the compiler made
 /// vectors of it, which it did in some builds.
+#[inline]
 fn suspects(word: u64, next: u64) -> u64 {
     const ONES: u64 = 0x0101_0101_0101_0101;
     const HIGH: u64 = 0x80 * ONES;
@@ -162,6 +165,7 @@ pub(super) fn number_at(text: &str, at: usize) -> Option<(i64, usize)> {
 }
 
 /// The last line break in `text`: `\n`, or a `\r` as well.
+#[inline]
 pub(super) fn last_break(text: &str, has_cr: bool) -> Option<usize> {
     if has_cr {
         memchr::memrchr2(b'\n', b'\r', text.as_bytes())
@@ -171,6 +175,7 @@ pub(super) fn last_break(text: &str, has_cr: bool) -> Option<usize> {
 }
 
 /// How many lines end in `text`; `\r\n` ends one.
+#[inline]
 pub(super) fn count_breaks(text: &[u8], has_cr: bool) -> u32 {
     let breaks = memchr::memchr_iter(b'\n', text).count();
     let lone = |at: &usize| text.get(at + 1) != Some(&b'\n');
@@ -185,6 +190,7 @@ pub(super) fn first_line(text: &str) -> &str {
 }
 
 /// Where the line behind the one that holds `at` begins.
+#[inline]
 pub(super) fn next_line(text: &str, at: usize) -> usize {
     let bytes = text.as_bytes();
     match memchr::memchr2(b'\n', b'\r', &bytes[at..]).map(|found| at + found) {

@@ -198,12 +198,18 @@ fn a_long_name_takes_no_longer_than_it_is_long() {
 }
 
 #[test]
-fn the_quick_look_lets_each_row_of_the_table_through_and_few_other_names() {
+fn the_quick_looks_let_each_row_of_the_tables_through_and_few_other_names() {
     for rule in CONFLICTS.iter().chain(LEFT_OVERS) {
         let name = rule.pattern.replace("9+", "1").replace('9', "1").replace('*', "x");
         assert!(may_match(name.as_bytes()), "{name}");
         assert!(may_match(name.to_uppercase().as_bytes()), "{name}");
     }
+    for rule in LIKELY {
+        let name = rule.pattern.replace("9+", "1").replace('9', "1").replace('*', "x");
+        assert!(may_be_likely(name.as_bytes()), "{name}");
+        assert!(may_be_likely(name.to_uppercase().as_bytes()), "{name}");
+    }
+    assert!(!may_be_likely(b"about_Arrays") && !may_be_likely(b"a"));
     for name in ["about_Arrays", "Microsoft.PowerShell.Utility", "2024-05-01 Plan", "a_b.c"] {
         assert!(!may_match(name.as_bytes()), "{name}");
     }
