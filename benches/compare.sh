@@ -5,7 +5,9 @@
 #
 # Environment: FILES (50000) files of the made-up vault; RUNS (3) the best of so many runs counts; MINUTES (3) to watch
 #   a daemon; VAULT a vault for the store rows (default: 14,000 made-up files); ACLARAI_TEST_NEO4J_URI with NEO4J_USER and
-#   NEO4J_PASSWORD for the Neo4j row; NEO4J_LOADER a program that loads the vault named by its first argument.
+#   NEO4J_PASSWORD for the Neo4j row; NEO4J_LOADER a program that loads the vault named by its first argument, and
+#   NEO4J_LOADER_ALL=1 if it writes all properties that a sync writes; LARGE (0, row left out) files of a large vault for
+#   P13 and P14: 1000000 take 30 GB and some hours.
 # A row that cannot run says why. Ratios, CPU time and memory only: wall-clock times of different machines say nothing.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -53,21 +55,21 @@ echo "== $(nproc) processors, $(uname -srm), $(date -u +%F), $("$BIN" --version)
 V=$WORK/vault; "$SCAN" make "$V" "$FILES"
 measure sh -c 'find "$1" -name "*.md" -print0 | xargs -0 sha256sum' sh "$V"; sha_cpu=$cpu
 measure "$SCAN" scan "$V" 2; scan_wall=$wall scan_cpu=$cpu
-row P1 "scan without store, CPU / sha256sum" "<= 0.35 x" "$(ratio "$scan_cpu" "$sha_cpu")"
-row P1 "scan without store, wall / CPU" "<= 0.60 x" "$(ratio "$scan_wall" "$scan_cpu")"
+row P1 "scan without store, CPU / sha256sum" "<= 0.75 x" "$(ratio "$scan_cpu" "$sha_cpu")"
+row P1 "scan without store, wall / CPU" "<= 0.55 x" "$(ratio "$scan_wall" "$scan_cpu")"
 V2=$WORK/vault2; "$SCAN" make "$V2" $((2 * FILES)) >/dev/null
-measure "$SCAN" scan "$V2" 2; row P2 "scan of twice the files / once" "<= 2.10 x" "$(ratio "$wall" "$scan_wall")"
+measure "$SCAN" scan "$V2" 2; row P2 "scan of twice the files / once" "<= 2.05 x" "$(ratio "$wall" "$scan_wall")"
 rm -rf "$V2"
 
 export VAULT_TIER1_PATH=. VAULT_SUMMARIES_PATH=. VAULT_CONCEPTS_PATH=.
 sleep 4   # what was written a moment ago is not trusted and would be read again
 first_runs=$RUNS; RUNS=1
 measure "$BIN" --vault "$V" --state-dir "$WORK/state" --log-level ERROR run vault_sync
-row P7 "peak memory of the first sync" "<= 64 MB" "$(megabytes "$peak")"
+row P7 "peak memory of the first sync" "<= 56 MB" "$(megabytes "$peak")"
 STATIC=$(uname -m)-unknown-linux-musl
 if cargo build --release --quiet --target "$STATIC" 2>/dev/null; then
   measure "target/$STATIC/release/aclarai-scheduler" --vault "$V" --state-dir "$WORK/state-static" --log-level ERROR run vault_sync
-  row P7 "peak memory of the first sync, static build" "<= 64 MB" "$(megabytes "$peak")"
+  row P7 "peak memory of the first sync, static build" "<= 56 MB" "$(megabytes "$peak")"
 else
   skip P7 "memory of the static build" "" "cannot build for $STATIC: see docs/operating.md"
   STATIC=
@@ -91,9 +93,9 @@ for _ in range(25):
 print(*map(statistics.median, walls))
 P
 )
-  row P3 "sync of an unchanged vault / git status, medians of 25" "<= 1.00 x" "$(ratio "$same_wall" "$git_wall")"
+  row P3 "sync of an unchanged vault / git status, medians of 25" "<= 0.90 x" "$(ratio "$same_wall" "$git_wall")"
 else
-  skip P3 "sync of an unchanged vault / git status" "<= 1.00 x" "git is missing"
+  skip P3 "sync of an unchanged vault / git status" "<= 0.90 x" "git is missing"
 fi
 read -r edited unedited < <(python3 - "$V" "$BIN" "$WORK/state" 10 <<'P'
 import glob, os, statistics, subprocess, sys, time
@@ -115,7 +117,7 @@ for run in range(runs):
 print(statistics.median(edited), statistics.median(unedited))
 P
 )
-row P4 "sync after ten edits / unchanged, medians of 10" "<= 1.20 x" "$(ratio "$edited" "$unedited")"
+row P4 "sync after ten edits / unchanged, medians of 10" "<= 1.15 x" "$(ratio "$edited" "$unedited")"
 
 S=${VAULT:-}
 [ -n "$S" ] || { S=$WORK/store; "$SCAN" make "$S" 14000 >/dev/null; }
@@ -138,7 +140,7 @@ bare.execute("COMMIT"); bare.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 print(time.perf_counter() - before)
 P
 )
-row P5 "first sync into the embedded store / bare insert" "<= 1.50 x" "$(ratio "$store_wall" "$bare")"
+row P5 "first sync into the embedded store / bare insert" "<= 1.10 x" "$(ratio "$store_wall" "$bare")"
 mkdir -p "$WORK/empty"
 if [ -n "${ACLARAI_TEST_NEO4J_URI:-}" ] && [ -n "${NEO4J_LOADER:-}" ]; then
   empty() { "${neo4j[@]}" "$NEO4J_LOADER" "$WORK/empty" --wipe >/dev/null; }   # both begin with an empty graph
@@ -151,10 +153,11 @@ if [ -n "${ACLARAI_TEST_NEO4J_URI:-}" ] && [ -n "${NEO4J_LOADER:-}" ]; then
     measure "${ours[@]}"; firsts+=("$(ratio "$wall" "$loader")")
     measure "${ours[@]}"; seconds+=("$(ratio "$wall" "$again")")
   done
-  row P6 "first sync into Neo4j / hand-written loader, both into an empty graph" "<= 0.70 x" "${firsts[*]}"
+  limit="<= 0.80 x"; [ -z "${NEO4J_LOADER_ALL:-}" ] || limit="<= 0.65 x"
+  row P6 "first sync into Neo4j / hand-written loader, both into an empty graph" "$limit" "${firsts[*]}"
   row P6 "second, unchanged sync into Neo4j / the same loader again" "" "${seconds[*]}"
 else
-  skip P6 "first sync into Neo4j / hand-written loader" "<= 0.70 x" "ACLARAI_TEST_NEO4J_URI or NEO4J_LOADER is not set"
+  skip P6 "first sync into Neo4j / hand-written loader" "<= 0.80 x" "ACLARAI_TEST_NEO4J_URI or NEO4J_LOADER is not set"
 fi
 RUNS=$first_runs
 
@@ -163,18 +166,43 @@ if [ -n "$STATIC" ]; then
   while IFS='|' read -r a b c d; do row "$a" "$b, static build" "$c" "$d"; done < <(CARGO_BUILD_TARGET=$STATIC benches/scheduler.sh 1000 "${MINUTES:-3}")
 fi
 
+LARGE=${LARGE:-0}
+if [ "$LARGE" -gt 0 ]; then
+  # Both as they come, one after the other, so that the disk has the same chance with both.
+  L=$WORK/many; "$SCAN" make "$L" "$LARGE" >/dev/null; sleep 4
+  cold=("$BIN" --log-level ERROR); RUNS=1
+  rm -rf "$WORK/state"; measure "${cold[@]}" --vault "$V" --state-dir "$WORK/state" run vault_sync; small=$wall small_peak=$peak
+  measure "${cold[@]}" --vault "$V" --state-dir "$WORK/state" run vault_sync; small_again=$wall
+  measure "${cold[@]}" --vault "$L" --state-dir "$WORK/state-many" run vault_sync; many=$wall many_peak=$peak
+  measure "${cold[@]}" --vault "$L" --state-dir "$WORK/state-many" run vault_sync
+  times=$(python3 -c "print(f'{$LARGE / $FILES * 1.05:.1f}')")
+  row P13 "first sync of $LARGE files / of $FILES" "<= $times x" "$(ratio "$many" "$small")"
+  row P13 "unchanged sync of the same" "<= $times x" "$(ratio "$wall" "$small_again")"
+  row P13 "state file of the same" "<= $times x" "$(ratio "$(stat -c %s "$WORK/state-many/state.db")" "$(stat -c %s "$WORK/state/state.db")")"
+  row P14 "memory of that first sync beyond that of $FILES files" "<= 24 bytes an id" "$(python3 -c "print(f'{($many_peak - $small_peak) * 1024 / (($LARGE - $FILES) * 18):.0f} bytes an id')")"
+  RUNS=$first_runs; rm -rf "$L" "$WORK/state-many"
+else
+  skip P13 "first and unchanged sync of many files / of $FILES" "<= 1.05 x as much" "LARGE is not set"
+  skip P14 "memory of that first sync" "<= 24 bytes an id" "LARGE is not set"
+fi
+
 large() { python3 -c "
 words = 'the plan for a quarter grew under load because of retries in the queue, ' * 3
 for block in range($1): print(f'{words} <!-- aclarai:id=blk_{block:06} ver=1 -->\n')
 print('A last paragraph that keeps the markers inline.')"; }
 mkdir -p "$WORK/small" "$WORK/large"; large 40000 > "$WORK/small/a.md"; large 160000 > "$WORK/large/a.md"
+measure "$SCAN" scan "$WORK/small" 1; small=$cpu small_peak=$peak; measure "$SCAN" scan "$WORK/large" 1
+row P10 "CPU of one file with four times the blocks" "<= 4.20 x" "$(ratio "$cpu" "$small")"
+row P10 "memory of the same" "<= 4.20 x" "$(ratio "$peak" "$small_peak")"
+{ seq -f 'word <!-- aclarai:id=blk_%06.0f ver=1 -->' 10000 | tr '\n' ' '; echo; } > "$WORK/small/a.md"
+{ seq -f 'word <!-- aclarai:id=blk_%06.0f ver=1 -->' 40000 | tr '\n' ' '; echo; } > "$WORK/large/a.md"
 measure "$SCAN" scan "$WORK/small" 1; small=$cpu; measure "$SCAN" scan "$WORK/large" 1
-row P10 "one file with four times the blocks" "<= 4.40 x" "$(ratio "$cpu" "$small")"
+row P10 "CPU of one line with four times the markers" "<= 4.20 x" "$(ratio "$cpu" "$small")"
 row P11 "size of the stripped program" "<= 9 MB" "$(python3 -c "import os; print(f'{os.path.getsize(\"$BIN\") / 1e6:.1f} MB')")"
 measure "$BIN" next --cron "*/30 * * * *"
-row P12 "CPU of next" "<= 2 ms" "$(python3 -c "print(f'{$cpu * 1000:.1f} ms')")"
+row P12 "CPU of next" "<= 1.5 ms" "$(python3 -c "print(f'{$cpu * 1000:.1f} ms')")"
 measure "$BIN" blocks examples/vault/concepts/Release.md
-row P12 "CPU of blocks on a small file" "<= 2 ms" "$(python3 -c "print(f'{$cpu * 1000:.1f} ms')")"
+row P12 "CPU of blocks on a small file" "<= 1.5 ms" "$(python3 -c "print(f'{$cpu * 1000:.1f} ms')")"
 
 printf '\n| # | work | target | measured |\n|---|---|---|---|\n'
 for line in "${rows[@]}"; do IFS='|' read -r a b c d <<<"$line"; echo "| $a | $b | $c | $d |"; done
