@@ -217,13 +217,15 @@ fn settle_batch(
     }
     for (number, fate) in writing.into_fates().enumerate() {
         let (note, block) = (&slices[winners[number].slice].note, winner(number).block);
-        if let (Fate::Settled(_, Some(version)), Some(digits)) = (&fate, block.version_digits())
+        if let Fate::Settled(_, Some(version)) = &fate
             && *version != block.version()
+            && let Some(digits) = block.version_digits()
         {
             note.edits.borrow_mut().push(VersionEdit { digits, version: *version });
         }
         let place = || format!("{}:{}", survey.path(note.index), block.line());
-        let before = texts.get(&BlockId::new(block.id()));
+        // Few runs ask for differences.
+        let before = if texts.is_empty() { None } else { texts.get(&BlockId::new(block.id())) };
         if !count(tally, fate, block, &place, before) {
             note.unsettle();
         }

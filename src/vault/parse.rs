@@ -15,7 +15,7 @@ use std::sync::Arc;
 
 use super::body;
 use super::code::merge_conflict_line;
-use super::marker::{Marker, ParseOptions, marker_at};
+use super::marker::{ParseOptions, marker_at};
 use super::near_miss;
 use super::pass::{Pass, Place, Span, TEXT_BYTES_STORED};
 use super::source::Source;
@@ -299,7 +299,7 @@ impl<'a> BlockRef<'a> {
 
     /// The number after `ver=`; 1 when the marker has none.
     pub fn version(&self) -> i64 {
-        self.read_again().version
+        self.place.version
     }
 
     /// The bytes of the marker in the file.
@@ -309,12 +309,9 @@ impl<'a> BlockRef<'a> {
 
     /// The bytes of the digits after `ver=`.
     pub fn version_digits(&self) -> Option<Range<usize>> {
-        self.read_again().version_digits
-    }
-
-    fn read_again(&self) -> Marker {
         marker_at(&self.source.text, self.place.marker.start, self.source.options)
             .expect("the text did not change since the marker was found in it")
+            .version_digits
     }
 
     /// Line of the marker, counted from 1.

@@ -29,11 +29,12 @@ pub(crate) const BODY_BYTES_STORED: usize = 1 << 20;
 /// further one than of a text.
 const BODIES_BYTES_STORED: usize = 64 << 20;
 
-/// Where everything about one block lies in its source. Its version is read again from the marker.
+/// Where everything about one block lies in its source, and its version, which each decision asks for.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Place {
     pub(super) marker: Span,
     pub(super) id: Span,
+    pub(super) version: i64,
     pub(super) line: u32,
     pub(super) level: Level,
     pub(super) in_code: bool,
@@ -166,7 +167,7 @@ impl Pass {
         marker: Marker,
         remarks: Option<&mut Remarks>,
     ) -> Option<Place> {
-        let Marker { span, id, .. } = marker;
+        let Marker { span, id, version, .. } = marker;
         let line = self.line_number(source, span.start);
         self.enter_line_of(source, span.start);
         let in_code = self.code.holds(&source.text, span.start, span.end);
@@ -202,6 +203,7 @@ impl Pass {
         Some(Place {
             marker: span.into(),
             id: id.into(),
+            version,
             line,
             level,
             in_code,

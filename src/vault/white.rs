@@ -97,19 +97,21 @@ pub(super) fn trim(text: &str) -> &str {
 /// characters, or at the end of the text. Such a stretch can be copied or hashed as it stands.
 #[inline]
 pub(super) fn stretch_end(text: &[u8], mut at: usize) -> usize {
-    while at < text.len() {
+    loop {
         // Most of most notes passes here, eight bytes at a time. The byte behind them tells whether a space is single.
-        if let Some(window) = text.get(at..at + 9) {
-            let word = |from: usize| {
-                u64::from_le_bytes(window[from..from + 8].try_into().expect("eight bytes"))
-            };
-            match suspects(word(0), word(1)) {
-                0 => {
-                    at += 8;
-                    continue;
+        while let Some(window) = text.get(at..).and_then(|rest| rest.first_chunk::<9>()) {
+            let [word @ .., _] = *window;
+            let [_, next @ ..] = *window;
+            match suspects(u64::from_le_bytes(word), u64::from_le_bytes(next)) {
+                0 => at += 8,
+                found => {
+                    at += found.trailing_zeros() as usize / 8;
+                    break;
                 }
-                found => at += found.trailing_zeros() as usize / 8,
             }
+        }
+        if at >= text.len() {
+            return text.len();
         }
         let is_single_space =
             || text[at] == b' ' && at + 1 < text.len() && white_at(text, at + 1) == 0;
@@ -118,7 +120,6 @@ pub(super) fn stretch_end(text: &[u8], mut at: usize) -> usize {
         }
         at += 1;
     }
-    text.len()
 }
 
 /// The highest bit of each of the eight bytes of `word` that may be white space other than a single space, or the lead
