@@ -167,7 +167,9 @@ fn each_remedy_for_a_graph_is_on_the_page() {
             Some("src/graph/neo4j/fault.rs") => {
                 |text| text.len() > 30 && text.contains(' ') && !text.contains('{')
             }
-            Some("src/graph/sqlite.rs") => |text| text.starts_with(": "),
+            Some("src/graph/sqlite/file.rs") => {
+                |text| text.starts_with(": ") && !text.contains('{')
+            }
             _ => continue,
         };
         let code: Vec<&str> =
@@ -181,6 +183,52 @@ fn each_remedy_for_a_graph_is_on_the_page() {
         }
     }
     assert!(found > 15, "only {found} remedies were found");
+    assert!(missing.is_empty(), "the page tells nothing about:\n{}", missing.join("\n"));
+}
+
+/// The literals of the message that is handed over at `at`: those between the brackets, or those of the `let message`
+/// before.
+fn message_at(source: &str, at: usize) -> Vec<&str> {
+    let (inside, literals) = bracketed(&source[at..]);
+    if !literals.is_empty() {
+        return literals;
+    }
+    assert!(inside.contains("message") || inside.contains("warning"), "no message in {inside}");
+    let name = if inside.contains("message") { "let message =" } else { "let warning =" };
+    let before = source[..at].rfind(name).unwrap_or_else(|| panic!("no {name} before {inside}"));
+    let statement = &source[before..at];
+    let end = statement.find(";\n").unwrap_or(statement.len());
+    literals_of(&statement[..end])
+}
+
+/// Every literal of a piece of source.
+fn literals_of(text: &str) -> Vec<&str> {
+    text.split('"').skip(1).step_by(2).collect()
+}
+
+/// What the configuration is warned of. Each message is on the page, in the words of the program.
+#[test]
+fn each_warning_about_the_configuration_is_on_the_page() {
+    let page = PAGE.split_whitespace().collect::<Vec<_>>().join(" ").replace('`', "");
+    let mut missing = Vec::new();
+    let mut found = 0;
+    for (path, source) in sources() {
+        if !path.starts_with(root().join("src/config")) {
+            continue;
+        }
+        for begin in ["findings.warn(", "remarks.push("] {
+            for (at, _) in source.match_indices(begin) {
+                for literal in message_at(&source, at + begin.len()) {
+                    found += 1;
+                    let parts = fixed_parts(literal);
+                    if !parts.iter().all(|part| page.contains(part)) {
+                        missing.push(format!("{}: {literal}", path.display()));
+                    }
+                }
+            }
+        }
+    }
+    assert!(found > 15, "only {found} warnings were found");
     assert!(missing.is_empty(), "the page tells nothing about:\n{}", missing.join("\n"));
 }
 
