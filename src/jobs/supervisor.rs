@@ -11,7 +11,8 @@
 //! - when the daemon asks for it: SIGTERM to the program's process group, SIGKILL ten seconds later,
 //! - at once when the daemon is gone: its end of the socket closes, however it died.
 //!
-//! The guard does nothing but outlive a supervisor that was killed: then the children come to it, and it ends them.
+//! The guard does nothing but outlive a supervisor that was killed: then the children come to it, and it ends them. One
+//! that was stopped (SIGSTOP) it sets going again.
 //! A guard that was killed is noticed by the supervisor through its parent-death signal. A process of its own is the
 //! price of a program without `unsafe`: what must happen between fork and exec of the program happens here instead.
 //!
@@ -182,6 +183,9 @@ fn guard(label: &OsStr) -> io::Result<()> {
     let supervisor = pid_of(&supervisor);
     'alive: loop {
         signals.wait(None, None)?;
+        // Someone, or the program itself, may have stopped (SIGSTOP) the supervisor, which is told to this process as the
+        // end of a child is. A stopped one ends nothing, and a run would never end.
+        let _ = rustix::process::kill_process(supervisor, Signal::CONT);
         if signals.take_stop() {
             let _ = rustix::process::kill_process(supervisor, Signal::TERM);
         }

@@ -499,6 +499,27 @@ fn nothing_survives_a_killed_supervisor_or_guard() {
 }
 
 #[test]
+fn a_program_that_stops_its_keepers_ends_like_any_other() {
+    stats_of_stopped("kill -STOP $PPID; echo '{\"n\": 1}'");
+    stats_of_stopped("kill -STOP $PPID; sleep 0.2; kill -STOP $PPID; echo '{\"n\": 1}'");
+    // The guard's number is the fourth word about the supervisor.
+    let run = sh("kill -STOP $(cut -d' ' -f4 /proc/$PPID/stat) $PPID; exec sleep 1000");
+    let ended = run.go_while(|| {
+        run.wait_for_process("sleep");
+        run.stop.tell();
+    });
+    assert_eq!(ended.unwrap_err().kind, JobErrorKind::Cancelled);
+    run.is_gone();
+}
+
+#[track_caller]
+fn stats_of_stopped(script: &str) {
+    let run = sh(script);
+    assert_eq!(stats(&run.go().unwrap()), r#"{"n":1}"#);
+    run.is_gone();
+}
+
+#[test]
 fn a_stop_that_was_asked_for_before_the_start_starts_nothing() {
     let run = sh("echo started");
     run.stop.tell();
