@@ -130,7 +130,7 @@ impl Origin<'_> {
         Hooks::of(config, self.surroundings(config))
     }
 
-    /// What the programs of command jobs find around them under this configuration.
+    /// The surroundings of the programs of command jobs under this configuration.
     fn surroundings(&self, config: &Config) -> Arc<Surroundings> {
         Arc::new(Surroundings {
             vault: config.vault.root.clone(),

@@ -81,7 +81,7 @@ pub(crate) fn not_set_before(earliest: DateTime<Utc>, now: DateTime<Utc>) -> Opt
     (now < earliest).then(|| format!("clock not set: it shows {}", now.format("%Y-%m-%d")))
 }
 
-/// What the three clocks show.
+/// One reading of the three clocks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Moment {
     /// Wall time; may jump.
@@ -112,7 +112,7 @@ impl Moment {
     }
 }
 
-/// What happened to the clocks between two moments.
+/// The changes of the clocks between two moments.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Passed {
     /// Time that really passed, suspends counted.
@@ -123,7 +123,7 @@ pub(crate) struct Passed {
 }
 
 impl Passed {
-    /// What happened from `last` to `now`.
+    /// The changes from `last` to `now`.
     pub(crate) fn between(last: Moment, now: Moment) -> Passed {
         let boottime = now.boottime.saturating_sub(last.boottime);
         let monotonic = now.monotonic.saturating_sub(last.monotonic);

@@ -1,7 +1,7 @@
 //! The one door to the rooms for this project's own tests, benchmarks, examples and fuzz targets. No program of others
 //! may use it: its names change with any release. `tests/front_door.rs` holds that each name here is used.
 
-/// What a block is.
+/// Blocks.
 pub mod block {
     pub use crate::block::{BlockId, ContentHash, ID_BYTES_MAX, Level, Tier};
 }
@@ -37,7 +37,7 @@ pub mod history {
     pub use crate::history::History;
 }
 
-/// What a job is.
+/// Jobs.
 pub mod job {
     pub use crate::job::{
         BuildError, Job, JobError, JobErrorKind, NoProgress, RunContext, RunId, RunOptions,

@@ -39,7 +39,7 @@ pub(crate) enum LogFormat {
 }
 
 impl LogFormat {
-    /// What standard error asks for: text on a terminal, else JSON.
+    /// Text where standard error is a terminal, else JSON.
     pub(crate) fn of_stderr() -> LogFormat {
         if io::stderr().is_terminal() { LogFormat::Text } else { LogFormat::Json }
     }
@@ -106,7 +106,7 @@ pub(crate) fn init(format: LogFormat, level: LevelFilter, clock: Arc<dyn Clock>)
     let colours = format == LogFormat::Text && wants_colours();
     let in_charge = env_logger::Builder::new()
         .filter_level(LevelFilter::Trace)
-        // What these say below a warning holds queries with their parameters: text of blocks, and secrets.
+        // Lines of these crates below a warning hold queries with their parameters: text of blocks, and secrets.
         .filter_module("neo4rs", LevelFilter::Warn)
         .filter_module("rustls", LevelFilter::Warn)
         .target(Target::Pipe(Box::new(Stderr {
@@ -256,7 +256,7 @@ fn can_be_written(patience: Duration) -> bool {
     let stderr = io::stderr();
     let patience = Timespec::try_from(patience).expect("a second fits");
     let ready = poll(&mut [PollFd::new(&stderr, PollFlags::OUT)], Some(&patience));
-    // What cannot be waited for is tried.
+    // A descriptor that cannot be waited for is tried.
     ready.map_or(true, |ready| ready > 0)
 }
 

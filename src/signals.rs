@@ -1,4 +1,4 @@
-//! What the system says to this process: SIGINT by `ctrlc`, the other signals by `signal-hook`, because `ctrlc` cannot
+//! Signals to this process: SIGINT by `ctrlc`, the other signals by `signal-hook`, because `ctrlc` cannot
 //! tell them apart; and what its parent left in force.
 
 use std::io;
@@ -16,7 +16,7 @@ use crate::logging;
 /// hurried end cuts runs off.
 const ONE_SIGNAL: Duration = Duration::from_secs(1);
 
-/// What a signal asks for.
+/// The request behind a signal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Asked {
     /// SIGINT or SIGTERM: come to an end.

@@ -146,7 +146,7 @@ pub(crate) fn to_millis(seconds: f64) -> f64 {
     (seconds * 1_000.0).round() / 1_000.0
 }
 
-/// What to do about an error by which the process, or the system, has run out of file handles; no right on any file
+/// The remedy for an error by which the process, or the system, has run out of file handles; no right on any file
 /// would help then. `None` for any other error.
 pub(crate) fn shortage(error: &io::Error) -> Option<&'static str> {
     let errno = error.raw_os_error().map(rustix::io::Errno::from_raw_os_error);

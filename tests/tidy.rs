@@ -716,6 +716,30 @@ fn each_room_has_one_floor_and_each_exception_is_one() {
     }
 }
 
+/// The rooms that stand on a floor and not in the table of rooms, and those of the table that stand on no floor.
+fn unmapped(page: &str) -> Vec<String> {
+    let table = page.lines().skip_while(|line| !line.starts_with("| room |")).skip(2);
+    let rows = table.take_while(|line| line.starts_with('|'));
+    let mapped: Vec<&str> = rows
+        .flat_map(|row| row.split('|').nth(1).unwrap().split(','))
+        .map(|room| room.trim().trim_matches('`'))
+        .collect();
+    let rooms: Vec<&str> = FLOORS.iter().flat_map(|floor| floor.iter().copied()).collect();
+    let missing = rooms.iter().filter(|room| !mapped.contains(room)).map(|room| format!("no {room}"));
+    let strange =
+        mapped.iter().filter(|room| !rooms.contains(room)).map(|room| format!("what is {room}"));
+    missing.chain(strange).collect()
+}
+
+#[test]
+fn the_map_shows_each_room_once() {
+    assert_eq!(unmapped(include_str!("../docs/architecture.md")), [""; 0]);
+    let rooms: Vec<&str> = FLOORS.iter().flat_map(|floor| floor.iter().copied()).collect();
+    let broken = rooms.join("`, `").replace("`gate`", "`cellar`");
+    let found = unmapped(&format!("| room | does |\n|---|---|\n| `{broken}` | much |\n"));
+    assert_eq!(found, ["no gate", "what is cellar"]);
+}
+
 #[test]
 fn what_wires_the_house_together_names_what_it_may_use() {
     holds(wiring);

@@ -50,7 +50,7 @@ pub(super) struct Arguments {
     pub(super) command: Option<Command>,
 }
 
-/// What every command takes.
+/// Options that every command takes.
 #[derive(Clone, Debug, Default, Args)]
 pub(super) struct Global {
     /// Configuration file [else $ACLARAI_CONFIG, ./settings/, /etc/aclarai-scheduler/]

@@ -46,7 +46,7 @@ pub(super) fn check(setup: &Setup<'_>, format: &Format) -> Result<Exit, Failure>
     findings.judge()
 }
 
-/// What was found, in the order of the data's way through the program.
+/// The findings, in the order of the data's way through the program.
 #[derive(Default)]
 struct Findings {
     lines: Vec<Finding>,
@@ -89,7 +89,7 @@ impl Findings {
         Ok(())
     }
 
-    /// What keeps the threads of a sync away from all but the vault, the state folder and the graph.
+    /// The walls that keep the threads of a sync to the vault, the state folder and the graph.
     fn sandbox(&mut self, config: &Config) {
         let (level, message) = match sandbox::probe() {
             _ if !config.scheduler.sandbox => {
@@ -152,7 +152,7 @@ impl Findings {
         }
     }
 
-    /// What there is to say about a command; whether it could be started.
+    /// The findings about a command; whether it could be started.
     fn program(&mut self, name: &str, command: &CommandSpec) -> bool {
         let found = program::look(command);
         let startable = found.iter().all(|(level, _)| *level != Level::Error);
@@ -162,7 +162,7 @@ impl Findings {
         startable
     }
 
-    /// What a job does without, and whom it tells.
+    /// The parts that a job does without, and whom it tells.
     fn remarks(&mut self, name: &str, spec: &JobSpec) {
         if spec.command.is_some() && spec.enabled && spec.policy.timeout.is_none() {
             let message =
@@ -234,7 +234,7 @@ impl Findings {
         }
         self.add("vault", Level::Ok, format!("{} can be read", root.display()));
         self.markers(config);
-        // What is scanned as a whole need not have the tiers' folders.
+        // A vault scanned as a whole need not have the tiers' folders.
         let tiers = config.vault.tiers.iter().enumerate().filter(|_| !config.vault.whole);
         for (index, tier) in tiers {
             let Some(tier) = tier else { continue };

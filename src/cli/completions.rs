@@ -26,7 +26,7 @@ const PROGRAM: &str = "aclarai-scheduler";
 /// Prints the names of the jobs, in each of the shells.
 const JOBS: &str = "aclarai-scheduler jobs 2>/dev/null | awk 'NR > 1 { print $1 }'";
 
-/// What a shell offers in a place.
+/// The offers of a shell in one place.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Offer {
     Words(Vec<String>),
@@ -64,7 +64,7 @@ fn words(list: &str) -> Vec<String> {
 struct Choice {
     names: Vec<String>,
     help: String,
-    /// What follows it, if anything does.
+    /// The value that follows it, if any.
     value: Option<Offer>,
 }
 
@@ -119,7 +119,7 @@ impl Words {
         names.map(String::as_str).collect::<Vec<_>>().join(" ")
     }
 
-    /// What bash and zsh have in common: which command was typed, what follows an option, and what stands alone.
+    /// The common part of bash and zsh: which command was typed, what follows an option, and what stands alone.
     /// `offer` says it in the shell's own words; `word` and `before` are the word at hand and the one before it.
     fn cases(&self, word: &str, before: &str, offer: impl Fn(&Offer) -> String) -> String {
         let mut text = String::new();

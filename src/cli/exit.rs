@@ -1,4 +1,4 @@
-//! What the program tells its caller when it ends: a code, and one line on standard error that says why.
+//! The program's last word to its caller: a code, and one line on standard error that says why.
 
 use std::fmt::Display;
 use std::process::ExitCode;

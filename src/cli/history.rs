@@ -60,7 +60,7 @@ pub(super) fn history(setup: &Setup<'_>, arguments: &arguments::History) -> Resu
     written(result.and_then(|()| out.flush()), Exit::Done)
 }
 
-/// What became of one moment, for each job.
+/// The fate of one moment, for each job.
 fn moment(
     config: &Config,
     arguments: &arguments::History,
@@ -107,7 +107,7 @@ fn moment(
     written(result.and_then(|()| out.flush()), Exit::Done)
 }
 
-/// What became of a moment for one job.
+/// The fate of a moment for one job.
 struct Became {
     job: JobName,
     record: Option<RunRecord>,
@@ -173,7 +173,7 @@ impl Became {
     }
 }
 
-/// What is kept of a run's output, its lines as they came.
+/// The kept output of a run, its lines as they came.
 fn output(config: &Config, run: &str) -> Result<Exit, Failure> {
     let kept = match History::open(&config.state_dir)? {
         Some(history) => history.output(run)?,
@@ -203,7 +203,7 @@ pub(super) fn head(text: &str) -> Cell {
     Cell::new(text, Tone::Quiet)
 }
 
-/// What a state looks like.
+/// The looks of a state.
 pub(super) fn state(record: &RunRecord) -> Cell {
     let tone = match record.state {
         RunState::Succeeded => Tone::Good,

@@ -177,7 +177,7 @@ impl Installation {
     }
 }
 
-/// What a person types after the files are there.
+/// The commands that a person types once the files are there.
 fn next_commands(user: bool, config: &Path) -> Vec<String> {
     let config = config.display();
     if user {
@@ -251,7 +251,7 @@ enum Content {
     File { text: String, mode: u32, rule: Rule },
 }
 
-/// What happens to a file that is there already.
+/// The rule for a file that is there already.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Rule {
     /// It is somebody's: it stays.
@@ -290,7 +290,7 @@ impl Step {
         Step { path: path.to_owned(), content }
     }
 
-    /// What would come of it.
+    /// The end that it would have.
     fn look(&self) -> io::Result<StepEnd> {
         // A link that leads nowhere is somebody's too.
         if self.path.symlink_metadata().is_err() {
@@ -322,7 +322,7 @@ impl Step {
                 if outcome == StepEnd::Replaced {
                     fs::rename(&self.path, format!("{}.old", self.path.display()))?;
                 }
-                // Whoever put a file there since it was looked for keeps it.
+                // A file put there since the look is kept.
                 let mut file =
                     OpenOptions::new().write(true).create_new(true).mode(*mode).open(&self.path)?;
                 file.set_permissions(fs::Permissions::from_mode(*mode))?;

@@ -27,11 +27,11 @@ struct Shown<'c> {
     runnable: bool,
     next: Vec<DateTime<Utc>>,
     last: Option<RunRecord>,
-    /// What keeps its schedule from starting a run now.
+    /// The obstacle that keeps its schedule from starting a run now.
     held_back: Vec<String>,
 }
 
-/// What keeps the schedule of a job from starting a run now, beyond its own settings.
+/// The obstacle, beyond a job's own settings, that keeps its schedule from starting a run now.
 fn held_back(
     spec: &JobSpec,
     paused: Option<&str>,

@@ -16,7 +16,7 @@ pub(super) struct Out {
     colours: bool,
 }
 
-/// What a colour tells, where there are colours.
+/// The meaning of a colour, where there are colours.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Tone {
     Plain,
@@ -72,7 +72,7 @@ impl Out {
         self.buffer.write_all(text.as_bytes())
     }
 
-    /// What `writeln!` calls: one line, whatever is in it.
+    /// The end of `writeln!`: one line, whatever is in it.
     pub(super) fn write_fmt(&mut self, line: fmt::Arguments<'_>) -> io::Result<()> {
         let line = line.to_string();
         let (line, end) = line.strip_suffix('\n').map_or((&line[..], ""), |line| (line, "\n"));
@@ -122,7 +122,7 @@ impl Tone {
     }
 }
 
-/// What a failed write to standard output means: nothing, where the reader has seen enough.
+/// The meaning of a failed write to standard output: none, where the reader has seen enough.
 pub(super) fn written(result: io::Result<()>, exit: Exit) -> Result<Exit, Failure> {
     match result {
         Ok(()) => Ok(exit),

@@ -52,7 +52,7 @@ impl Bar {
         let bytes = Arc::clone(&self.bytes);
         let write_read = move |_: &ProgressState, out: &mut dyn std::fmt::Write| {
             let bytes = bytes.load(Ordering::Relaxed);
-            // What cannot be drawn is not worth more than not being drawn.
+            // A bar that cannot be drawn is left undrawn.
             let _ = if bytes > 0 { write!(out, ", {}", BinaryBytes(bytes)) } else { Ok(()) };
         };
         ProgressStyle::with_template(template)

@@ -147,7 +147,7 @@ fn report(outcome: &ManualOutcome) -> Option<&RunReport> {
     }
 }
 
-/// What went wrong without ending the run, as far as a terminal has room for it.
+/// Faults that did not end the run, as far as a terminal has room for them.
 fn say_faults(outcome: &ManualOutcome) {
     let faults = report(outcome).map_or(&[][..], |report| &report.faults);
     for fault in faults.iter().take(FAULTS_SHOWN) {
@@ -174,7 +174,7 @@ fn show_json(outcome: &ManualOutcome) -> io::Result<()> {
     }
     if let Some(report) = report(outcome) {
         for (name, value) in &report.stats {
-            // What the scheduler says of a run, a run does not say of itself.
+            // Facts that only the scheduler knows are no part of a run's own report.
             let taken = shown.contains_key(name) || ["error", "explained"].contains(&&name[..]);
             let name = if taken { format!("stats.{name}") } else { name.clone() };
             shown.insert(name, value.clone());

@@ -1,5 +1,5 @@
-//! What commands share: the configuration as the command line, the environment and the file say, read when a command
-//! needs it and not before.
+//! The parts that commands share: the configuration as the command line, the environment and the file say. A command
+//! reads it when it needs it and not before.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -25,7 +25,7 @@ impl<'r> Setup<'r> {
         Setup { global, register }
     }
 
-    /// What the command line says of the configuration.
+    /// The configuration as the command line has it.
     pub(super) fn overrides(&self) -> Overrides {
         let Global { config, vault, state_dir, log_level, .. } = self.global.clone();
         Overrides { config, vault, state_dir, log_level, in_force: None }
@@ -64,7 +64,7 @@ impl<'r> Setup<'r> {
         Ok(self.app()?.config)
     }
 
-    /// What pauses everything scheduled.
+    /// The switch that pauses everything scheduled.
     pub(super) fn pause(&self, config: &Config) -> Result<PauseSwitch, Failure> {
         Ok(PauseSwitch::of(config, self.env()?))
     }

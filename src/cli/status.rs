@@ -54,7 +54,7 @@ pub(super) fn status(setup: &Setup<'_>, format: &Format) -> Result<Exit, Failure
     }
 }
 
-/// What there is to see from outside.
+/// The view from outside.
 struct Seen<'c> {
     daemon: Option<Holder>,
     /// Of a daemon that runs.

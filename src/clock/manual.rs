@@ -114,7 +114,7 @@ impl Clock for ManualClock {
     }
 }
 
-/// What a crossbeam timer channel carries; nobody reads it.
+/// The value in a crossbeam timer channel; nobody reads it.
 #[expect(clippy::disallowed_methods, reason = "a timer channel carries it")]
 fn real_instant() -> Instant {
     Instant::now()

@@ -108,7 +108,7 @@ impl RunPolicy {
     }
 }
 
-/// What happens to an occurrence that is due while `max_instances` runs are queued or running.
+/// The fate of an occurrence that is due while `max_instances` runs are queued or running.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Overlap {
     /// The occurrence is skipped, and recorded.

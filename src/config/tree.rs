@@ -58,7 +58,7 @@ pub(super) fn fault_of_file(
     Mistake { subject: String::new(), value: None, message, place }
 }
 
-/// What YAML lets stand in a file.
+/// The characters that YAML allows in a file.
 fn is_allowed(c: char) -> bool {
     !c.is_control() || matches!(c, '\t' | '\n' | '\r' | '\u{85}')
 }
@@ -70,7 +70,7 @@ fn position(yaml: &str, at: usize) -> (usize, usize) {
     (before.matches('\n').count() + 1, column)
 }
 
-/// What is most often behind broken YAML on this line.
+/// The most frequent cause of broken YAML on this line.
 fn hint(yaml: &str, line: usize, info: &str) -> &'static str {
     let line = yaml.lines().nth(line.saturating_sub(1)).unwrap_or("");
     let value = line.split_once(": ").map_or("", |(_, value)| value.trim_start());

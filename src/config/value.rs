@@ -9,7 +9,7 @@ use super::node::{Node, Reading};
 const YEARS_MAX: u64 = 100;
 const SECONDS_MAX: u64 = YEARS_MAX * 365 * 86_400;
 
-/// What [`duration_of`] takes, for a message.
+/// The forms that [`duration_of`] takes, for a message.
 const DURATION_FORM: &str = "write seconds (300) or a number with a unit (5 min, 1.5 h, 7 d)";
 
 /// A stretch of time: a number of seconds, or text as [`parse_duration`] takes it. An `Err` says what to write.

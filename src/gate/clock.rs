@@ -12,7 +12,7 @@ use crate::clock::{Moment, Passed, not_set_before};
 /// How long the wall clock must have agreed with the boot clock before anything is deleted by it.
 const TRUSTED_AFTER: Duration = Duration::from_secs(3600);
 
-/// What is known of the wall clock.
+/// The knowledge about the wall clock.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct ClockTrust {
     built: DateTime<Utc>,

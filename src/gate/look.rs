@@ -1,6 +1,6 @@
 //! A question that may hang, asked on a thread of its own: a vault on a drive that is gone, an `.env` that is a FIFO.
 //!
-//! Whoever asks gets an answer within a blink, or the last known one with the time since when there is none. While a
+//! A caller gets an answer within a blink, or the last known one with the time since when there is none. While a
 //! look hangs, no other is begun and nobody waits at all.
 
 use std::io;
@@ -82,7 +82,7 @@ impl<T> Drop for Asks<T> {
     }
 }
 
-/// What is known.
+/// The newest answer, and its age.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Seen<T> {
     /// The newest answer there is.

@@ -105,9 +105,9 @@ pub(crate) enum PauseError {
         file: PathBuf,
         /// `create` or `remove`.
         action: &'static str,
-        /// What the system said.
+        /// The system's own error.
         cause: io::Error,
-        /// What can be done.
+        /// The remedy.
         remedy: &'static str,
     },
 }

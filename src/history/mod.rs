@@ -1,4 +1,4 @@
-//! What was decided, what ran, and what came of it: the rows of the state file behind `history`, `jobs` and `status`.
+//! Decisions, runs and their ends: the rows of the state file behind `history`, `jobs` and `status`.
 //!
 //! One row is one run, or one stretch of occurrences that were skipped for one reason: a month of pause is one row. A
 //! run's row is there before a worker hears of the run, and names the process that has to end it ([`Owner`]). When
@@ -199,7 +199,7 @@ impl<'a> Seen<'a> {
     }
 }
 
-/// What the history says of a run whose process ended without reporting.
+/// The error of a run whose process ended without a report.
 const CUT_OFF: &str = "its process ended before it did";
 
 fn select(rest: &str) -> String {

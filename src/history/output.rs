@@ -1,4 +1,4 @@
-//! What runs said: the end of a command's output, kept beside the run's row and pruned with it.
+//! Output of runs: the end of what a command wrote, kept beside the run's row and pruned with it.
 //!
 //! The worker that has read the output writes it, before the run's end is recorded. What is written for a run that
 //! then ends otherwise is replaced or taken away by the same worker.
@@ -28,7 +28,7 @@ pub(crate) fn keep_output(
     written.map(|_| ()).map_err(|error| state.error(error))
 }
 
-/// What is known of a run's output.
+/// A run's output, or why there is none.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Output {
     /// The history has no such run.

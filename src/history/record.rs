@@ -25,7 +25,7 @@ pub(crate) struct Recorder {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct RowId(i64);
 
-/// What became of a skipped occurrence or stretch.
+/// The place where a skipped occurrence or stretch was noted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Skipped {
     /// A row of its own.
@@ -152,7 +152,7 @@ impl Recorder {
         Ok(found)
     }
 
-    /// What was decided when the program last ran, by job.
+    /// The state of decisions when the program last ran, by job.
     pub(crate) fn remembered(&self) -> Result<BTreeMap<JobName, Remembered>, StateError> {
         self.read_remembered().map_err(|error| self.state.error(error))
     }

@@ -7,7 +7,7 @@ use crate::config::JobName;
 use crate::job::{RunId, RunRecord, RunState};
 use crate::state::StateError;
 
-/// What came before a run.
+/// The runs before a run.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Standing {
     /// How many runs in a row, up to the one before it, went wrong.

@@ -8,9 +8,9 @@ use std::fmt;
 pub struct Fault {
     /// How bad it is.
     pub level: FaultLevel,
-    /// What it is about: `notes/plan.md:12`; empty where it is about the run as a whole.
+    /// The place, as in `notes/plan.md:12`; empty for a fault of the run as a whole.
     pub place: String,
-    /// What is wrong and what to do about it.
+    /// The fault and its remedy.
     pub text: String,
 }
 

@@ -1,4 +1,4 @@
-//! What a job is: code that does the work of one run.
+//! A job: code that does the work of one run.
 //!
 //! The scheduler decides when a run starts and a worker carries it out; a [`Job`] only does the work. Name, schedule,
 //! retries, timeout and overlap are not its business: they belong to the job's [`JobSpec`](crate::config::JobSpec).
@@ -33,7 +33,7 @@ pub trait Job: Send + Sync {
     fn run(&self, ctx: &RunContext<'_>) -> Result<RunReport, JobError>;
 }
 
-/// What a run knows about itself.
+/// A run's knowledge of itself.
 pub struct RunContext<'a> {
     /// The run's id, `vault_sync_1734264000`.
     pub run_id: &'a RunId,
@@ -49,7 +49,7 @@ pub struct RunContext<'a> {
     pub clock: &'a dyn Clock,
     /// Told when the run must end.
     pub stop: Stop,
-    /// What the person who started the run asked for beyond the configuration.
+    /// Wishes of the person who started the run, beyond the configuration.
     pub options: RunOptions,
     /// Told how far the run is; shown as a progress bar on a terminal.
     pub progress: &'a dyn Progress,
@@ -92,7 +92,7 @@ impl RunContext<'_> {
     }
 }
 
-/// What `run JOB` asks of a run beyond the configuration. A job that has no use for one ignores it.
+/// Wishes of `run JOB` beyond the configuration. A job that has no use for one ignores it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct RunOptions {
@@ -127,14 +127,14 @@ impl Progress for NoProgress {
     fn advance(&self, _: u64, _: u64) {}
 }
 
-/// What a run has to tell when it is done: flat statistics that become keys of the log line, the history row and
+/// The report of a run that is done: flat statistics that become keys of the log line, the history row and
 /// `run --json`.
 #[derive(Clone, Debug, Default, PartialEq)]
 #[non_exhaustive]
 pub struct RunReport {
     /// Numbers, flags and short strings by name; no nested values.
     pub stats: Map<String, Value>,
-    /// What went wrong without ending the run. Goes to the log; history and `run --json` keep only the counts.
+    /// Faults that did not end the run. They go to the log; history and `run --json` keep only the counts.
     pub faults: Vec<Fault>,
     /// With `--explain`: one line per item that was not left alone, and why. Appears in
     /// `run --json` as `explained`.
@@ -168,7 +168,7 @@ fn ask_for_a_person(stats: &Map<String, Value>) -> bool {
         })
 }
 
-/// What a caller can do about a run that failed.
+/// The remedy that a caller has for a failed run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum JobErrorKind {
@@ -191,7 +191,7 @@ pub enum JobErrorKind {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct JobError {
-    /// What the caller can do about it.
+    /// The remedy that the caller has.
     pub kind: JobErrorKind,
     /// One line for a person: what failed, the cause after a colon, the remedy. Never a secret or a block's text.
     pub message: String,

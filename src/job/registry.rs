@@ -125,7 +125,7 @@ pub struct BadParameter {
     pub key: String,
     /// The value as it may be shown; `None` where it may be a secret, or the message says it.
     pub value: Option<String>,
-    /// What is wrong with it and what to write instead.
+    /// The fault, and the text to write instead.
     pub message: String,
 }
 

@@ -12,11 +12,11 @@ macro_rules! names {
 }
 
 names! {
-    /// What the job worked on.
+    /// Items that the job worked on.
     ITEMS_PROCESSED = "items_processed";
-    /// What it changed.
+    /// Items that it changed.
     ITEMS_UPDATED = "items_updated";
-    /// What it could not do; the run is done, and a person should look.
+    /// Items that failed; the run is done, and a person should look.
     ERRORS = "errors";
     /// Markdown files found in the tiers.
     FILES_SCANNED = "files_scanned";

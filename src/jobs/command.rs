@@ -37,7 +37,7 @@ use crate::job::{BadParameter, BuildError, Job, JobError, JobErrorKind, RunConte
 use crate::logging;
 use crate::text;
 
-/// What systemd told the daemon and no job may use in its name.
+/// Variables by which systemd speaks to the daemon; no job may use them in its name.
 const NOT_INHERITED: [&str; 6] = [
     "NOTIFY_SOCKET",
     "WATCHDOG_USEC",
@@ -56,7 +56,7 @@ pub struct CommandJob {
     surroundings: Arc<Surroundings>,
 }
 
-/// What all command jobs have in common.
+/// The surroundings that all command jobs share.
 pub struct Surroundings {
     /// The vault, told to the program as `VAULT_PATH`.
     pub vault: PathBuf,
@@ -83,7 +83,7 @@ impl fmt::Debug for Surroundings {
 }
 
 impl Surroundings {
-    /// What is to be changed in the environment that a program inherits, so that it finds all that programs find here,
+    /// Changes to the environment that a program inherits, so that it finds all that programs find here,
     /// and `ours`.
     pub(super) fn environment_with(
         &self,
@@ -165,7 +165,7 @@ impl Job for CommandJob {
     fn run(&self, ctx: &RunContext<'_>) -> Result<RunReport, JobError> {
         ctx.checkpoint()?;
         if ctx.options.dry_run {
-            // What a program would do cannot be known without running it.
+            // Nobody knows what a program would do without running it.
             let mut report = RunReport::new();
             report.set("would_run", Value::from(self.command.argv.clone()).to_string());
             return Ok(report);
@@ -189,7 +189,7 @@ impl Job for CommandJob {
     }
 }
 
-/// What the program has said so far, as far as it matters at the end.
+/// The part of the program's output that matters at its end.
 struct Output<'a> {
     ctx: &'a RunContext<'a>,
     last_lines: LastLines,
@@ -305,7 +305,7 @@ impl<'a> Output<'a> {
                 // The work is done, well or not: to do it again would not make the line readable.
                 Some(unreadable) => (JobErrorKind::Permanent, unreadable),
             },
-            // What shells say of a program that they cannot run; which one, only their last line tells.
+            // Exit codes of shells for a program that they cannot run; only their last line names it.
             Some(Ended::Exited(code @ (126 | 127))) => {
                 let what = if code == 127 { "not found" } else { "not executable" };
                 let which = reason.as_deref().unwrap_or("a program that the command calls");

@@ -7,7 +7,7 @@ use super::command::Surroundings;
 use crate::clock::Clock;
 use crate::config::{GraphConfig, RetryPolicy, VaultConfig};
 
-/// What the built-in jobs need beyond their own configuration.
+/// Parts that the built-in jobs need beyond their own configuration.
 #[derive(Clone, Debug)]
 pub struct Deps {
     /// Where the vault lies.
@@ -22,6 +22,6 @@ pub struct Deps {
     pub sandbox: bool,
     /// Time.
     pub clock: Arc<dyn Clock>,
-    /// What the programs of command jobs find around them.
+    /// The surroundings of the programs of command jobs.
     pub surroundings: Arc<Surroundings>,
 }

@@ -1,5 +1,5 @@
-//! What process number 1 of a container owes to the others in it: whatever loses its parent there becomes its child,
-//! and stays in the process table until somebody has asked how it ended.
+//! The duty of process number 1 of a container: a process that loses its parent there becomes its child, and stays in
+//! the process table until somebody has asked how it ended.
 //!
 //! The process that was started does that and nothing else; the program proper is its child. A thread in the program
 //! could not tell an orphan from a child that some job waits for.

@@ -35,7 +35,7 @@ pub(crate) fn register_builtins(
         .register("vault_sync", move |spec| Ok(Box::new(VaultSync::from_spec(spec, deps.clone())?)))
 }
 
-/// What a job's last line says of its run: `None` where it is no verdict, and true for a failure. For the fuzzer.
+/// A job's verdict in its last line: `None` where there is none, and true for a failure. For the fuzzer.
 #[doc(hidden)]
 pub fn verdict_of(line: &[u8]) -> Option<Result<bool, String>> {
     verdict::begins_here(line)

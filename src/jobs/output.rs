@@ -64,7 +64,7 @@ impl Lines {
         let kept = self.kept.strip_suffix(b"\r").unwrap_or(&self.kept);
         line(Line { kept, length: self.length });
         self.kept.clear();
-        // What a verdict took is given back: most runs have but one.
+        // Room that a verdict took is given back: most runs have but one.
         self.kept.shrink_to(KEPT_MAX);
         self.length = 0;
     }
@@ -164,7 +164,7 @@ mod tests {
             format!("{} [cut: {} bytes in all]", "x".repeat(SHOWN_MAX), SHOWN_MAX + 1)
         );
         assert_eq!(shown[1], "next");
-        // What is written is bounded, not what is read: five bytes of it are one of the program's.
+        // The bound is on bytes written, not on bytes read: five of them may be one of the program's.
         let shown = lines(&[&[0; SHOWN_MAX]]);
         assert!(
             shown[0].len() < SHOWN_MAX + 50 && shown[0].ends_with("bytes in all]"),

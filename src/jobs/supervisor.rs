@@ -57,7 +57,7 @@ const PROCESS_NAME: &str = "job-supervisor";
 const GUARD: &str = "__guard-job";
 const SUPERVISE: &str = "__supervise-job";
 
-/// What the supervisor is to run.
+/// The program that the supervisor runs, with its arguments.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Order {
     /// The program and its arguments.
@@ -70,7 +70,7 @@ pub(super) struct Order {
     pub(super) input: Option<String>,
 }
 
-/// What came of it.
+/// The end of a supervised program.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct ProgramEnd {
     /// How the program itself ended.
@@ -303,7 +303,7 @@ fn to_read(text: &str) -> io::Result<Stdio> {
 }
 
 fn why_not_started(program: &str, error: &io::Error) -> String {
-    // What exec(3) says of a file that is neither a binary nor begins with `#!`; std has no stable name for it.
+    // The answer of exec(3) for a file that is neither a binary nor begins with `#!`; std has no stable name for it.
     let unknown_format = rustix::io::Errno::NOEXEC.raw_os_error();
     let path = Path::new(program);
     match error.kind() {

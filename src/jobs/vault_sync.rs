@@ -77,7 +77,7 @@ impl VaultSync {
         }
     }
 
-    /// What the parameters came to.
+    /// The settings that the parameters make.
     pub fn settings(&self) -> &SyncSettings {
         &self.settings
     }

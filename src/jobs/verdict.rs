@@ -25,7 +25,7 @@ const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 /// Statistics that the command job itself sets.
 const OF_THE_JOB: [&str; 2] = ["left_behind", "would_run"];
 
-/// What a program said of its run.
+/// A program's own word about its run.
 #[derive(Debug, Default, PartialEq)]
 pub(super) struct Verdict {
     /// True for `"success": false` and for anything else there that is not true, also where another `success` follows.
@@ -106,7 +106,7 @@ fn tidy(text: &str) -> Result<String, String> {
     Ok(tidied)
 }
 
-/// What numbers and bare words are made of.
+/// The bytes of numbers and bare words.
 fn is_of_word(c: char) -> bool {
     c.is_ascii_alphanumeric() || matches!(c, '+' | '-' | '.')
 }

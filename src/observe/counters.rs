@@ -1,4 +1,4 @@
-//! What happened, counted, for Prometheus.
+//! Counted events, for Prometheus.
 //!
 //! Counters begin at 0 with the daemon, as Prometheus expects of them. The outcome of the last run, the time of the last
 //! success and the number of failures since then are taken over from the history. Nothing is decided here.
@@ -50,7 +50,7 @@ pub(crate) struct Counters {
     jobs: BTreeMap<JobName, JobCounters>,
 }
 
-/// What is counted of one job.
+/// The counters of one job.
 #[derive(Debug, Default)]
 struct JobCounters {
     /// The job as it is configured; `None` for one that is not, or not any more.
@@ -72,7 +72,7 @@ struct JobCounters {
     warnings: Option<u64>,
 }
 
-/// What the configuration says of a job.
+/// A job as the configuration has it.
 #[derive(Debug)]
 struct Configured {
     schedule: String,
@@ -84,7 +84,7 @@ struct Configured {
     next: Option<DateTime<Utc>>,
 }
 
-/// What the history knows of a job before this daemon.
+/// A job's history before this daemon.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Past {
     /// When a run last succeeded.

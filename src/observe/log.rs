@@ -45,7 +45,7 @@ fn asks_for_a_person(stats: &Map<String, Value>) -> bool {
     }
 }
 
-/// What only the scheduler says of a run.
+/// Facts about a run that only the scheduler knows.
 const OURS: [&str; 12] = [
     "job_id",
     "job_name",

@@ -53,7 +53,7 @@ impl MetricsFile {
         Ok(MetricsFile { path: path.to_owned(), counters, clock, wake, thread: Some(thread) })
     }
 
-    /// What counts the events of the scheduler.
+    /// The counters of the scheduler's events.
     pub(crate) fn observer(&self) -> impl FnMut(&Event<'_>) + Send + use<> {
         let (counters, wake) = (Arc::clone(&self.counters), self.wake.clone());
         move |event| {
@@ -62,7 +62,7 @@ impl MetricsFile {
         }
     }
 
-    /// What takes in the status of the scheduler, round by round.
+    /// The keeper of the scheduler's status, round by round.
     pub(crate) fn heartbeat(&self) -> impl FnMut(&Status) + Send + use<> {
         let (counters, wake) = (Arc::clone(&self.counters), self.wake.clone());
         move |status| {

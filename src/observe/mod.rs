@@ -1,4 +1,4 @@
-//! Who is told of what happened: the log, the service manager, and the metrics.
+//! Those who are told of events: the log, the service manager, and the metrics.
 //!
 //! ```text
 //! scheduler --Event, Status--> Observer --> log lines | WATCHDOG=1 | counters --> metrics file
@@ -141,7 +141,7 @@ impl Observer {
 /// How far back a row of failures is followed.
 const FAILURES_MAX: usize = 100;
 
-/// What the history knows of a job. A history that cannot be read tells nothing, and ends nothing.
+/// The history's knowledge of a job. A history that cannot be read tells nothing, and ends nothing.
 fn past(history: &History, job: &JobName) -> Past {
     let recent = history.recent(Some(job), FAILURES_MAX).unwrap_or_default();
     let ended = || {

@@ -185,7 +185,7 @@ impl JobHooks {
     }
 }
 
-/// What a command finds in its environment.
+/// The variables in a command's environment.
 fn variables(
     record: &RunRecord,
     is_wrong: bool,

@@ -71,7 +71,7 @@ fn connect(socket: &OsString) -> io::Result<(UnixDatagram, SocketAddr)> {
     Ok((socket, manager))
 }
 
-/// What `systemctl status` shows.
+/// The line that `systemctl status` shows.
 fn status_line(status: &Status) -> String {
     if let Some(fault) = &status.fault {
         return format!("starting nothing: {}", visible(fault));

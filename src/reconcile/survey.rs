@@ -49,7 +49,7 @@ pub(super) struct Survey<'a> {
     pub(super) name: String,
     /// The token that the graph had when the run began.
     pub(super) token: String,
-    /// What is scanned, in words, if the last run scanned something else or nothing is known of it.
+    /// The part scanned, in words, if the last run scanned another one or is not known.
     pub(super) newly_scanned: Option<String>,
     /// Configured tier folders that are not there but had blocks.
     pub(super) tiers_with_blocks: BTreeSet<VaultPath>,

@@ -332,7 +332,7 @@ fn losing_the_local_state_costs_time_and_nothing_else() {
     rig.lose_local_state();
     let report = rig.sync();
     assert_eq!((report.count("blocks_unchanged"), rig.writes()), (2, 0), "{report:?}");
-    // What went missing while nobody remembered is found by the full comparison.
+    // A block that went missing while nobody remembered is found by the full comparison.
     rig.lose_local_state();
     rig.file("a.md", note(&[line("One.", "blk_a", 1)]));
     assert_eq!(rig.sync().count("blocks_missing"), 1);

@@ -40,7 +40,7 @@ pub struct Remembered {
     pub blank_runs: u32,
 }
 
-/// What decides whether a remembered stat still counts.
+/// The facts that decide whether a remembered stat still counts.
 #[derive(Clone, Copy, Debug)]
 pub struct CompareOptions {
     /// Read everything.
@@ -51,7 +51,7 @@ pub struct CompareOptions {
     pub parser: u64,
 }
 
-/// What is remembered of a file.
+/// The memory of a file.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Known {
     pub(super) stat: FileStat,
@@ -64,7 +64,7 @@ pub(super) struct Known {
     pub(super) parser: u64,
 }
 
-/// What makes a remembered stat count.
+/// The evidence that makes a remembered stat count.
 pub(super) struct Rules {
     pub(super) now: DateTime<Utc>,
     pub(super) options: CompareOptions,

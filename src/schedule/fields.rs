@@ -11,7 +11,7 @@ use chrono::Datelike;
 use super::error::ScheduleError;
 use super::seconds::{DAY_S, FIRST_WALL, LAST_WALL, instant};
 
-/// What computes a line: one schedule of the crate, or two of which the earlier answer counts.
+/// The engine of a line: one schedule of the crate, or two of which the earlier answer counts.
 pub(super) type Engines = Arc<[cron::Schedule]>;
 
 /// A line as masks: bit n of `hours` says that hour n is named.
@@ -50,7 +50,7 @@ impl Fields {
         })
     }
 
-    /// What computes this line, shared by all lines that mean the same: half a kilobyte and 20 µs are little for one
+    /// The engine of this line, shared by all lines that mean the same: half a kilobyte and 20 µs are little for one
     /// job, but not for each of a thousand that run every five minutes.
     pub(super) fn engines(&self) -> Engines {
         static KNOWN: Mutex<BTreeMap<Fields, Weak<[cron::Schedule]>>> = Mutex::new(BTreeMap::new());
@@ -200,7 +200,7 @@ fn wrong_number_of_fields(texts: &[&str]) -> ScheduleError {
     })
 }
 
-/// What may stand in one field.
+/// The values that one field may hold.
 pub(super) struct Field {
     pub(super) name: &'static str,
     pub(super) min: u32,
@@ -305,7 +305,7 @@ impl Field {
         }
     }
 
-    /// What people bring from other dialects, and what to write here.
+    /// Forms that people bring from other dialects, and those to write here.
     fn why_not_a_value(&self, value: &str) -> String {
         if let Some(name) = self.names.iter().find(|name| lower_prefix(value, name)) {
             return format!("names have three letters: write {name}");

@@ -9,7 +9,7 @@ use super::fields::{Engines, Fields};
 use super::seconds::{DAY_S, FIRST_WALL, instant};
 use super::zone::Zone;
 
-/// What a fixed job names inside a longer gap than this is dropped: a zone that moves by more than three hours has
+/// Instants that a fixed job names inside a longer gap than this are dropped: a zone that moves by more than three hours has
 /// changed its date, and Debian's cron makes nothing up then either.
 const LONGEST_GAP_S: i64 = 3 * 3_600;
 
@@ -145,7 +145,7 @@ impl CronLine {
 
     fn count_fixed(&self, after: i64, until: i64) -> u64 {
         let named = self.fields.count_between(self.furthest_wall(after), self.furthest_wall(until));
-        // What is named inside a gap has no instant of its own: all of it fires as one, at the end of the gap.
+        // Times inside a gap have no instants of their own: they fire as one, at the end of the gap.
         let lost = self.changes(after, until).map(|change| {
             let gap = Gap {
                 start: change + self.offset(change - 1),

@@ -129,7 +129,7 @@ impl Schedule {
         if everys.is_empty() {
             return by_cron;
         }
-        // What both kinds of line name is counted once. A cron line names whole minutes only.
+        // An instant that both kinds of line name is counted once. A cron line names whole minutes only.
         let is_cron = |t: &i64| crons.iter().any(|cron| cron.next_after(t - 1) == Some(*t));
         let in_both = match crons.is_empty() || everys.iter().any(|every| every.fires_at(60)) {
             true => by_cron,
@@ -207,7 +207,7 @@ impl Line {
     }
 }
 
-/// What stands behind `@every`, if the line begins with that.
+/// The text behind `@every`, if the line begins with that.
 fn after_every(line: &str) -> Option<&str> {
     let rest = line.strip_prefix("@every")?;
     (rest.is_empty() || !rest.starts_with(|c: char| c.is_ascii_alphabetic())).then_some(rest)

@@ -437,7 +437,7 @@ fn near_a_change() -> impl Strategy<Value = (&'static str, DateTime<Utc>)> {
     })
 }
 
-/// What `next_after` says again and again in (after, until].
+/// The answers of `next_after`, asked again and again, in (after, until].
 fn iterate(schedule: &Schedule, after: DateTime<Utc>, until: DateTime<Utc>) -> Vec<DateTime<Utc>> {
     std::iter::successors(schedule.next_after(after), |t| schedule.next_after(*t))
         .take_while(|t| *t <= until)

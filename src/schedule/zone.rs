@@ -78,7 +78,7 @@ impl Zone {
         }
     }
 
-    /// What the zone's clock makes of the wall time.
+    /// The wall time on the zone's clock.
     fn offsets_at_wall(&self, wall: i64) -> AmbiguousOffset {
         self.0.to_ambiguous_timestamp(Offset::UTC.to_datetime(timestamp(wall))).offset()
     }
@@ -109,7 +109,7 @@ fn timestamp(seconds: i64) -> jiff::Timestamp {
     jiff::Timestamp::from_second(seconds).expect("a time between 1969 and 2101 is in the range")
 }
 
-/// What to write in the place of a name that is not in the data. A name that stands for an offset gets the zone of that
+/// The text to write in the place of a name that is not in the data. A name that stands for an offset gets the zone of that
 /// offset and a region that has it, never one that merely looks alike: `Etc/GMT+5` is ten hours from what `GMT+5` means.
 fn unknown_zone(name: &str) -> ScheduleError {
     let wanted = name.trim().trim_matches(['"', '\'']).replace(' ', "_");

@@ -30,7 +30,7 @@ pub(super) struct Assignment<'a> {
     pub(super) progress: &'a dyn Progress,
 }
 
-/// What came of it.
+/// The end of a run.
 #[derive(Debug)]
 pub(super) struct RunEnd {
     pub(super) result: Result<RunReport, JobError>,

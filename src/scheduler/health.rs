@@ -75,7 +75,7 @@ impl Sign {
 /// How a daemon is, seen from another process.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Health {
-    /// What is wrong, each in one line; empty for a daemon that is well.
+    /// Faults, each in one line; empty for a daemon that is well.
     pub reasons: Vec<String>,
     /// The sign it left last, if any.
     pub sign: Option<Sign>,
@@ -92,7 +92,7 @@ pub(crate) fn of(dir: &Path, now: Moment) -> Health {
     Health { reasons, sign }
 }
 
-/// What is wrong by this sign.
+/// The faults that this sign shows.
 pub(crate) fn judge(sign: &Sign, now: Moment) -> Vec<String> {
     let mut reasons = Vec::new();
     let silent = now.boottime.as_secs_f64() - sign.boot_s;

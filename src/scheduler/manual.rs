@@ -22,11 +22,11 @@ pub(crate) struct ManualRun<'a> {
     pub clock: &'a Arc<dyn Clock>,
     /// The state folder, shared with a daemon that may be running.
     pub state_dir: &'a Path,
-    /// What to run. `enabled`, `manual_only` and a pause do not matter here.
+    /// The job to run. `enabled`, `manual_only` and a pause do not matter here.
     pub job: &'a ConfiguredJob,
     /// The jobs that run after this one, as their `after` says; those that a daemon schedules become due.
     pub followers: Vec<Arc<JobSpec>>,
-    /// What was asked for beyond the configuration.
+    /// Wishes beyond the configuration.
     pub options: RunOptions,
     /// Told how far the run is.
     pub progress: &'a dyn Progress,
@@ -34,12 +34,12 @@ pub(crate) struct ManualRun<'a> {
     pub stop: Stop,
 }
 
-/// What came of a manual run.
+/// The result of a manual run.
 #[derive(Debug)]
 pub(crate) struct ManualOutcome {
     /// The run, as the history has it.
     pub record: RunRecord,
-    /// What the job said.
+    /// The job's own report.
     pub result: Result<RunReport, JobError>,
 }
 

@@ -10,7 +10,7 @@
 //! An occurrence that no line names is *demanded*: by the start of the daemon (`@reboot`), or by the end of another job
 //! (`after`). It waits like one that was due and could not start, and is decided in the next plan.
 //!
-//! What is due is judged in this order: a pause skips all of it; what a clock step jumped over is skipped for jobs
+//! Due occurrences are judged in this order: a pause skips all of it; what a clock step jumped over is skipped for jobs
 //! that follow the clock; what is later than `misfire_grace_time` is skipped; of several, `coalesce` lets the newest
 //! run; `max_instances` and `overlap` say whether it runs, waits or is skipped.
 
@@ -35,7 +35,7 @@ use crate::schedule::{Schedule, Zone};
 /// How often a job is looked at whose occurrence waits for a run in another process, which does not report here.
 const FOREIGN_POLL: TimeDelta = TimeDelta::seconds(1);
 
-/// What the planner cannot know by itself.
+/// Facts that the planner cannot know by itself.
 #[derive(Clone, Debug, Default)]
 pub struct Surroundings {
     /// Whether automation is paused.
@@ -66,7 +66,7 @@ pub struct Planner {
     stirred: BTreeSet<JobName>,
     /// Jobs with a waiting occurrence that a run in another process holds up.
     watching: BTreeSet<JobName>,
-    /// What is remembered of jobs that are not scheduled, should they come back.
+    /// The memory of jobs that are not scheduled, should they come back.
     known: BTreeMap<JobName, Remembered>,
     last: Moment,
 }
@@ -354,7 +354,7 @@ impl Planner {
         due.into_iter().chain(poll).min()
     }
 
-    /// What is due next, and when.
+    /// The next job due, and its time.
     pub fn next_due(&self) -> Option<&(DateTime<Utc>, JobName)> {
         self.due.first()
     }
@@ -413,7 +413,7 @@ impl Plan {
         let ahead = decided_until - now;
         if ahead > STEP_MIN {
             self.notices.push(Notice::Ahead(spec.name.clone(), ahead));
-            // What `Judge::rebase` does when the program sees the clock go back.
+            // `Judge::rebase` does the same when the program sees the clock go back.
             if spec.schedule.is_wildcard() || ahead > STEP_FAR {
                 progress = self.start_anew(spec, Some((decided_until, epoch)), now);
             }
@@ -500,7 +500,7 @@ fn waiting(known: &Remembered) -> Vec<Waiting> {
     known.waiting.iter().map(waiting).collect()
 }
 
-/// What an operator is told of the clocks.
+/// The remarks for an operator about the clocks.
 fn notices(passed: Passed) -> impl Iterator<Item = Notice> {
     let suspended = passed.suspended().map(Notice::Suspended);
     let stepped = (!passed.step.is_zero()).then_some(Notice::Stepped(passed.step));
@@ -514,7 +514,7 @@ fn schedule_of(signature: &str) -> Option<Schedule> {
     Schedule::parse_lines(&lines, Zone::parse(zone).ok()?).ok()
 }
 
-/// What a watermark belongs to.
+/// The owner of a watermark.
 fn signature(spec: &JobSpec) -> String {
     format!("{} {}", spec.schedule, spec.schedule.zone())
 }

@@ -39,7 +39,7 @@ pub(super) struct Order {
     pub(super) stop: Stop,
 }
 
-/// What a worker says of a run.
+/// A worker's report about a run.
 pub(super) enum Report {
     Started {
         number: u64,
@@ -135,7 +135,7 @@ impl Pool {
         numbers
     }
 
-    /// What the workers have to say. Never hangs up while the pool is there.
+    /// The reports of the workers. Never hangs up while the pool is there.
     pub(super) fn reports(&self) -> &Receiver<Box<Report>> {
         &self.reports
     }

@@ -16,13 +16,13 @@ use crate::state::StateError;
 /// A configured job and the code that runs it.
 #[derive(Clone)]
 pub(crate) struct ConfiguredJob {
-    /// What the configuration says.
+    /// The job as the configuration has it.
     pub spec: Arc<JobSpec>,
-    /// What [`JobRegistry::build`](crate::job::JobRegistry::build) made of it.
+    /// The job that [`JobRegistry::build`](crate::job::JobRegistry::build) made of it.
     pub job: Arc<dyn Job>,
 }
 
-/// What a reload may change.
+/// The settings that a reload may change.
 pub(crate) struct Settings {
     /// Every job that has code, also those that are disabled or `manual_only`: they are left unscheduled.
     pub jobs: Vec<ConfiguredJob>,
@@ -48,7 +48,7 @@ pub(crate) struct Setup {
     pub config: Option<String>,
     /// The state folder. One scheduler at a time has it.
     pub state_dir: PathBuf,
-    /// What is scheduled, and how.
+    /// The scheduled jobs.
     pub settings: Settings,
     /// Told of every skip, start and end, in order, on the tick thread once it is durable.
     pub observers: Vec<Observer>,

@@ -19,7 +19,7 @@ pub(crate) struct Event<'a> {
     pub repeated: bool,
 }
 
-/// What the scheduler is doing.
+/// The scheduler's doings at one moment.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Status {
     /// Why nothing scheduled runs, if that is so.
@@ -34,7 +34,7 @@ pub(crate) struct Status {
     pub running: Vec<Running>,
     /// How many runs wait for a worker.
     pub queued: usize,
-    /// What is due next, and when.
+    /// The next job due, and its time.
     pub next: Option<(DateTime<Utc>, JobName)>,
     /// Why the state file cannot be written; nothing starts until it can.
     pub fault: Option<String>,

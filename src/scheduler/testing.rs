@@ -1,4 +1,4 @@
-//! What the tests of this room share.
+//! Helpers that the tests of this room share.
 
 use std::sync::Arc;
 

@@ -30,6 +30,7 @@ use crate::job::{RunRecord, RunState, SkipReason};
 use crate::logging;
 use crate::state::{DaemonLock, Durability, SignOfLife, StateError};
 use crate::stop::OVERDUE_AFTER;
+use crate::text;
 
 /// How long after a fault of the state file it is tried again.
 const RETRY: TimeDelta = TimeDelta::seconds(5);
@@ -43,7 +44,7 @@ const PRUNE_EVERY: Duration = Duration::from_secs(24 * 3600);
 /// Rows pruned in one go: some milliseconds.
 const PRUNE_ROWS: u32 = 500;
 
-/// What the tick thread can be told.
+/// A request to the tick thread.
 pub(super) enum Command {
     /// New settings; hung up when they are in force.
     Reload(Box<Settings>, Sender<()>),
@@ -412,13 +413,13 @@ impl Tick {
                         lateness: decision.lateness,
                         ..Run::new(&decision.job, decision.first, decision.epoch, row, now)
                     };
-                    // What is handed over at once waits from now on, not from before it was on disk.
+                    // A run handed over at once waits from now on, not from before it was on disk.
                     let has_waited = *waiting_since < moment.monotonic;
                     self.order(run, if has_waited { *waiting_since } else { handed_over });
                     self.hand_over();
                 }
                 (_, Written::Run(_)) => {
-                    logging::error!(job_name = decision.job.as_str(), scheduled_for = decision.first.to_rfc3339().as_str();
+                    logging::error!(job_name = decision.job.as_str(), scheduled_for = text::instant(decision.first).as_str();
                         "this fire time already ran (found in history): not run twice"
                     );
                     twice.push(decision.job.clone());
@@ -479,7 +480,7 @@ impl Tick {
         }
     }
 
-    // What workers say.
+    // Reports of workers.
 
     /// Hears what else there is, up to what one round should record: a thousand records at once are memory that the
     /// process would keep.
@@ -554,13 +555,13 @@ impl Tick {
         }
     }
 
-    // What it is told.
+    // Requests.
 
     fn obey(&mut self, command: Command) {
         match command {
             Command::Reload(settings, done) => {
                 if self.stopping.is_none() {
-                    // What is due by now is decided by the settings under which it fell due.
+                    // An occurrence due by now is decided by the settings under which it fell due.
                     self.round();
                     self.reload(*settings);
                     self.round();
@@ -589,7 +590,7 @@ impl Tick {
         self.jobs = by_name(std::mem::take(&mut settings.jobs));
         settings.pause.replace(&self.settings.pause);
         self.settings = settings;
-        // What a look on another thread knew may be of another vault.
+        // The answer of a look on another thread may be about another vault.
         self.looked_at = None;
         match (&self.clock_not_set, self.is_unscheduled) {
             (Some(_), _) => self.is_unscheduled = true,

@@ -54,7 +54,7 @@ impl SignOfLife {
         ours.is_some() && ours == sqlite::identity(&self.path)
     }
 
-    /// What the daemon of that state folder wrote last; `None` where nothing can be read.
+    /// The last text of that state folder's daemon; `None` where nothing can be read.
     pub(crate) fn read(dir: &Path) -> Option<String> {
         let mut text = String::new();
         let file = sqlite::open_file(&dir.join(FILE)).ok()?;

@@ -70,7 +70,7 @@ pub enum StateError {
     InUse {
         /// The state folder.
         dir: PathBuf,
-        /// Who holds it.
+        /// Its holder.
         holder: Holder,
     },
     /// Another connection wrote for too long; it may work the next time.

@@ -133,7 +133,7 @@ impl Owner {
         is_at(&self.file, &self.path)
     }
 
-    /// Who holds the lock of `id`; `None` when that process is gone. Where this user may not look, it counts as alive.
+    /// The holder of the lock of `id`; `None` when that process is gone. Where this user may not look, it counts as alive.
     pub(crate) fn holder(dir: &Path, id: &str) -> Option<Holder> {
         let unknown = Holder { pid: None, since: None };
         let name = format!("{id}.lock");
@@ -248,7 +248,7 @@ mod tests {
         let gone = one.id().to_owned();
         drop(one);
         assert_eq!(Owner::holder(temp.path(), &gone), None);
-        // What a process leaves that was killed: a file without a lock.
+        // The remains of a process that was killed: a file without a lock.
         fs::write(temp.path().join("owners/1-1.lock"), "1 2026-01-01T00:00:00Z\n").unwrap();
         Owner::sweep(temp.path());
         assert!(!temp.path().join("owners/1-1.lock").exists());

@@ -557,7 +557,7 @@ mod tests {
         sqlite::back_up(&path, &temp.path().join("copy.db")).unwrap();
         assert_eq!(locks(&path), held);
         assert!(state.is_in_place());
-        // What another program does that takes the file for unused.
+        // Another program that takes the file for unused does this.
         fs::remove_file(log_of(&path)).unwrap();
         assert!(!state.is_in_place());
         let names: Vec<_> =
@@ -637,7 +637,7 @@ mod tests {
             let temp = tempfile::tempdir().unwrap();
             let mut bytes = damaged(temp.path());
             if zeroed {
-                // What a power cut can leave of a file that was just made longer.
+                // A power cut can leave this of a file that was just made longer.
                 bytes.fill(0);
                 fs::write(temp.path().join(FILE), &bytes).unwrap();
             }

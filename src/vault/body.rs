@@ -13,7 +13,7 @@
 //!
 //! Of that part the byte order mark, every `<!-- aclarai:... -->` comment, every line that is only `^anchor` and one
 //! ` ^anchor` at the end of a line are left out, the latter where it is the id of a block of this note: `r ^2` is text.
-//! What remains has its white space joined. Text behind a marker belongs to the next block, if that stands alone on its
+//! The rest has its white space joined. Text behind a marker belongs to the next block, if that stands alone on its
 //! line. Everything here is pure, and linear over a whole file because no part of it is looked at for more than one
 //! marker. Of a file no more than one line is ever copied.
 

@@ -99,7 +99,7 @@ pub enum FaultKind {
         verb: &'static str,
         /// The system's answer.
         cause: String,
-        /// What to do about it, where that is known.
+        /// The remedy, where one is known.
         remedy: Option<&'static str>,
     },
 }

@@ -1,4 +1,4 @@
-//! What a folder of the vault looks like from outside: whether anything is in it, and on which device it lies. Asked
+//! A folder of the vault from outside: whether anything is in it, and on which device it lies. Asked
 //! where blocks are gone, because a mount that is gone leaves an empty folder behind.
 
 use std::io;
@@ -20,7 +20,7 @@ pub struct FolderFacts {
 }
 
 impl Root {
-    /// What the folder looks like; an error of the kind `NotFound` where there is none.
+    /// The folder's facts; an error of the kind `NotFound` where there is none.
     pub fn folder(&self, path: &Path) -> io::Result<FolderFacts> {
         let folder = self.open_folder(path)?;
         let device = rustix::fs::fstat(&folder)?.st_dev;

@@ -85,10 +85,10 @@ impl Drop for Scratch {
     }
 }
 
-/// What one phase did, and how long it took by the wall clock.
+/// The work of one phase, and its time by the wall clock.
 struct Phase {
     name: &'static str,
-    /// What is in the time besides.
+    /// Other work within the time.
     with: &'static str,
     seconds: f64,
     files: u64,
@@ -217,7 +217,7 @@ fn sync(
     sync_vault(&settings, Scope::All, &*store, &mut cache, &ctx)
 }
 
-/// What takes the largest share of a first sync.
+/// The phase with the largest share of a first sync.
 fn bound(phases: &[Phase]) -> &'static str {
     let seconds = |index: usize| phases.get(index).map_or(0.0, |phase| phase.seconds);
     let disk = seconds(0) + seconds(1);

@@ -16,7 +16,7 @@ use crate::text::visible;
 /// How much of a file is looked at: the kernel reads no longer first line.
 const HEAD_BYTES: usize = 256;
 
-/// What is wrong with a command, the worst first.
+/// The faults of a command, the worst first.
 pub(super) fn look(command: &CommandSpec) -> Vec<(Level, String)> {
     let mut found = Vec::new();
     if let Some(fault) = fault(command) {

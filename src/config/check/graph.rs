@@ -98,7 +98,7 @@ impl Checker<'_> {
             let origin = Origin::Key("databases.neo4j".to_owned());
             self.findings.warn(&origin, Some(address.to_string()), message);
         }
-        // What stands in an address has the rank of the address, and what has a key of its own comes before it.
+        // A setting within an address has the rank of the address; a key of its own comes before it.
         let ranked = |variable: Maybe<String>, key: Maybe<String>, in_uri: Option<String>| {
             let key = key.map(|given| given.value);
             let rest = if address_is_variable { in_uri.or(key) } else { key.or(in_uri) };

@@ -1,4 +1,4 @@
-//! What is said about a wrong file: the whole of it, word for word.
+//! The messages about a wrong file, word for word.
 
 use proptest::prelude::*;
 

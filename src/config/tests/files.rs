@@ -34,7 +34,7 @@ impl Place {
         Place::new(&[("c.yaml", yaml)]).load(&flag("c.yaml"), &[])
     }
 
-    /// What is said about `--config c.yaml`, the folder's own name left out.
+    /// The message about `--config c.yaml`, without the folder's own name.
     fn fault(&self) -> String {
         let fault = self.load(&flag("c.yaml"), &[]).unwrap_err().to_string();
         fault.replace(&*self.0.path().to_string_lossy(), "DIR")
@@ -365,7 +365,7 @@ fn files_below_the_current_folder_are_taken_only_where_nobody_else_may_write_the
     let place = new();
     open_to_others(&place.0.path().join(".env"));
     assert_eq!(seen(&place), (true, false, vec![left_out(".env", &format!("it {make_it_yours}"))]));
-    // Who may write in the current folder may exchange both.
+    // A user who may write in the current folder may exchange both.
     let place = new();
     open_to_others(place.0.path());
     let of_both = vec![

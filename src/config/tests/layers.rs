@@ -1,4 +1,4 @@
-//! What outranks what, and what holds when nothing is said.
+//! The rank of the sources, and the defaults.
 
 use super::*;
 use crate::schedule::Zone;

@@ -113,7 +113,7 @@ impl SqliteStore {
         let connection = self.connection();
         let fault = |error| self.fault("cannot open it", error);
         self.schema_version(&connection)?;
-        // What is committed is safe from a crash of this program at once, from a power cut after `flush`. Pages of
+        // A commit is safe from a crash of this program at once, from a power cut after `flush`. Pages of
         // 16 KiB hold most blocks without a tail and cost a third less time than SQLite's 4 KiB. The cache is bounded:
         // its 4 MiB hold the index of 100,000 blocks, and 16 MiB were no faster with 900,000. The log is folded in at
         // 16 MB and never left larger.

@@ -187,7 +187,7 @@ fn to_look_leaves_what_a_killed_run_left() {
     let store = SqliteStore::open(&path, never()).unwrap();
     store.apply(&[create("a", "")], noon()).unwrap();
     let log = |path: &Path| PathBuf::from(format!("{}-wal", path.display()));
-    // What is on the disk while the first connection lives is what a kill would leave.
+    // A kill would leave exactly the bytes on the disk while the first connection lives.
     fs::copy(&path, &copy).unwrap();
     fs::copy(log(&path), log(&copy)).unwrap();
     let files = || [fs::read(&copy).unwrap(), fs::read(log(&copy)).unwrap()];

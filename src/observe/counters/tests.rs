@@ -157,7 +157,7 @@ fn the_same_status_is_no_news() {
     assert!(!counters.observe(&status));
 }
 
-/// What `promtool check metrics` looks for, and the text format itself.
+/// The rules of `promtool check metrics`, and the text format itself.
 #[test]
 fn the_text_keeps_the_rules_of_prometheus() {
     for text in [Counters::default().render(), busy().render()] {

@@ -31,7 +31,7 @@ fn decided(found: &Found<'_>, stored: Option<&StoredBlock>) -> Decision {
     decide(*found, stored)
 }
 
-/// What a decision writes, in short: `version/vault_version`, `+mark`, `facts`, `conflict` or nothing.
+/// The writes of a decision, in short: `version/vault_version`, `+mark`, `facts`, `conflict` or nothing.
 fn written(decision: &Decision) -> String {
     let number = |n: Option<i64>| n.map_or("=".to_owned(), |n| n.to_string());
     match decision.plan {

@@ -1,11 +1,11 @@
-//! What one run adds to what is remembered: changes that are kept together or not at all.
+//! Changes of one run to the memory: kept together or not at all.
 
 use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::block::VaultPath;
 use crate::vault::{Digest, FileStat};
 
-/// What is remembered of one file after it was read and, where it had to be, written to the graph.
+/// The memory of one file after it was read and, where it had to be, written to the graph.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FileRecord {
     /// Which file.
@@ -98,13 +98,13 @@ impl MissingBlock {
 /// Something that waits for a person.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Waiting {
-    /// What it is: `conflict`, `duplicate`, `missing`, `suspicious`, `note`.
+    /// Its kind: `conflict`, `duplicate`, `missing`, `suspicious`, `note`.
     pub kind: String,
     /// Where: `notes/plan.md:12`.
     pub place: String,
-    /// What is wrong.
+    /// The fault.
     pub message: String,
-    /// What to do about it.
+    /// The remedy.
     pub remedy: String,
 }
 
@@ -127,7 +127,7 @@ pub struct Changes {
     pub mounts: Vec<(VaultPath, Option<u64>)>,
     /// All that waits for a person, where that was found out.
     pub attention: Option<Vec<Waiting>>,
-    /// What was scanned, in words, where that is not what the last run scanned.
+    /// The part scanned, in words, where the last run scanned another one.
     pub scanned: Option<String>,
     /// When everything was last read and compared.
     pub full_scan_at: Option<DateTime<Utc>>,

@@ -1,4 +1,4 @@
-//! What is remembered of each file, so that files that did not change are not read. Whether a file may be skipped is for
+//! The memory of each file, so that files that did not change are not read. Whether a file may be skipped is for
 //! `trust` to say; this keeps the rows. They lie in the state file, in path order, and are read in one pass beside the
 //! listing.
 //!
@@ -60,7 +60,7 @@ pub struct StatCache {
     parser: u64,
     /// The ids of the file asked about last: claims come in runs of the same file.
     holds: Option<(VaultPath, Vec<IdDigest>)>,
-    /// What was read ahead for the next comparison.
+    /// Rows read ahead for the next comparison.
     ahead: Option<Rows>,
 }
 
@@ -137,7 +137,7 @@ impl StatCache {
         self.read(|connection| meta(connection, "graph_token")).map(Option::flatten)
     }
 
-    /// What the last run scanned, in words.
+    /// The part that the last run scanned, in words.
     pub fn scanned(&self) -> Result<Option<String>, StateError> {
         self.read(|connection| meta(connection, "scanned")).map(Option::flatten)
     }

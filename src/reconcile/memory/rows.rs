@@ -89,7 +89,7 @@ pub(super) fn mounts(connection: &Connection) -> rusqlite::Result<HashMap<VaultP
     rows.collect()
 }
 
-/// What waits for a person, as the last run left it.
+/// The matters that wait for a person, as the last run left them.
 pub(super) fn attention(connection: &Connection) -> rusqlite::Result<Vec<Waiting>> {
     let mut statement =
         connection.prepare("SELECT kind, place, message, remedy FROM attention ORDER BY rowid")?;

@@ -322,7 +322,7 @@ fn everything() -> Changes {
     }
 }
 
-/// What a cache knows, in short: files, ids of `a.md`, missing blocks, token, full scan.
+/// The content of a cache, in short: files, ids of `a.md`, missing blocks, token, full scan.
 fn known(place: &Place, cache: &mut StatCache) -> (usize, usize, usize, bool, bool) {
     let gone = cache.compare(&place.listing(&[]), OPTIONS).unwrap().gone.len();
     (
@@ -408,7 +408,7 @@ fn the_ids_of_a_file_come_back_as_they_were() {
     assert!(holds(&mut cache, "ключ") && holds(&mut cache, "blk_a"));
     assert!(!holds(&mut cache, "blk_b") && !holds(&mut cache, ""));
     assert!(!cache.holds(&VaultPath::new("other.md"), IdDigest::of("blk_a")).unwrap());
-    // What was asked before a commit is not answered from memory after it.
+    // An answer from before a commit is not given from memory after it.
     let removed = Changes { removed: vec![path.clone()], ..Changes::default() };
     assert!(holds(&mut cache, "blk_a"));
     cache.commit(&removed).unwrap();

@@ -1,4 +1,4 @@
-//! What keeps missing blocks from being archived.
+//! Guards that keep missing blocks from being archived.
 
 use std::fs;
 

@@ -75,7 +75,7 @@ enum Step {
     Stranger,
 }
 
-/// What other services do to a node.
+/// One act of another service on a node.
 #[derive(Clone, Copy, Debug)]
 enum Service {
     /// Reads the marker's line from the vault, as the consumer of dirty blocks does.
@@ -515,7 +515,7 @@ impl Scene {
             if full {
                 self.drifted.clear();
             }
-            // What a user emptied during the sync has not been seen by it.
+            // The sync has not seen a note that a user emptied meanwhile.
             if !matches!(trouble, Some(What::Vault(_))) {
                 locked(&self.world).a_sync_completed();
             }
@@ -526,7 +526,7 @@ impl Scene {
         let now = self.clock.now();
         let absent_after = self.absent();
         for id in 0..IDS.len() {
-            // What moves while the vault is read may be met in neither place.
+            // A note that moves while the vault is read may be met in neither place.
             let may_be_missed = matches!(trouble, Some(What::Vault(_)));
             if absent_before.contains(&id) || absent_after.contains(&id) || may_be_missed {
                 self.absent_since.entry(id).or_insert(now);
@@ -678,7 +678,7 @@ impl Scene {
         Ok(())
     }
 
-    /// What holds whatever happened.
+    /// Rules that hold after any event.
     fn check_invariants(&self, before: &Nodes, trouble: Option<What>) -> Result<(), String> {
         let nodes = self.nodes();
         for (key, was) in before {

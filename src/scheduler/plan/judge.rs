@@ -1,4 +1,4 @@
-//! What becomes of one job's due occurrences at one moment.
+//! The fate of one job's due occurrences at one moment.
 
 use std::time::Duration;
 
@@ -181,7 +181,7 @@ impl Judge<'_> {
             self.skip_waiting(&occurrence, SkipReason::Misfire);
         }
 
-        // Who waits already goes first, and may leave no room.
+        // A waiting occurrence goes first, and may leave no room.
         let (begin, wait) = held.split_at(self.free.min(held.len()));
         for occurrence in begin {
             self.start(occurrence, 0);

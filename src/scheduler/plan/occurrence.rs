@@ -9,7 +9,7 @@ use crate::clock::Moment;
 use crate::config::JobName;
 use crate::job::SkipReason;
 
-/// What becomes of an occurrence, or of a stretch of them.
+/// The fate of an occurrence, or of a stretch of them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Decision {
     /// The job.
@@ -24,7 +24,7 @@ pub struct Decision {
     pub epoch: u32,
     /// How much later than due the first one was when it was judged.
     pub lateness: Duration,
-    /// What becomes of them.
+    /// Their fate.
     pub fate: Fate,
 }
 
@@ -95,11 +95,11 @@ pub struct Plan {
     pub marks: Vec<Mark>,
     /// Which occurrences begin or cease to wait.
     pub waits: Vec<Wait>,
-    /// What an operator should know.
+    /// Remarks for an operator.
     pub notices: Vec<Notice>,
-    /// Who was looked at, and how they stand afterwards.
+    /// The jobs looked at, and how they stand afterwards.
     pub(super) progress: Vec<(JobName, Progress)>,
-    /// Who waits for a run in another process.
+    /// The jobs that wait for a run in another process.
     pub(super) watching: BTreeSet<JobName>,
     pub(super) moment: Option<Moment>,
 }
@@ -133,7 +133,7 @@ pub(super) enum Role {
     Pending(Judged),
 }
 
-/// What was found when an occurrence was judged. Lateness is judged once: waiting is not being late.
+/// The finding when an occurrence was judged. Lateness is judged once: waiting is not being late.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Judged {
     pub(super) lateness: Duration,

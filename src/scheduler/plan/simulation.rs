@@ -164,7 +164,7 @@ fn due_time(spec: &JobSpec, instant: DateTime<Utc>) -> DateTime<Utc> {
 
 type Key = (DateTime<Utc>, u32);
 
-/// What the state file would hold.
+/// The content of the state file.
 #[derive(Clone, Default)]
 struct Disk {
     known: BTreeMap<JobName, Remembered>,
@@ -213,7 +213,7 @@ impl Disk {
     }
 }
 
-/// What must be true of the rows alone: for each job, line and epoch, from when on it was scheduled, and what was
+/// The rules that the rows alone must keep: for each job, line and epoch, from when on it was scheduled, and what was
 /// decided since.
 #[derive(Default)]
 struct Ledger {
@@ -371,7 +371,7 @@ fn oracle(spec: &JobSpec, due: &[Due], free: usize, paused: bool) -> BTreeMap<Ke
     fates
 }
 
-/// What the oracle remembers of a job in one life of the program.
+/// The oracle's memory of a job in one life of the program.
 #[derive(Clone)]
 struct Model {
     decided_until: DateTime<Utc>,
@@ -382,7 +382,7 @@ struct Model {
     since: DateTime<Utc>,
     /// Whether there was a reason to look at it in the last round.
     looked_at: bool,
-    /// What was demanded last, by a start or by the end of another job.
+    /// The last demand, by a start or by the end of another job.
     demanded: Option<DateTime<Utc>>,
 }
 
@@ -501,7 +501,7 @@ impl World {
 
     fn schedule(&mut self, specs: Vec<Arc<JobSpec>>) {
         let now = self.now().wall;
-        // What a line that goes named until now and nobody has decided.
+        // Instants that a departing line named until now and nobody has decided.
         let mut dropped = BTreeSet::new();
         for (name, old) in &self.specs {
             let known = &self.disk.known[name];
@@ -657,7 +657,7 @@ impl World {
         }
     }
 
-    /// What planner and disk must agree on after each accepted plan.
+    /// The facts on which planner and disk must agree after each accepted plan.
     fn check_present(&mut self) {
         let moment = self.now();
         for (name, model) in &mut self.models {
@@ -679,7 +679,7 @@ impl World {
         assert!(wake.is_none_or(|wake| wake >= moment.wall), "{wake:?}");
     }
 
-    /// What must become of everything that is due at this moment.
+    /// The right fate of everything that is due at this moment.
     fn expect(
         &self,
         moment: Moment,
@@ -757,7 +757,7 @@ impl World {
         (models, all)
     }
 
-    /// What waits is left alone in a pause until its turn comes, or its job is looked at for another reason.
+    /// A pause leaves a waiting occurrence alone until its turn comes, or its job is looked at for another reason.
     fn is_looked_at(&self, name: &JobName, due: &[Due]) -> bool {
         due.iter().any(|one| !one.held)
             || self.stirred.contains(name)
@@ -791,7 +791,7 @@ impl World {
         assert!(plan.decisions.is_sorted_by_key(|decision| decision.first));
     }
 
-    /// What was demanded must wait, each at an instant that is its own: a little later than asked for where that is a
+    /// Each demand must wait at an instant that is its own: a little later than asked for where that is a
     /// whole second or taken.
     fn demanded(&mut self, names: Vec<JobName>, at: DateTime<Utc>, waits: &[Wait], why: &str) {
         let mut expected = Vec::new();
@@ -893,7 +893,7 @@ impl World {
                 self.elsewhere.insert(name, count);
             }
             85..=86 => {
-                // What is due is decided before the settings change, as the tick thread does.
+                // Due occurrences are decided before the settings change, as the tick thread does.
                 self.tick();
                 self.reload();
                 self.counted("reload");

@@ -295,7 +295,7 @@ fn clock_forward_up_to_three_hours() {
     Story::new("20,30,40 12 * * *", as_it_is)
         .set_clock(7200)
         .decides(&["12:20-12:30 x2 coalesced", "12:40 run for 2 more"]);
-    // What it had missed before is as late as it was.
+    // An instant missed before is as late as it was.
     Story::new("10,40 12 * * *", in_order)
         .pass(900)
         .set_clock(3600)
@@ -304,7 +304,7 @@ fn clock_forward_up_to_three_hours() {
     let mut story = Story::new("*/10 * * * *", as_it_is);
     story.pass(30).set_clock(2400).decides(&["12:10-12:40 x4 misfire"]);
     story.pass(570).decides(&["12:50 run"]);
-    // What fell due since the last look may have come by itself.
+    // An instant that fell due since the last look may have come by itself.
     Story::new("*/10 * * * *", as_it_is)
         .set_clock(2390)
         .pass(20)

@@ -1,4 +1,4 @@
-//! What the tick thread remembers of runs, and how each thing that happens becomes rows.
+//! The tick thread's memory of runs, and how each event becomes rows.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -72,7 +72,7 @@ pub(super) enum Entry {
     Wait(Wait),
 }
 
-/// What a decision became in the state file.
+/// The form of a decision in the state file.
 pub(super) enum Written {
     /// `None`: its occurrence had made a run before.
     Run(Option<(RowId, RunId)>),

@@ -380,7 +380,7 @@ fn bodies_cover_what_their_marker_stands_for() {
         &[("blk_a", "Two")],
     );
 
-    // What is left out.
+    // Parts left out.
     inline("an anchor at the end", "- one ^a\n\n<!-- aclarai:id=a -->", &[("a", "- one")]);
     inline("an anchor before the marker", "- one ^a <!-- aclarai:id=a -->", &[("a", "- one")]);
     inline(

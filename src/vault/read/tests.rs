@@ -140,7 +140,7 @@ fn a_reading_counts_only_if_nothing_changed() {
 
 #[test]
 fn a_file_that_is_longer_than_it_says_is_tried_four_times_and_deferred() {
-    // What the kernel makes up here has no length until it is read, like a file that grows under the reader.
+    // A file that the kernel makes up has no length until it is read, like a file that grows under the reader.
     let root = Root::open(Path::new("/proc/self")).unwrap();
     let path = VaultPath::new("status");
     let file = ListedFile { path, stat: FileStat::default(), tier: None, through_link: false };

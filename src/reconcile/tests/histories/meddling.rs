@@ -1,4 +1,4 @@
-//! What comes between while a run works: faults of the store, users and other services; and the clock of such a run.
+//! Meddling while a run works: faults of the store, users and other services; and the clock of such a run.
 
 use std::fmt;
 use std::panic::resume_unwind;
@@ -14,7 +14,7 @@ use crate::clock::{Alarm, Clock, ManualClock};
 use crate::graph::{GraphError, Node, Step};
 use crate::stop::Stop;
 
-/// What the meddler in the store is up to.
+/// The plan of the meddler in the store.
 pub(super) struct Meddling {
     pub(super) trouble: Option<Trouble>,
     pub(super) world: Arc<Mutex<World>>,

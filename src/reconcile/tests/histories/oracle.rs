@@ -1,4 +1,4 @@
-//! What a sync must make of a node: the tables of the vault sync, written a second time and for one block only.
+//! The right node after a sync: the tables of the vault sync, written a second time and for one block only.
 
 use std::path::Path;
 

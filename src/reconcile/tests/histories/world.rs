@@ -30,7 +30,7 @@ pub(super) struct Text {
 }
 
 impl Text {
-    /// What the first hash is made of.
+    /// The text behind the first hash.
     pub(super) fn v1(&self) -> String {
         match self.score {
             0 => format!("last {:04}", self.last),
@@ -38,7 +38,7 @@ impl Text {
         }
     }
 
-    /// What the second hash is made of.
+    /// The text behind the second hash.
     pub(super) fn v2(&self) -> String {
         format!("Lead {:04}, last {:04}", self.lead, self.last)
     }
@@ -69,7 +69,7 @@ pub(super) struct File {
     pub(super) condition: Condition,
 }
 
-/// What a user, an editor or a sync program does to the vault. Numbers pick one of what there is.
+/// One act of a user, an editor or a sync program in the vault. Numbers pick one of the things there.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Deed {
     New {
@@ -145,7 +145,7 @@ pub(super) const PATTERNS: [(&str, &str, &str); 5] = [
     ("t2/", "t2/", ""),
 ];
 
-/// What is mounted inside of a tier.
+/// A mount inside of a tier.
 const INNER: &str = "t1/s/";
 
 pub(super) struct World {
@@ -251,7 +251,7 @@ impl World {
         self.root.join(path).to_str().unwrap().to_owned()
     }
 
-    /// What the file at an absolute path is in, if there is one.
+    /// The place of the file at an absolute path, if there is one.
     pub(super) fn at(&self, place: &str) -> Option<(&'static str, &File)> {
         let path = Path::new(place).strip_prefix(&self.root).ok()?.to_str()?;
         self.files.get_key_value(path).map(|(path, file)| (*path, file))
@@ -290,7 +290,7 @@ impl World {
         let seen: Vec<&str> =
             self.files.keys().copied().filter(|path| self.is_seen(path)).collect();
         for (path, file) in &mut self.files {
-            // What is away is not seen to be empty.
+            // A folder that is away is not seen to be empty.
             if let Condition::Blank(syncs) = &mut file.condition
                 && seen.contains(path)
             {
@@ -569,7 +569,7 @@ impl World {
     }
 }
 
-/// What Syncthing calls the losing one of two edits.
+/// Syncthing's name for the losing one of two edits.
 fn copy_name(path: &str) -> String {
     path.replace(".md", ".sync-conflict-20260101-120000-ABCDEFG.md")
 }

@@ -86,7 +86,7 @@ fn save(note: &Path, text: &str) {
     fs::rename(beside, note).unwrap();
 }
 
-/// What happens to the note, or to this process, when the new bytes lie ready.
+/// An event for the note, or for this process, when the new bytes lie ready.
 fn meddle(case: &str, note: &Path, hidden: &Path) {
     match case {
         "saved" | "saved, then the disk fails" => save(note, SAVED),
