@@ -233,8 +233,10 @@ fn checked_name(key: &Node) -> Result<&str, &'static str> {
     };
     if name.is_empty() {
         Err("a job needs a name")
-    } else if name.chars().any(|c| c.is_whitespace() || c.is_control()) {
+    } else if name.chars().any(char::is_whitespace) {
         Err("a job's name has no white space: write _ instead")
+    } else if name.chars().any(char::is_control) {
+        Err("a job's name has no control characters: take them out")
     } else if name.starts_with('-') {
         Err("a job's name cannot begin with -, which begins an option on the command line")
     } else if name.chars().count() > 100 {

@@ -129,13 +129,14 @@ fn a_job_is_told_what_to_be() {
         &["scheduler.jobs: a list: write a mapping: one `key: value` a line, indented (c.yaml:1)"],
     );
     case(
-        "scheduler:\n  jobs:\n    7: {}\n    'a b': {}\n    -n: {}\n    '': {}\n    \"a\\nb\": {}\n",
+        "scheduler:\n  jobs:\n    7: {}\n    'a b': {}\n    -n: {}\n    '': {}\n    \"a\\nb\": {}\n    \"a\\eb\": {}\n",
         &[
             "scheduler.jobs.7: a job's name is text: put it in quotes (c.yaml:3)",
             "scheduler.jobs.a b: a job's name has no white space: write _ instead (c.yaml:4)",
             "scheduler.jobs.-n: a job's name cannot begin with -, which begins an option on the command line (c.yaml:5)",
             "scheduler.jobs.: a job needs a name (c.yaml:6)",
             "scheduler.jobs.a\\nb: a job's name has no white space: write _ instead (c.yaml:7)",
+            "scheduler.jobs.a\\u{1b}b: a job's name has no control characters: take them out (c.yaml:8)",
         ],
     );
 }
