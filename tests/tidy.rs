@@ -725,7 +725,8 @@ fn unmapped(page: &str) -> Vec<String> {
         .map(|room| room.trim().trim_matches('`'))
         .collect();
     let rooms: Vec<&str> = FLOORS.iter().flat_map(|floor| floor.iter().copied()).collect();
-    let missing = rooms.iter().filter(|room| !mapped.contains(room)).map(|room| format!("no {room}"));
+    let missing =
+        rooms.iter().filter(|room| !mapped.contains(room)).map(|room| format!("no {room}"));
     let strange =
         mapped.iter().filter(|room| !rooms.contains(room)).map(|room| format!("what is {room}"));
     missing.chain(strange).collect()
