@@ -7,6 +7,8 @@ use std::process::{Command, Output};
 use std::thread;
 use std::time::Duration;
 
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
 use super::*;
 use crate::clock::{Clock, SystemClock};
 
@@ -97,8 +99,8 @@ fn meddle(case: &str, note: &Path, hidden: &Path) {
         }
         "no file may be opened" => {
             save(note, SAVED);
-            let few = rustix::process::Rlimit { current: Some(3), maximum: Some(3) };
-            rustix::process::setrlimit(rustix::process::Resource::Nofile, few).unwrap();
+            let usual = getrlimit(Resource::Nofile);
+            setrlimit(Resource::Nofile, Rlimit { current: Some(3), ..usual }).unwrap();
         }
         "saved twice" => {
             save(note, SAVED);
@@ -156,9 +158,11 @@ fn child() {
         vault.write(&seen, 2)
     });
     if case == "no file may be opened" {
-        let many = rustix::process::Rlimit { current: Some(3), maximum: Some(3) };
-        assert_eq!(rustix::process::getrlimit(rustix::process::Resource::Nofile), many);
-        // Nothing can be listed now; the names are looked at one by one.
+        // Enough again for the removal of what this test made.
+        let few = getrlimit(Resource::Nofile);
+        assert_eq!(few.current, Some(3));
+        setrlimit(Resource::Nofile, Rlimit { current: few.maximum, ..few }).unwrap();
+        // Nothing could be listed then; the names were looked at one by one.
         assert_eq!(written, Ok(WriteBack::Left("it was saved in the same moment")));
         assert_eq!(fs::metadata(&note).unwrap().len(), SAVED.len() as u64);
         assert!(fs::symlink_metadata(&hidden).is_err());
