@@ -497,7 +497,11 @@ fn parse_stat(stat: &str) -> Option<Process> {
     let (name, rest) = rest.rsplit_once(") ")?;
     let mut fields = rest.split(' ');
     let state = fields.next()?;
-    let mut number = || fields.next()?.parse().ok().map(Pid::from_raw);
+    // A process that is just being reaped has no group any more: the kernel says -1.
+    let mut number = || {
+        let number: i32 = fields.next()?.parse().ok()?;
+        Some(if number > 0 { Pid::from_raw(number) } else { None })
+    };
     Some(Process {
         pid: Pid::from_raw(pid.parse().ok()?)?,
         name: name.to_owned(),
@@ -570,6 +574,8 @@ mod tests {
         assert_eq!((process.parent, process.group), (Pid::from_raw(3), Pid::from_raw(4)));
         assert!(!process.zombie);
         assert!(parse_stat("12 (a) Z 0 0 0").unwrap().zombie);
+        let reaped = parse_stat("12 (a) X 0 -1 -1 0 -1").unwrap();
+        assert_eq!((reaped.parent, reaped.group, reaped.zombie), (None, None, true));
         assert!(parse_stat("").is_none());
     }
 
