@@ -1,4 +1,5 @@
-//! Tells the program when it was built, and which commit it is built from, for `--version`: `ACLARAI_COMMIT` where that is set, else what a
+//! Makes the troubleshooting page HTML for the page that the program serves. Tells the program when it was built, and which
+//! commit it is built from, for `--version`: `ACLARAI_COMMIT` where that is set, else what a
 //! package of this crate says of itself, else what git says. Where nothing is known, the version goes without.
 
 use std::env;
@@ -6,10 +7,13 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use pulldown_cmark::{CowStr, Event, Options, Parser, Tag, TagEnd, html};
+
 fn main() {
     let root =
         PathBuf::from(env::var_os("CARGO_MANIFEST_DIR").expect("cargo says where it builds"));
     println!("cargo::rerun-if-changed=build.rs");
+    troubleshooting(&root);
     println!("cargo::rerun-if-env-changed=ACLARAI_COMMIT");
     println!("cargo::rerun-if-env-changed=SOURCE_DATE_EPOCH");
     // A clock that shows an earlier time is certainly wrong.
@@ -57,4 +61,68 @@ fn commit_time(root: &Path) -> Option<String> {
         Command::new("git").arg("-C").arg(root).args(["log", "-1", "--format=%ct"]).output();
     let text = String::from_utf8(output.ok()?.stdout).ok()?.trim().to_owned();
     text.parse::<i64>().is_ok().then_some(text)
+}
+
+/// `docs/troubleshooting.md` as HTML, each heading with a place to link to; and a table of the headings that quote a message,
+/// with their places.
+fn troubleshooting(root: &Path) {
+    let file = root.join("docs/troubleshooting.md");
+    println!("cargo::rerun-if-changed={}", file.display());
+    let text = fs::read_to_string(&file).expect("the package holds docs/troubleshooting.md");
+    let events: Vec<Event<'_>> = Parser::new_ext(&text, Options::ENABLE_TABLES).collect();
+    let mut places = Vec::new();
+    let mut shown = Vec::new();
+    for (at, event) in events.iter().enumerate() {
+        shown.push(match event {
+            Event::Start(Tag::Heading { level, classes, attrs, .. }) => {
+                let words = |event: &Event<'_>| match event {
+                    Event::Text(words) | Event::Code(words) => words.to_string(),
+                    _ => String::new(),
+                };
+                let inside = events[at + 1..].iter();
+                let inside =
+                    inside.take_while(|event| !matches!(event, Event::End(TagEnd::Heading(_))));
+                let heading: String = inside.map(words).collect();
+                let place = anchor(&heading);
+                if matches!(events.get(at + 1), Some(Event::Code(_))) {
+                    places.push((heading, place.clone()));
+                }
+                let id = Some(CowStr::from(place));
+                Event::Start(Tag::Heading {
+                    level: *level,
+                    id,
+                    classes: classes.clone(),
+                    attrs: attrs.clone(),
+                })
+            }
+            // The other pages are not inside the program.
+            Event::Start(Tag::Link { dest_url, .. }) if !dest_url.starts_with('#') => continue,
+            Event::End(TagEnd::Link) if leads_elsewhere(&events[..at]) => continue,
+            event => event.clone(),
+        });
+    }
+    let mut page = String::new();
+    html::push_html(&mut page, shown.into_iter());
+    let out = PathBuf::from(env::var_os("OUT_DIR").expect("cargo says where to write"));
+    fs::write(out.join("troubleshooting.html"), page).expect("cargo's folder can be written");
+    fs::write(out.join("troubleshooting.rs"), format!("&{places:?}"))
+        .expect("cargo's folder can be written");
+}
+
+/// Whether the link that is open here leads to another page.
+fn leads_elsewhere(events: &[Event<'_>]) -> bool {
+    let opened = events.iter().rev().find_map(|event| match event {
+        Event::Start(Tag::Link { dest_url, .. }) => Some(dest_url),
+        _ => None,
+    });
+    opened.is_some_and(|target| !target.starts_with('#'))
+}
+
+/// The place of a heading, as GitHub names it.
+fn anchor(heading: &str) -> String {
+    let kept = heading.trim().to_lowercase();
+    kept.chars()
+        .filter(|c| c.is_alphanumeric() || " -_".contains(*c))
+        .map(|c| if c == ' ' { '-' } else { c })
+        .collect()
 }

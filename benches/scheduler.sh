@@ -4,7 +4,7 @@
 #
 #   benches/scheduler.sh [JOBS] [MINUTES]      default: 1000 jobs, 3 minutes
 #
-# Wants cargo and a quiet machine; measures idle and busy for MINUTES each. Every figure is memory, CPU time, or a time
+# Wants cargo, curl and a quiet machine; measures idle and busy for MINUTES each. Every figure is memory, CPU time, or a time
 # between two points inside one process. Prints rows of a table: number, what, target, measured.
 # CARGO_BUILD_TARGET=x86_64-unknown-linux-musl measures the static build.
 set -eu
@@ -25,12 +25,14 @@ write_config() {
         printf "    job_%06d: {kind: idle, enabled: true, cron: \"* * * * *\", description: \"Job %d\"}\n", i, i }'
 }
 
-# start BINARY NAME: runs the daemon on its own state folder until it says that it has started.
+# start BINARY NAME [OPTION...]: runs the daemon on its own state folder until it says that it has started.
 start() {
-    "$1" --config "$work/$2.yaml" --state-dir "$work/$2" --log-format json serve 2>"$work/$2.log" &
+    program=$1 name=$2
+    shift 2
+    "$program" --config "$work/$name.yaml" --state-dir "$work/$name" --log-format json serve "$@" 2>"$work/$name.log" &
     daemon=$!
-    until grep -qs '"message":"started"' "$work/$2.log"; do
-        kill -0 "$daemon" 2>/dev/null || { cat "$work/$2.log" >&2; exit 1; }
+    until grep -qs '"message":"started"' "$work/$name.log"; do
+        kill -0 "$daemon" 2>/dev/null || { cat "$work/$name.log" >&2; exit 1; }
         sleep 0.2
     done
 }
@@ -52,6 +54,19 @@ echo "P7|resident memory of an idle daemon|<= 5 MB|$(resident)"
 echo "P8|CPU of an idle daemon in a minute|<= 0.3 ms|$(awk "BEGIN { printf \"%.2f\", ($after - $before) / 1000 / $minutes }") ms"
 stop
 
+# The same with the page, which was looked at once.
+start "$target/aclarai-scheduler" idle --listen "unix:$work/http.sock"
+get() { curl --silent --fail --output /dev/null --unix-socket "$work/http.sock" "http://localhost$1"; }
+get /
+get /metrics
+sleep 15
+before=$(cpu_us)
+sleep $((minutes * 60))
+after=$(cpu_us)
+echo "P16|the same with --listen, looked at once|+ 0.6 MB|$(resident)"
+echo "P16|its CPU in a minute, idle|+ 0 ms|$(awk "BEGIN { printf \"%.2f\", ($after - $before) / 1000 / $minutes }") ms"
+stop
+
 write_config '0 3 1 1 *' false "$jobs" >"$work/busy.yaml"
 start "$target/examples/idle_jobs" busy
 sleep $((minutes * 60))
@@ -63,3 +78,14 @@ stop
         if (NR == 0) { print "no runs" >"/dev/stderr"; exit 1 }
         p = int(NR * 0.99); if (p < 1) p = 1
         printf "P9|%d jobs due in the same second, decision durable to run started, 99th percentile of %d runs|<= 1 ms|%.2f ms\n", jobs, NR, v[p] * 1000 }'
+
+start "$target/examples/idle_jobs" busy --listen "unix:$work/http.sock"
+sleep 30
+before=$(cpu_us)
+for _ in 1 2 3 4 5 6 7 8 9 10; do get /metrics; done
+after=$(cpu_us)
+echo "P16|CPU of /metrics with $jobs jobs, mean of 10|<= 5 ms|$(awk "BEGIN { printf \"%.2f\", ($after - $before) / 10000 }") ms"
+before=$after
+get /
+echo "P16|CPU of / with $jobs jobs||$(awk "BEGIN { printf \"%.1f\", ($(cpu_us) - $before) / 1000 }") ms"
+stop

@@ -146,11 +146,6 @@ impl App {
     pub(crate) fn job(&self, name: &JobName) -> Option<&ConfiguredJob> {
         self.jobs.iter().find(|job| job.spec.name == *name)
     }
-
-    /// Whether a job has code here.
-    pub(crate) fn runs(&self, name: &JobName) -> bool {
-        !self.not_runnable.contains_key(name)
-    }
 }
 
 fn build(registry: &JobRegistry, config: &Config, spec: &Arc<JobSpec>, built: &mut Built) {

@@ -17,7 +17,7 @@ use crate::clock;
 use crate::config::{Config, Env};
 use crate::gate::{FileWatch, Look, PauseSwitch};
 use crate::logging::{self, Logging};
-use crate::observe::Observer;
+use crate::observe::{Observer, Window, WindowError};
 use crate::schedule::Zone;
 use crate::scheduler::{Ending, Scheduler, Settings, Setup, StartError};
 use crate::signals::{self, Asked};
@@ -38,6 +38,9 @@ pub(crate) enum ServeError {
     /// The state folder does not serve, or another daemon has it.
     #[error(transparent)]
     Start(#[from] StartError),
+    /// The page, the metrics and the health check cannot be served where they were asked for.
+    #[error(transparent)]
+    Window(#[from] WindowError),
     /// The system gives no signal handlers.
     #[error("cannot listen for signals: {0}")]
     Signals(io::Error),
@@ -57,9 +60,11 @@ pub(crate) fn serve(start: &Serve<'_>, app: App) -> Result<bool, ServeError> {
         let _ = sender.try_send(what);
     })
     .map_err(ServeError::Signals)?;
+    let window = Window::open(app.config.scheduler.listen.as_ref())?;
     tell_of(&app);
     let observer = Observer::start(
         start.metrics_file.as_deref(),
+        window,
         start.origin.hooks(&app.config),
         clock.clone(),
     )
@@ -75,7 +80,7 @@ pub(crate) fn serve(start: &Serve<'_>, app: App) -> Result<bool, ServeError> {
         observers: observer.of_events(),
         heartbeat: observer.of_status(),
     })?;
-    observer.introduce(config);
+    observer.introduce(config, &app.not_runnable, &start.origin.env).map_err(StartError::Thread)?;
     let state_dir = config.state_dir.clone();
     logging::info!(version = env!("CARGO_PKG_VERSION"),
         zone_data = Zone::data_version(),
@@ -87,6 +92,7 @@ pub(crate) fn serve(start: &Serve<'_>, app: App) -> Result<bool, ServeError> {
         "started"
     );
     let mut source = config.source.clone();
+    let listen = config.scheduler.listen.clone();
     let watch = |config: &Config| watch_file(config, &start.origin.env, &file_changed);
     let mut watched = watch(config);
     // The scheduler has taken all that it needs.
@@ -104,6 +110,9 @@ pub(crate) fn serve(start: &Serve<'_>, app: App) -> Result<bool, ServeError> {
                     if let Some(app) = renewed {
                         if app.config.scheduler.watch_config != watched.is_some() {
                             watched = watch(&app.config);
+                        }
+                        if app.config.scheduler.listen != listen {
+                            logging::warn!("the address to listen on changes at the next start, not by a reload");
                         }
                         source = app.config.source;
                     }
@@ -202,7 +211,8 @@ fn reload(
     start.logging.set_level(app.config.log_level);
     let (jobs, scheduled) = count(&app);
     scheduler.reload(settings);
-    observer.renew(&app.config, start.origin.hooks(&app.config));
+    let hooks = start.origin.hooks(&app.config);
+    observer.renew(&app.config, &app.not_runnable, &start.origin.env, hooks);
     logging::info!(jobs, scheduled; "configuration reloaded");
     Some(app)
 }

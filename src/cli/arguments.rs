@@ -11,7 +11,7 @@ const HELP: &str = "\
 {about}
 Usage: {usage}
 Commands, each by an example (`aclarai-scheduler COMMAND --help` tells more):
-  serve                     the daemon in the foreground; also without a command
+  serve --listen :9464      the daemon, the default command; with a page to look at
   run vault_sync --dry-run  one job now; prints its result
   jobs                      every job: schedule, next fire time, last outcome
   next vault_sync -n 3      fire times of a job, or of --cron \"0 3 * * 1\"
@@ -88,9 +88,10 @@ pub(super) enum LogFormat {
 pub(super) enum Command {
     /// Runs the daemon in the foreground
     #[command(
-        after_help = "Example: aclarai-scheduler serve --config /etc/aclarai-scheduler/aclarai.config.yaml"
+        after_help = "Examples: aclarai-scheduler serve --config /etc/aclarai-scheduler/aclarai.config.yaml\n          \
+                      aclarai-scheduler serve --listen 127.0.0.1:9464"
     )]
-    Serve,
+    Serve(Serve),
     /// Runs one job now, whatever `enabled`, `manual_only` and a pause say
     #[command(after_help = "Example: aclarai-scheduler run vault_sync --full --json")]
     Run(Run),
@@ -251,6 +252,14 @@ pub(super) struct History {
     pub(super) format: Format,
 }
 
+#[derive(Debug, Default, Args)]
+pub(super) struct Serve {
+    /// Serve a page, metrics and a health check here: 127.0.0.1:9464, [::1]:9464, :9464 (all addresses) or
+    /// unix:/run/aclarai-scheduler/http.sock [else $ACLARAI_LISTEN, scheduler.listen; default: nowhere]
+    #[arg(long, value_name = "ADDR")]
+    pub(super) listen: Option<String>,
+}
+
 #[derive(Debug, Args)]
 pub(super) struct Bench {
     /// How many threads [default: one for each processor]
@@ -368,11 +377,16 @@ fn instant(text: &str) -> Result<chrono::DateTime<chrono::Utc>, String> {
     }
 }
 
-/// `0.1.0 (commit 1a2b3c4d5; features: neo4j; zone data 2026a)`. `build.rs` finds the commit; not every build has one.
+/// `0.1.0 (commit 1a2b3c4d5; features: neo4j, http; zone data 2026a)`. `build.rs` finds the commit; not every build has one.
 pub(super) fn version() -> &'static str {
     static VERSION: OnceLock<String> = OnceLock::new();
     VERSION.get_or_init(|| {
-        let features = if cfg!(feature = "neo4j") { "neo4j" } else { "none" };
+        let built_in = [("neo4j", cfg!(feature = "neo4j")), ("http", cfg!(feature = "http"))];
+        let built_in = built_in.into_iter().filter(|(_, is_in)| *is_in).map(|(name, _)| name);
+        let features = match built_in.collect::<Vec<_>>().join(", ") {
+            none if none.is_empty() => "none".to_owned(),
+            features => features,
+        };
         let mut details = vec![
             format!("features: {features}"),
             format!("zone data {}", crate::schedule::Zone::data_version()),

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::arguments;
 use super::exit::{Exit, Failure};
@@ -12,12 +12,9 @@ use super::out::{Cell, Out, Tone, written};
 use super::setup::{Setup, find_job};
 use crate::clock::{Clock, SystemClock};
 use crate::config::{Config, JobName, JobSpec};
-use crate::history::{Filter, History, Output, to_json};
-use crate::job::{RunRecord, RunState, Trigger};
+use crate::history::{Filter, History, Output, remarks, to_json};
+use crate::job::{RunRecord, RunState};
 use crate::text::{duration, instant, visible_bytes};
-
-/// A run decided later than this after its instant is worth a remark.
-const LATE_S: f64 = 2.0;
 
 pub(super) fn history(setup: &Setup<'_>, arguments: &arguments::History) -> Result<Exit, Failure> {
     let config = setup.config()?;
@@ -34,6 +31,7 @@ pub(super) fn history(setup: &Setup<'_>, arguments: &arguments::History) -> Resu
         since: arguments.since.map(|since| since.first(now)),
         until: arguments.until.map(|until| until.last(now)),
         outcome: arguments.outcome.as_deref(),
+        before: None,
     };
     let is_narrow = filter.since.is_some() || filter.until.is_some() || filter.outcome.is_some();
     let records = match History::open(&config.state_dir)? {
@@ -225,37 +223,4 @@ fn row(record: &RunRecord) -> Vec<Cell> {
         record.duration_s.map(duration).unwrap_or_default().into(),
         remarks(record).into(),
     ]
-}
-
-fn remarks(record: &RunRecord) -> String {
-    let mut remarks = Vec::new();
-    if record.count > 1 {
-        remarks.push(format!(
-            "{} times until {}",
-            record.count,
-            instant(record.last_scheduled_for)
-        ));
-    }
-    if record.trigger == Trigger::Manual {
-        remarks.push("by hand".to_owned());
-    }
-    if record.coalesced > 0 {
-        remarks.push(format!("also for {} missed before it", record.coalesced));
-    }
-    if record.state != RunState::Skipped && record.lateness_s >= LATE_S {
-        remarks.push(format!("{} late", duration(record.lateness_s)));
-    }
-    if let Some(wait) = record.queue_wait_s.filter(|wait| *wait >= LATE_S) {
-        remarks.push(format!("waited {} to begin", duration(wait)));
-    }
-    if record.attempt > 1 {
-        remarks.push(format!("{} attempts", record.attempt));
-    }
-    for name in ["items_processed", "items_updated", "errors"] {
-        if let Some(count @ 1..) = record.stats.get(name).and_then(Value::as_u64) {
-            remarks.push(format!("{name} {count}"));
-        }
-    }
-    remarks.extend(record.error.clone());
-    remarks.join(", ")
 }

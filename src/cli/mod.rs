@@ -99,8 +99,8 @@ fn of_usage(error: &clap::Error) -> Result<Exit, Failure> {
 
 fn obey(arguments: Arguments, register: Register<'_>) -> Result<Exit, Failure> {
     let setup = Setup::new(arguments.global, register);
-    match arguments.command.unwrap_or(Command::Serve) {
-        Command::Serve => serve::serve(&setup),
+    match arguments.command.unwrap_or(Command::Serve(arguments::Serve::default())) {
+        Command::Serve(arguments) => serve::serve(&setup, arguments),
         Command::Run(arguments) => run::run(&setup, &arguments),
         Command::Jobs(format) => jobs::jobs(&setup, &format),
         Command::Next(arguments) => next::next(&setup, &arguments),

@@ -1,7 +1,5 @@
 //! `next`: when a job, or any cron line, fires.
 
-use chrono::{DateTime, Utc};
-
 use super::arguments::Next;
 use super::exit::{Exit, Failure};
 use super::out::{Out, written};
@@ -25,7 +23,7 @@ pub(super) fn next(setup: &Setup<'_>, arguments: &Next) -> Result<Exit, Failure>
         }
     };
     let from = arguments.from.unwrap_or_else(|| SystemClock.now());
-    let times = fire_times(&schedule, from).take(arguments.number);
+    let times = schedule.fire_times(from).take(arguments.number);
     let mut out = Out::stdout();
     let result = if arguments.format.json {
         out.json(&times.map(instant).collect::<Vec<_>>())
@@ -33,12 +31,4 @@ pub(super) fn next(setup: &Setup<'_>, arguments: &Next) -> Result<Exit, Failure>
         { times }.try_for_each(|at| writeln!(out, "{}", instant(at)))
     };
     written(result.and_then(|()| out.flush()), Exit::Done)
-}
-
-/// The instants at which a schedule fires after `from`.
-pub(super) fn fire_times(
-    schedule: &Schedule,
-    from: DateTime<Utc>,
-) -> impl Iterator<Item = DateTime<Utc>> {
-    std::iter::successors(schedule.next_after(from), |at| schedule.next_after(*at))
 }

@@ -28,7 +28,7 @@ impl<'r> Setup<'r> {
     /// The configuration as the command line has it.
     pub(super) fn overrides(&self) -> Overrides {
         let Global { config, vault, state_dir, log_level, .. } = self.global.clone();
-        Overrides { config, vault, state_dir, log_level, in_force: None }
+        Overrides { config, vault, state_dir, log_level, listen: None, in_force: None }
     }
 
     /// The environment of the process.

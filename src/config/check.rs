@@ -16,9 +16,10 @@ use super::env::{self, Env, Variables};
 use super::error::{ConfigErrors, Mistake, Place};
 use super::file;
 use super::given::{Findings, Given, Origin, Shown};
+use super::listen::{Listen, host_name};
 use super::node::Lines;
 use super::raw::{self, Raw};
-use super::section::Maybe;
+use super::section::{Maybe, Nullable};
 use super::settings::{
     After, CommandSpec, Config, JobName, JobSpec, Overrides, SchedulerConfig, VAULT_SYNC,
     VaultConfig,
@@ -232,6 +233,8 @@ impl Checker<'_> {
             on_fault: raw.on_fault.map(|given| given.value),
             pause_file: raw.pause_file.is_none_or(|given| given.value),
             sandbox: raw.sandbox.is_none_or(|given| given.value),
+            listen: self.listen(raw.listen),
+            listen_hosts: self.listen_hosts(raw.listen_hosts),
             jobs,
         }
     }
@@ -345,6 +348,26 @@ impl Checker<'_> {
         self.findings
             .checked(flag.or(variable).or(raw), |word| level(word))
             .unwrap_or(log::LevelFilter::Info)
+    }
+
+    fn listen(&mut self, raw: Nullable<String>) -> Option<Listen> {
+        let flag = self.overrides.listen.clone();
+        let flag = flag.map(|value| Given { value, origin: Origin::Flag("--listen") });
+        let variable = self.variables.text_for_path("scheduler.listen", &mut self.findings);
+        let given = flag.or(variable).or(raw.and_then(Given::flatten))?;
+        let origin = given.origin.clone();
+        let listen = self.findings.checked(Some(given), |text| Listen::parse(text)).flatten()?;
+        if listen.is_open_to_others() {
+            let message = "anybody who reaches this address sees the page, without a password: 127.0.0.1 keeps it on this \
+                           machine, and docs/page.md shows proxies that ask for one";
+            self.findings.warn(&origin, Some(listen.to_string()), message);
+        }
+        Some(listen)
+    }
+
+    fn listen_hosts(&mut self, raw: Maybe<Vec<String>>) -> Vec<String> {
+        let names = |names: &Vec<String>| names.iter().map(|name| host_name(name)).collect();
+        self.findings.checked(raw, names).unwrap_or_default()
     }
 
     fn zone(&mut self, given: Maybe<String>) -> Option<Zone> {

@@ -17,7 +17,7 @@ use super::{dotenv, source};
 use crate::text::visible;
 
 /// Each variable and the path it outranks. The two of each job are made of its name: see [`variable_of_job`].
-pub(super) const VARIABLES: [(&str, &str); 10] = [
+pub(super) const VARIABLES: [(&str, &str); 11] = [
     ("VAULT_PATH", "paths.vault"),
     ("VAULT_TIER1_PATH", "paths.tier1"),
     ("VAULT_SUMMARIES_PATH", "paths.tier2"),
@@ -28,6 +28,7 @@ pub(super) const VARIABLES: [(&str, &str); 10] = [
     ("NEO4J_USER", "databases.neo4j.user"),
     ("NEO4J_PASSWORD", "databases.neo4j.password"),
     ("LOG_LEVEL", "logging.level"),
+    ("ACLARAI_LISTEN", "scheduler.listen"),
 ];
 
 /// The file with variables, in the current folder.

@@ -21,6 +21,7 @@ mod env;
 mod error;
 mod file;
 mod given;
+mod listen;
 mod node;
 mod params;
 mod policy;
@@ -35,6 +36,7 @@ mod value;
 pub(crate) use check::LookAtJobs;
 pub use env::Env;
 pub(crate) use error::{ConfigErrors, Mistake};
+pub(crate) use listen::Listen;
 #[cfg(test)]
 pub(crate) use node::Lines;
 pub(crate) use node::{Node, shown};

@@ -67,6 +67,8 @@ pub(super) struct Scheduler {
     pub(super) on_fault: Maybe<Vec<String>>,
     pub(super) pause_file: Maybe<bool>,
     pub(super) sandbox: Maybe<bool>,
+    pub(super) listen: Nullable<String>,
+    pub(super) listen_hosts: Maybe<Vec<String>>,
     pub(super) job_defaults: RunPolicy,
     pub(super) jobs: BTreeMap<String, UnreadJob>,
 }
@@ -186,6 +188,8 @@ fn scheduler(mut section: Section<'_>) -> Scheduler {
         on_fault: section.command("on_fault").and_then(Given::flatten),
         pause_file: section.flag("pause_file"),
         sandbox: section.flag("sandbox"),
+        listen: section.nullable("listen", value::text),
+        listen_hosts: section.maybe("listen_hosts", value::texts),
         job_defaults: {
             let mut defaults = section.section("job_defaults");
             let policy = RunPolicy::read(&mut defaults, &RunPolicy::default());

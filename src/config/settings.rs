@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use super::error::Mistake;
 use super::given::Origin;
+use super::listen::Listen;
 use super::node::Lines;
 use super::params::Params;
 use super::policy::{RetryPolicy, RunPolicy};
@@ -26,6 +27,8 @@ pub struct Overrides {
     pub vault: Option<PathBuf>,
     /// `--state-dir`.
     pub state_dir: Option<PathBuf>,
+    /// `serve --listen`.
+    pub listen: Option<String>,
     /// `--log-level`.
     pub log_level: Option<String>,
     /// On a reload: the file that the configuration in force was read from. If it is gone or holds no settings any more,
@@ -183,6 +186,10 @@ pub struct SchedulerConfig {
     pub on_fault: Option<Vec<String>>,
     /// `pause_file`: whether the file `.aclarai_pause` in the vault is looked at.
     pub pause_file: bool,
+    /// `listen`: where page, metrics and health check are served.
+    pub listen: Option<Listen>,
+    /// `listen_hosts`: names that requests may call this program by, in lower case.
+    pub listen_hosts: Vec<String>,
     /// `sandbox`: whether the daemon confines itself where the kernel can.
     pub sandbox: bool,
     /// The jobs, by name; shared, so that a scheduler of thousands need not have them twice.

@@ -7,6 +7,7 @@
 //! [`History`] reads; [`Recorder`] writes, and belongs to a process that runs jobs. Neither decides anything: which
 //! occurrence runs is the planner's business, and what an operator is told is the business of whoever asks.
 
+mod marks;
 mod output;
 mod record;
 mod shown;
@@ -23,9 +24,11 @@ use serde_json::{Map, Value};
 use crate::config::JobName;
 use crate::job::{RunId, RunRecord, RunState, SkipReason, Trigger};
 use crate::state::{Holder, Owner, State, StateError};
+#[cfg(feature = "http")]
+pub(crate) use marks::{Mark, Stretch};
 pub(crate) use output::{Output, keep_output};
 pub(crate) use record::{CutOff, Recorder, Remembered, RowId, Skipped, Writer};
-pub(crate) use shown::to_json;
+pub(crate) use shown::{remarks, to_json};
 pub(crate) use standing::{Standing, went_wrong};
 
 /// The past, to look at. Never creates or changes anything.
@@ -45,6 +48,8 @@ pub struct Filter<'f> {
     pub until: Option<DateTime<Utc>>,
     /// Only those in this state or with this reason.
     pub outcome: Option<&'f str>,
+    /// Only those decided before this run.
+    pub before: Option<&'f RunId>,
 }
 
 /// A run that is queued or running in a live process.
@@ -91,6 +96,21 @@ impl History {
             if let Some(until) = filter.until {
                 ask("scheduled_for <=", until.timestamp_micros().into());
             }
+            if let Some(run) = filter.before {
+                ask("seq <", seq_of(self.state.connection(), run)?.unwrap_or(0).into());
+            }
+            // What SQLite can leave out need not be read: of millions of rows, the few that failed.
+            let state = filter.outcome.and_then(RunState::from_word);
+            match state {
+                Some(RunState::Interrupted) => {
+                    terms.push("state IN ('interrupted', 'queued', 'running')".to_owned());
+                }
+                Some(state) => terms.push(format!("state = '{}'", state.as_str())),
+                None => {
+                    let reason = filter.outcome.and_then(SkipReason::from_word);
+                    terms.extend(reason.map(|reason| format!("reason = '{}'", reason.as_str())));
+                }
+            }
             let terms = if terms.is_empty() { "1".to_owned() } else { terms.join(" AND ") };
             let sql = select(&format!("WHERE {terms} ORDER BY seq DESC"));
             let mut statement = self.state.connection().prepare(&sql)?;
@@ -110,6 +130,18 @@ impl History {
                 }
             }
             Ok(found)
+        };
+        read().map_err(|error| self.state.error(error))
+    }
+
+    /// The run of that id.
+    pub fn run(&self, id: &RunId) -> Result<Option<RunRecord>, StateError> {
+        let mut seen = Seen::new(self.state.dir());
+        let mut read = || -> rusqlite::Result<Option<RunRecord>> {
+            let connection = self.state.connection();
+            let Some(seq) = seq_of(connection, id)? else { return Ok(None) };
+            let found = rows(connection, &select("WHERE seq = ?1"), (seq,), |row| seen.record(row));
+            Ok(found?.pop())
         };
         read().map_err(|error| self.state.error(error))
     }
@@ -197,6 +229,28 @@ impl<'a> Seen<'a> {
         }
         Ok(record)
     }
+}
+
+/// Where the newest row of that id is.
+fn seq_of(connection: &Connection, id: &RunId) -> rusqlite::Result<Option<i64>> {
+    let mut newest = None;
+    for (job, second) in id.meanings() {
+        // Each branch has an index that leads to a handful of rows, however long the history is.
+        let sql = "SELECT max(seq) FROM (
+                       SELECT seq FROM runs WHERE job = ?1 AND scheduled_for >= ?2 AND scheduled_for < ?3
+                           AND trigger = 'schedule' AND state <> 'skipped' AND run_id = ?4
+                       UNION ALL
+                       SELECT seq FROM runs WHERE job = ?1 AND scheduled_for >= ?2 AND scheduled_for < ?3
+                           AND trigger = 'manual' AND run_id = ?4)";
+        let from = second.saturating_mul(1_000_000);
+        let found: Option<i64> = connection
+            .prepare_cached(sql)?
+            .query_row((job, from, from.saturating_add(1_000_000), id.as_str()), |row| {
+                row.get(0)
+            })?;
+        newest = newest.max(found);
+    }
+    Ok(newest)
 }
 
 /// The error of a run whose process ended without a report.

@@ -6,6 +6,7 @@ use std::path::Path;
 use chrono::{DateTime, Utc};
 use rusqlite::{OptionalExtension, Transaction, TransactionBehavior, params};
 
+use super::marks::note_gap;
 use super::{CUT_OFF, Seen, from_micros, micros, row_to_record, rows, select};
 use crate::config::JobName;
 use crate::history::OpenRun;
@@ -99,6 +100,15 @@ impl Recorder {
             self.owner = owner;
         }
         Ok(is_another)
+    }
+
+    /// Notes that no daemon ran for a while.
+    pub(crate) fn was_down(
+        &mut self,
+        from: DateTime<Utc>,
+        until: DateTime<Utc>,
+    ) -> Result<(), StateError> {
+        self.write(Durability::Process, |writer| note_gap(&writer.transaction, from, until))
     }
 
     /// The state folder.

@@ -45,6 +45,15 @@ impl RunId {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+
+    /// What it may be made of: a job's name and a unix second. A name may itself end like an id.
+    pub(crate) fn meanings(&self) -> impl Iterator<Item = (&str, i64)> {
+        let parts = self.0.rmatch_indices('_').take(3);
+        parts.filter_map(|(at, _)| {
+            let second = self.0[at + 1..].split('_').next()?;
+            Some((&self.0[..at], second.parse().ok()?))
+        })
+    }
 }
 
 impl fmt::Display for RunId {
@@ -286,6 +295,22 @@ pub(crate) fn set_apart(said: Map<String, Value>, taken: &[&str]) -> Map<String,
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_id_tells_its_job_and_its_second() {
+        let at: DateTime<Utc> = "2026-08-24T12:00:00Z".parse().unwrap();
+        for job in ["report", "daily_report", "report_1", "_", "a_1_2"] {
+            let job = JobName::new(job);
+            let id = RunId::new(&job, at);
+            for id in [id.clone(), id.numbered(2), RunId::rerun(&job, at, 3)] {
+                let mut meanings = id.meanings();
+                assert!(meanings.any(|meant| meant == (job.as_str(), at.timestamp())), "{id}");
+            }
+        }
+        for id in ["", "report", "report_x", "_"] {
+            assert_eq!(RunId::from_stored(id.to_owned()).meanings().count(), 0, "{id}");
+        }
+    }
 
     #[test]
     fn a_statistic_does_not_pass_itself_off_as_a_fact_of_the_scheduler() {

@@ -4,6 +4,7 @@
 //! success and the number of failures since then are taken over from the history. Nothing is decided here.
 
 use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use chrono::{DateTime, Utc};
 use serde_json::Value;
@@ -40,6 +41,21 @@ const FILES: [(&str, &str); 4] = [
     ("conflict_copies", "conflict_copy"),
 ];
 
+/// The counters of a daemon: the tick thread counts, others render.
+#[derive(Clone, Debug)]
+pub(crate) struct Shared(Arc<Mutex<Counters>>);
+
+impl Shared {
+    pub(crate) fn new(counters: Counters) -> Shared {
+        Shared(Arc::new(Mutex::new(counters)))
+    }
+
+    /// A thread that panicked while it counted did not leave half a number.
+    pub(crate) fn lock(&self) -> MutexGuard<'_, Counters> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 /// Everything that is counted.
 #[derive(Debug, Default)]
 pub(crate) struct Counters {
@@ -47,6 +63,8 @@ pub(crate) struct Counters {
     /// False after an orderly end.
     pub(super) is_serving: bool,
     status: Status,
+    /// Whether the scheduler has told of itself yet.
+    has_begun: bool,
     jobs: BTreeMap<JobName, JobCounters>,
 }
 
@@ -179,6 +197,7 @@ impl Counters {
 
     /// Takes in what the scheduler is doing; true if that says anything new.
     pub(crate) fn observe(&mut self, status: &Status) -> bool {
+        self.has_begun = true;
         let is_new = self.status != *status;
         if is_new {
             self.status = status.clone();
@@ -186,9 +205,19 @@ impl Counters {
         is_new
     }
 
+    /// What the scheduler is doing, once it has told of itself.
+    #[cfg(feature = "http")]
+    pub(crate) fn status(&self) -> Option<&Status> {
+        self.has_begun.then_some(&self.status)
+    }
+
     /// All of it, in the text format of Prometheus.
     pub(crate) fn render(&self) -> String {
-        let mut page = Page::default();
+        self.render_to(Page::default()).finish()
+    }
+
+    /// All of it, family by family, behind what the page holds.
+    pub(super) fn render_to(&self, mut page: Page) -> Page {
         page.family("build_info", Kind::Gauge, "The running program; always 1.");
         page.sample(
             &[("version", env!("CARGO_PKG_VERSION")), ("zone_data", Zone::data_version())],
@@ -205,7 +234,7 @@ impl Counters {
         self.render_jobs(&mut page);
         self.render_runs(&mut page);
         self.render_items(&mut page);
-        page.text
+        page
     }
 
     fn render_status(&self, page: &mut Page) {

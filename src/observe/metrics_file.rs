@@ -10,22 +10,21 @@ use std::fs::{self, OpenOptions, Permissions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 
-use super::counters::Counters;
+use super::counters::{Counters, Shared};
 use crate::clock::Clock;
 use crate::logging;
-use crate::scheduler::{Event, Status};
 
 /// A metrics file that is kept up to date while a daemon runs. Its parts are handed to the scheduler; dropping it
 /// without [`stop`](MetricsFile::stop) leaves the file as it is.
 #[derive(Debug)]
 pub(crate) struct MetricsFile {
     path: PathBuf,
-    counters: Arc<Mutex<Counters>>,
+    counters: Shared,
     clock: Arc<dyn Clock>,
     wake: Sender<()>,
     thread: Option<JoinHandle<()>>,
@@ -35,15 +34,14 @@ impl MetricsFile {
     /// Starts the thread that writes to `path`. That the file cannot be written is logged, and ends nothing.
     pub(crate) fn start(
         path: &Path,
-        counters: Counters,
+        counters: Shared,
         clock: Arc<dyn Clock>,
     ) -> io::Result<MetricsFile> {
-        let counters = Arc::new(Mutex::new(counters));
         // Room for one: a full channel means that the thread has still to look, and will see this change too.
         let (wake, woken) = bounded(1);
         let writer = MetricsWriter {
             path: path.to_owned(),
-            counters: Arc::clone(&counters),
+            counters: counters.clone(),
             clock: Arc::clone(&clock),
             failed: None,
         };
@@ -53,52 +51,30 @@ impl MetricsFile {
         Ok(MetricsFile { path: path.to_owned(), counters, clock, wake, thread: Some(thread) })
     }
 
-    /// The counters of the scheduler's events.
-    pub(crate) fn observer(&self) -> impl FnMut(&Event<'_>) + Send + use<> {
-        let (counters, wake) = (Arc::clone(&self.counters), self.wake.clone());
-        move |event| {
-            lock(&counters).count(event.record);
+    /// What has the file written once more, soon.
+    pub(crate) fn wake(&self) -> impl Fn() + Send + use<> {
+        let wake = self.wake.clone();
+        move || {
             let _ = wake.try_send(());
         }
     }
 
-    /// The keeper of the scheduler's status, round by round.
-    pub(crate) fn heartbeat(&self) -> impl FnMut(&Status) + Send + use<> {
-        let (counters, wake) = (Arc::clone(&self.counters), self.wake.clone());
-        move |status| {
-            if lock(&counters).observe(status) {
-                let _ = wake.try_send(());
-            }
-        }
-    }
-
-    /// Changes what is counted, and has it written.
-    pub(crate) fn update(&self, change: impl FnOnce(&mut Counters)) {
-        change(&mut lock(&self.counters));
-        let _ = self.wake.try_send(());
-    }
-
     /// Writes the last file, which says that the daemon has ended. To be called when the scheduler has ended and with
-    /// it the observer and the heartbeat, or it waits for them.
+    /// it all that wakes this thread, or it waits for them.
     pub(crate) fn stop(self) {
         let MetricsFile { path, counters, clock, wake, thread } = self;
         drop(wake);
         if let Some(thread) = thread {
             let _ = thread.join();
         }
-        lock(&counters).is_serving = false;
+        counters.lock().is_serving = false;
         MetricsWriter { path, counters, clock, failed: None }.write();
     }
 }
 
-/// A thread that panicked while it counted did not leave half a number.
-fn lock(counters: &Mutex<Counters>) -> MutexGuard<'_, Counters> {
-    counters.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 struct MetricsWriter {
     path: PathBuf,
-    counters: Arc<Mutex<Counters>>,
+    counters: Shared,
     clock: Arc<dyn Clock>,
     /// Why the file could not be written the last time: said once, not at each run.
     failed: Option<String>,
@@ -113,7 +89,7 @@ impl MetricsWriter {
 
     fn write(&mut self) {
         let text = {
-            let mut counters = lock(&self.counters);
+            let mut counters = self.counters.lock();
             counters.look_ahead(self.clock.now());
             counters.render()
         };
@@ -139,7 +115,7 @@ impl MetricsWriter {
 
 /// Writes a metrics file for a run that is over already. A file that cannot be written is logged, and takes nothing back.
 pub(crate) fn write_once(path: &Path, counters: Counters, clock: Arc<dyn Clock>) {
-    let counters = Arc::new(Mutex::new(counters));
+    let counters = Shared::new(counters);
     MetricsWriter { path: path.to_owned(), counters, clock, failed: None }.write();
 }
 

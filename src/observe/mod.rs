@@ -5,28 +5,52 @@
 //! ```
 //! This room hears what the scheduler has decided and what came of it; it decides nothing.
 
+#[cfg(feature = "http")]
+mod asked;
 mod counters;
+#[cfg(feature = "http")]
+mod door;
+#[cfg(feature = "http")]
+mod http;
+#[cfg(feature = "http")]
+mod known;
 mod log;
 mod metrics_file;
+#[cfg(not(feature = "http"))]
+mod no_window;
 pub(crate) mod notify;
 mod page;
+#[cfg(feature = "http")]
+mod process;
+pub(crate) mod seen;
+#[cfg(feature = "http")]
+mod site;
+#[cfg(feature = "http")]
+mod status_page;
 mod systemd;
+#[cfg(feature = "http")]
+mod window;
 
+use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
-use self::counters::Past;
+use self::counters::{Past, Shared};
 use self::metrics_file::MetricsFile;
 use self::notify::{FaultWatch, Hooks, Notifier};
 use self::systemd::Manager;
 use crate::clock::Clock;
-use crate::config::{Config, JobName};
+use crate::config::{Config, Env, JobName};
 use crate::history::History;
 use crate::job::{RunRecord, RunState};
 use crate::scheduler::{Event, Status};
 
 pub(crate) use self::log::log_run;
+#[cfg(not(feature = "http"))]
+pub(crate) use self::no_window::{Window, WindowError};
+#[cfg(feature = "http")]
+pub(crate) use self::window::{Window, WindowError};
 
 /// Hears of every event of the scheduler. Called by the tick thread.
 pub(crate) type OfEvents = Box<dyn FnMut(&Event<'_>) + Send>;
@@ -37,24 +61,33 @@ pub(crate) type OfStatus = Box<dyn FnMut(&Status) + Send>;
 /// All who are told of what a daemon does.
 pub(crate) struct Observer {
     manager: Manager,
+    /// Counted only where somebody may ask.
+    counters: Option<Shared>,
     metrics: Option<MetricsFile>,
+    window: Window,
     notifier: Arc<Notifier>,
     clock: Arc<dyn Clock>,
 }
 
 impl Observer {
-    /// Gets ready to tell the service manager, if this process has one, to keep a metrics file, if one is wanted, and to
-    /// run the commands that tell somebody.
+    /// Gets ready to tell the service manager, if this process has one, to keep a metrics file, if one is wanted, to
+    /// run the commands that tell somebody, and to show it all in an open window.
     pub(crate) fn start(
         metrics_file: Option<&Path>,
+        window: Window,
         hooks: Hooks,
         clock: Arc<dyn Clock>,
     ) -> io::Result<Observer> {
-        let counters = counters::Counters::new(clock.now());
-        let start = |path| MetricsFile::start(path, counters, clock.clone());
-        let metrics = metrics_file.map(start).transpose()?;
+        let is_counted = metrics_file.is_some() || window.is_open();
+        let counters = is_counted.then(|| Shared::new(counters::Counters::new(clock.now())));
+        let metrics = match (metrics_file, &counters) {
+            (Some(path), Some(counters)) => {
+                Some(MetricsFile::start(path, counters.clone(), clock.clone())?)
+            }
+            _ => None,
+        };
         let notifier = Arc::new(Notifier::new(clock.clone(), hooks));
-        Ok(Observer { manager: Manager::of_process(), metrics, notifier, clock })
+        Ok(Observer { manager: Manager::of_process(), counters, metrics, window, notifier, clock })
     }
 
     /// Those who are told of each event.
@@ -64,8 +97,14 @@ impl Observer {
                 log_run(event.record);
             }
         })];
-        if let Some(metrics) = &self.metrics {
-            observers.push(Box::new(metrics.observer()));
+        if let Some(counters) = self.counters.clone() {
+            let wake = self.metrics.as_ref().map(MetricsFile::wake);
+            observers.push(Box::new(move |event: &Event<'_>| {
+                counters.lock().count(event.record);
+                if let Some(wake) = &wake {
+                    wake();
+                }
+            }));
         }
         let notifier = Arc::clone(&self.notifier);
         observers.push(Box::new(move |event: &Event<'_>| notifier.hear(event)));
@@ -75,12 +114,14 @@ impl Observer {
     /// Those who are told of the state.
     pub(crate) fn of_status(&self) -> OfStatus {
         let mut feed = self.manager.heartbeat();
-        let mut count = self.metrics.as_ref().map(MetricsFile::heartbeat);
+        let counters = self.counters.clone();
+        let wake = self.metrics.as_ref().map(MetricsFile::wake);
         let (mut watch, notifier) = (FaultWatch::default(), Arc::clone(&self.notifier));
         Box::new(move |status| {
             feed(status);
-            if let Some(count) = &mut count {
-                count(status);
+            let is_new = counters.as_ref().is_some_and(|counters| counters.lock().observe(status));
+            if let (true, Some(wake)) = (is_new, &wake) {
+                wake();
             }
             for (kind, text) in watch.look(status) {
                 notifier.fault(kind, &text);
@@ -88,19 +129,32 @@ impl Observer {
         })
     }
 
-    /// Shows every configured job in the metrics before anything happens to it, with what became of it before.
-    pub(crate) fn introduce(&self, config: &Config) {
-        let Some(metrics) = &self.metrics else { return };
+    /// Shows every configured job before anything happens to it, with what became of it before. An error where the
+    /// window cannot be served.
+    pub(crate) fn introduce(
+        &self,
+        config: &Config,
+        not_runnable: &BTreeMap<JobName, String>,
+        env: &Env,
+    ) -> io::Result<()> {
+        let Some(shared) = &self.counters else { return Ok(()) };
         let history = History::open(&config.state_dir).ok().flatten();
         let past = |job| history.as_ref().map_or_else(Past::default, |history| past(history, job));
         let jobs = &config.scheduler.jobs;
         let known: Vec<_> = jobs.keys().map(|job| (job, past(job))).collect();
-        metrics.update(|counters| {
-            counters.configure(jobs.values().map(|spec| &**spec));
-            for (job, past) in known {
-                counters.remember(job, past);
-            }
-        });
+        let mut counters = shared.lock();
+        counters.configure(jobs.values().map(|spec| &**spec));
+        for (job, past) in known {
+            counters.remember(job, past);
+        }
+        drop(counters);
+        if let Some(metrics) = &self.metrics {
+            metrics.wake()();
+        }
+        match self.window.is_open() {
+            true => self.window.show(config, not_runnable, env, shared, &self.clock),
+            false => Ok(()),
+        }
     }
 
     /// The daemon schedules.
@@ -114,13 +168,21 @@ impl Observer {
     }
 
     /// Another configuration is in force, with commands of its own that tell somebody.
-    pub(crate) fn renew(&self, config: &Config, hooks: Hooks) {
-        self.introduce(config);
+    pub(crate) fn renew(
+        &self,
+        config: &Config,
+        not_runnable: &BTreeMap<JobName, String>,
+        env: &Env,
+        hooks: Hooks,
+    ) {
+        // The window is served already: nothing can fail.
+        let _ = self.introduce(config, not_runnable, env);
         self.notifier.set(hooks);
     }
 
     /// Another configuration was refused.
     pub(crate) fn refused(&self, error: &str) {
+        self.window.refuse(error);
         self.notifier.fault("configuration", error);
     }
 
@@ -131,6 +193,7 @@ impl Observer {
 
     /// The scheduler has ended and has dropped what it was handed here. A hurried end waits for nobody.
     pub(crate) fn stop(self, hurried: bool) {
+        self.window.close();
         if let Some(metrics) = self.metrics {
             metrics.stop();
         }

@@ -1,4 +1,4 @@
-//! The text format of Prometheus: families, labels and numbers as lines.
+//! The text format of Prometheus, and OpenMetrics, its successor: families, labels and numbers as lines.
 
 use std::fmt::{self, Write as _};
 
@@ -41,23 +41,56 @@ pub(super) fn at(instant: DateTime<Utc>) -> Number {
     Number(instant.timestamp_micros() as f64 / 1e6)
 }
 
+/// The forms of the text.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Form {
+    /// The text format of Prometheus, 0.0.4.
+    #[default]
+    Prometheus,
+    /// OpenMetrics 1.0.0: a counter's family goes without the `_total` of its samples, and the text has an end.
+    OpenMetrics,
+}
+
 /// The text as it grows, family by family.
 #[derive(Debug, Default)]
 pub(super) struct Page {
     pub(super) text: String,
+    form: Form,
     family: String,
 }
 
 impl Page {
+    #[cfg(feature = "http")]
+    pub(super) fn of(form: Form) -> Page {
+        Page { form, ..Page::default() }
+    }
+
     pub(super) fn family(&mut self, name: &str, kind: Kind, help: &str) {
+        self.foreign_family(&format!("{PREFIX}_{name}"), kind, help);
+    }
+
+    /// A family whose name is not of this program's making.
+    pub(super) fn foreign_family(&mut self, name: &str, kind: Kind, help: &str) {
+        self.family = name.to_owned();
+        let name = match (self.form, kind) {
+            (Form::OpenMetrics, Kind::Counter) => name.strip_suffix("_total").unwrap_or(name),
+            _ => name,
+        };
         let kind = match kind {
             Kind::Counter => "counter",
             Kind::Gauge => "gauge",
             Kind::Summary => "summary",
         };
-        self.family = format!("{PREFIX}_{name}");
-        self.line(format_args!("# HELP {} {help}", self.family.clone()));
-        self.line(format_args!("# TYPE {} {kind}", self.family.clone()));
+        self.line(format_args!("# HELP {name} {help}"));
+        self.line(format_args!("# TYPE {name} {kind}"));
+    }
+
+    /// The whole text.
+    pub(super) fn finish(mut self) -> String {
+        if self.form == Form::OpenMetrics {
+            self.text.push_str("# EOF\n");
+        }
+        self.text
     }
 
     pub(super) fn sample(&mut self, labels: &[(&str, &str)], value: impl Into<Number>) {
@@ -65,10 +98,20 @@ impl Page {
     }
 
     pub(super) fn suffixed(&mut self, suffix: &str, labels: &[(&str, &str)], value: Number) {
-        let label = |(name, value): &(&str, &str)| format!("{name}=\"{}\"", escaped(value));
-        let labels = labels.iter().map(label).collect::<Vec<_>>().join(",");
-        let labels = if labels.is_empty() { labels } else { format!("{{{labels}}}") };
-        self.line(format_args!("{}{suffix}{labels} {value}", self.family.clone()));
+        // With a thousand jobs there are tens of thousands of lines: nothing is put together twice.
+        self.text.push_str(&self.family);
+        self.text.push_str(suffix);
+        for (index, (name, value)) in labels.iter().enumerate() {
+            self.text.push(if index == 0 { '{' } else { ',' });
+            self.text.push_str(name);
+            self.text.push_str("=\"");
+            push_escaped(&mut self.text, value);
+            self.text.push('"');
+        }
+        if !labels.is_empty() {
+            self.text.push('}');
+        }
+        self.line(format_args!(" {value}"));
     }
 
     fn line(&mut self, line: fmt::Arguments<'_>) {
@@ -76,7 +119,14 @@ impl Page {
     }
 }
 
-/// The value of a label between its quotes.
-fn escaped(value: &str) -> String {
-    value.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
+/// Writes the value of a label, which stands between quotes.
+fn push_escaped(text: &mut String, value: &str) {
+    for c in value.chars() {
+        match c {
+            '\\' => text.push_str("\\\\"),
+            '"' => text.push_str("\\\""),
+            '\n' => text.push_str("\\n"),
+            c => text.push(c),
+        }
+    }
 }

@@ -23,6 +23,8 @@ mod every;
 mod fields;
 mod line;
 mod seconds;
+#[cfg(feature = "http")]
+mod words;
 mod zone;
 
 use std::fmt;
@@ -162,6 +164,11 @@ impl Schedule {
         Some(latest)
     }
 
+    /// The instants at which it fires after `from`.
+    pub fn fire_times(&self, from: DateTime<Utc>) -> impl Iterator<Item = DateTime<Utc>> {
+        std::iter::successors(self.next_after(from), |at| self.next_after(*at))
+    }
+
     /// Whether the job follows the clock when the zone or somebody moves it: the minute or the hour of each line begins
     /// with `*`, or it is `@every`. One fixed line is enough to make the job fixed: running twice is worse than late.
     pub fn is_wildcard(&self) -> bool {
@@ -185,6 +192,24 @@ impl Schedule {
     /// The zone the lines are read in.
     pub fn zone(&self) -> &Zone {
         &self.0.zone
+    }
+
+    /// The lines and their zone in words, as far as there are any: `every 30 minutes`, `Mon-Fri at 08:00 Europe/Berlin`.
+    #[cfg(feature = "http")]
+    pub(crate) fn in_words(&self) -> String {
+        if self.0.text.is_empty() {
+            return String::new();
+        }
+        let zone = self.0.zone.name();
+        let words = self.0.text.split("; ").map(|text| {
+            let text = text.trim_ascii();
+            match after_every(text).map(Every::parse) {
+                Some(Ok(every)) => every.words(),
+                _ if text == "@reboot" => "at each start".to_owned(),
+                _ => words::of(text, zone),
+            }
+        });
+        words.collect::<Vec<_>>().join("; ")
     }
 
     /// The lines for a person: `every 5 minutes`, `at each start`, and the others as they were written.

@@ -81,6 +81,11 @@ pub(crate) struct Health {
     pub sign: Option<Sign>,
 }
 
+/// When the daemon that ran last on this state folder was last awake.
+pub(super) fn last_seen(dir: &Path) -> Option<DateTime<Utc>> {
+    Some(serde_json::from_str::<Sign>(&SignOfLife::read(dir)?).ok()?.at)
+}
+
 /// How the daemon is that holds the lock of this state folder.
 pub(crate) fn of(dir: &Path, now: Moment) -> Health {
     let sign = SignOfLife::read(dir).and_then(|text| serde_json::from_str::<Sign>(&text).ok());

@@ -107,8 +107,12 @@ impl Tick {
         let Setup { clock, built, config, state_dir, mut settings, observers, heartbeat } = setup;
         let lock = DaemonLock::take(&state_dir)?;
         let mut recorder = Recorder::open_verified(&state_dir)?;
+        let before = super::health::last_seen(&state_dir);
         let life = Life::new(SignOfLife::open(&state_dir)?);
         let moment = Moment::of(&*clock);
+        if let Some(before) = before {
+            recorder.was_down(before, moment.wall)?;
+        }
         let mut trust = ClockTrust::new(built, moment);
         let clock_not_set = trust.look(moment);
         let cut_off = recorder.take_over(moment.wall.trunc_subsecs(6))?;

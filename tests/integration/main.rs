@@ -21,6 +21,7 @@ mod journal;
 mod markers;
 mod notifications;
 mod operating;
+mod page;
 mod sandbox;
 mod shown;
 mod surroundings;

@@ -169,7 +169,7 @@ fn an_unknown_key_of_ours_is_refused() {
             "scheduler.worker: there is no such setting: did you mean workers? (c.yaml:2)",
             "scheduler.Timezone: there is no such setting: did you mean timezone? (c.yaml:3)",
             "scheduler.colour: there is no such setting; there are timezone, workers, shutdown_grace_time, history_days, \
-         watch_config, on_fault, pause_file, sandbox, job_defaults, jobs (c.yaml:4)",
+         watch_config, on_fault, pause_file, sandbox, listen, listen_hosts, job_defaults, jobs (c.yaml:4)",
         ],
     );
     // A job's own parameters are the job's business, but this is none of vault_sync.

@@ -122,6 +122,29 @@ fn a_job_takes_each_key_from_itself_then_job_defaults_then_the_program() {
 }
 
 #[test]
+fn the_address_to_listen_on_comes_from_the_command_line_the_environment_or_the_file() {
+    let yaml = "scheduler: {listen: '127.0.0.1:1', listen_hosts: [Notes.example.org, b]}";
+    let listen = |config: &Config| config.scheduler.listen.as_ref().map(ToString::to_string);
+    let config = good(yaml, &[]);
+    assert_eq!(listen(&config).as_deref(), Some("127.0.0.1:1"));
+    assert_eq!(config.scheduler.listen_hosts, ["notes.example.org", "b"]);
+    assert_eq!(config.warnings.len(), 0);
+    let config = good(yaml, &[("ACLARAI_LISTEN", ":2")]);
+    assert_eq!(listen(&config).as_deref(), Some(":2"));
+    assert!(
+        config.warnings[0].starts_with("ACLARAI_LISTEN: \":2\": anybody who reaches"),
+        "{:?}",
+        config.warnings
+    );
+    let overrides = Overrides { listen: Some("unix:/run/s".to_owned()), ..Overrides::default() };
+    let env = Env::new("/nowhere", [("HOME", "/home/me"), ("ACLARAI_LISTEN", ":2")]);
+    let config = crate::config::from_text(yaml, "c.yaml", &overrides, &env).unwrap();
+    assert_eq!(listen(&config).as_deref(), Some("unix:/run/s"));
+    assert_eq!(listen(&good("scheduler: {listen: null}", &[])), None);
+    assert_eq!(listen(&good("scheduler: {}", &[("ACLARAI_LISTEN", "")])), None);
+}
+
+#[test]
 fn a_job_says_who_is_told_and_what_is_kept_of_its_output() {
     let config = good(
         "scheduler:\n  watch_config: true\n  pause_file: false\n  sandbox: false\n  on_fault: [ring, 2]\n  job_defaults: \

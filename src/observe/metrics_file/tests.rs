@@ -3,6 +3,7 @@ use chrono::{DateTime, Utc};
 use super::*;
 use crate::config::JobName;
 use crate::job::{RunRecord, RunState};
+use crate::scheduler::Status;
 
 fn noon() -> DateTime<Utc> {
     "2026-08-24T12:00:00Z".parse().unwrap()
@@ -53,12 +54,13 @@ fn the_last_file_says_that_the_daemon_has_ended() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("a.prom");
     let clock = Arc::new(crate::clock::ManualClock::at(noon()));
-    let metrics = MetricsFile::start(&path, Counters::new(noon()), clock).unwrap();
-    let (mut observer, mut heartbeat) = (metrics.observer(), metrics.heartbeat());
-    let done = record("vault_sync", RunState::Succeeded);
-    observer(&Event { record: &done, repeated: false });
-    heartbeat(&Status { queued: 1, ..Status::default() });
-    drop((observer, heartbeat));
+    let counters = Shared::new(Counters::new(noon()));
+    let metrics = MetricsFile::start(&path, counters.clone(), clock).unwrap();
+    let wake = metrics.wake();
+    counters.lock().count(&record("vault_sync", RunState::Succeeded));
+    wake();
+    counters.lock().observe(&Status { queued: 1, ..Status::default() });
+    drop(wake);
     metrics.stop();
     let text = fs::read_to_string(&path).unwrap();
     assert!(text.contains("\naclarai_scheduler_up 0\n"), "{text}");

@@ -1,0 +1,214 @@
+//! What there is to see of a daemon and its jobs: read from the state folder, without changing anything in it. `status`,
+//! `jobs` and the page show the same.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+use serde_json::{Value, json};
+
+use crate::clock::Moment;
+use crate::config::{JobName, JobSpec};
+use crate::history::{History, OpenRun, to_json};
+use crate::job::{BuildError, RunRecord, RunState};
+use crate::scheduler::health::{self, Health, Held};
+use crate::state::{DaemonLock, Holder, StateError};
+use crate::text::{instant, relative};
+
+/// How many fire times are told of each job.
+const NEXT: usize = 3;
+
+/// The configured jobs.
+#[derive(Clone, Copy)]
+pub(crate) struct Jobs<'c> {
+    /// All of them.
+    pub(crate) specs: &'c BTreeMap<JobName, Arc<JobSpec>>,
+    /// Those without code here, each with the remedy.
+    pub(crate) not_runnable: &'c BTreeMap<JobName, String>,
+}
+
+impl Jobs<'_> {
+    /// Whether a job has code here.
+    fn run(&self, job: &JobName) -> bool {
+        !self.not_runnable.contains_key(job)
+    }
+}
+
+/// A daemon, seen from outside.
+pub(crate) struct SeenDaemon<'c> {
+    /// The process that is the daemon.
+    pub(crate) daemon: Option<Holder>,
+    /// Of a daemon that runs.
+    pub(crate) health: Option<Health>,
+    /// Why nothing scheduled runs, if that is so.
+    pub(crate) paused: Option<String>,
+    /// Runs that are queued or running.
+    pub(crate) open: Vec<OpenRun>,
+    /// The next fire time there is.
+    pub(crate) next: Option<(DateTime<Utc>, &'c JobName)>,
+}
+
+impl<'c> SeenDaemon<'c> {
+    /// Looks at a state folder.
+    pub(crate) fn look(
+        state_dir: &Path,
+        jobs: Jobs<'c>,
+        paused: Option<String>,
+        moment: Moment,
+    ) -> Result<SeenDaemon<'c>, StateError> {
+        let daemon = DaemonLock::holder(state_dir)?;
+        let open = match History::open(state_dir)? {
+            Some(history) => history.open_runs()?,
+            None => Vec::new(),
+        };
+        let scheduled =
+            jobs.specs.values().filter(|spec| spec.is_scheduled() && jobs.run(&spec.name));
+        let next = scheduled
+            .filter_map(|spec| Some((spec.schedule.next_after(moment.wall)?, &spec.name)))
+            .min();
+        let health = daemon.as_ref().map(|_| health::of(state_dir, moment));
+        Ok(SeenDaemon { daemon, health, paused, open, next })
+    }
+
+    /// The configuration file that the daemon has.
+    pub(crate) fn in_force(&self) -> Option<&str> {
+        self.health.as_ref()?.sign.as_ref()?.config.as_deref()
+    }
+
+    /// As JSON, as `status --json` prints it.
+    pub(crate) fn to_json(&self) -> Value {
+        let daemon = self.daemon.as_ref();
+        let sign = self.health.as_ref().and_then(|health| health.sign.as_ref());
+        let running: Vec<Value> = self
+            .open
+            .iter()
+            .map(|run| {
+                json!({
+                    "job_name": run.record.job.as_str(),
+                    "job_id": run.record.run_id.as_str(),
+                    "trigger": run.record.trigger.as_str(),
+                    "state": run.record.state.as_str(),
+                    "since": run.record.started_at.map(instant),
+                    "pid": run.holder.pid,
+                })
+            })
+            .collect();
+        json!({
+            "running": daemon.is_some(),
+            "healthy": self.health.as_ref().is_some_and(|health| health.reasons.is_empty()),
+            "reasons": match &self.health {
+                Some(health) => health.reasons.clone(),
+                None => vec!["no daemon is running".to_owned()],
+            },
+            "last_sign_of_life": sign.map(|sign| instant(sign.at)),
+            "workers": sign.map(|sign| sign.workers),
+            "workers_held_by": sign.map(|sign| {
+                let held = |held: &Held| {
+                    json!({
+                        "job_name": held.job,
+                        "job_id": held.run_id,
+                        "since": instant(held.since),
+                        "overdue": held.is_overdue,
+                    })
+                };
+                sign.held.iter().map(held).collect::<Vec<_>>()
+            }),
+            "config": self.in_force(),
+            "pid": daemon.and_then(|daemon| daemon.pid),
+            "since": daemon.and_then(|daemon| daemon.since).map(instant),
+            "paused": self.paused,
+            "running_jobs": running.iter().filter(|run| run["state"] == RunState::Running.as_str()).collect::<Vec<_>>(),
+            "queued_jobs": running.iter().filter(|run| run["state"] == RunState::Queued.as_str()).collect::<Vec<_>>(),
+            "next": self.next.map(|(at, job)| json!({"job_name": job.as_str(), "at": instant(at)})),
+        })
+    }
+}
+
+/// One job, as far as it can be told.
+pub(crate) struct SeenJob<'c> {
+    /// The job as it is configured.
+    pub(crate) spec: &'c JobSpec,
+    /// Whether it has code here.
+    pub(crate) runnable: bool,
+    /// Its next fire times.
+    pub(crate) next: Vec<DateTime<Utc>>,
+    /// Its newest run.
+    pub(crate) last: Option<RunRecord>,
+    /// What keeps its schedule from starting a run now.
+    pub(crate) held_back: Vec<String>,
+}
+
+impl<'c> SeenJob<'c> {
+    /// Looks at every job.
+    pub(crate) fn look(
+        state_dir: &Path,
+        jobs: Jobs<'c>,
+        daemon: &SeenDaemon<'_>,
+        moment: Moment,
+    ) -> Result<Vec<SeenJob<'c>>, StateError> {
+        let history = History::open(state_dir)?;
+        let mut seen = Vec::new();
+        for spec in jobs.specs.values() {
+            let runnable = jobs.run(&spec.name);
+            let next = if runnable && spec.is_scheduled() {
+                spec.schedule.fire_times(moment.wall).take(NEXT).collect()
+            } else {
+                Vec::new()
+            };
+            let last = history.as_ref().map(|history| history.last_run(&spec.name)).transpose()?;
+            let held_back = held_back(spec, daemon, moment.wall);
+            seen.push(SeenJob { spec, runnable, next, last: last.flatten(), held_back });
+        }
+        Ok(seen)
+    }
+
+    /// As JSON, as `jobs --json` prints it.
+    pub(crate) fn to_json(&self) -> Value {
+        let spec = self.spec;
+        json!({
+            "job_name": spec.name.as_str(),
+            "kind": spec.kind(),
+            "description": spec.description,
+            "enabled": spec.enabled,
+            "manual_only": spec.manual_only,
+            "runnable": self.runnable,
+            "remedy": (!self.runnable).then(|| BuildError::NotRunnable.to_string()),
+            "cron": spec.schedule.to_string(),
+            "schedule": spec.schedule.words(),
+            "after": spec.after.as_ref().map(|after| after.job.as_str()),
+            "held_back_by": self.held_back,
+            "timezone": spec.timezone.name(),
+            "next": self.next.iter().copied().map(instant).collect::<Vec<_>>(),
+            "last": self.last.as_ref().map(to_json),
+        })
+    }
+}
+
+/// What keeps the schedule of a job from starting a run now, beyond its own settings.
+fn held_back(spec: &JobSpec, daemon: &SeenDaemon<'_>, now: DateTime<Utc>) -> Vec<String> {
+    let SeenDaemon { health, paused, open, .. } = daemon;
+    let mut held_back = Vec::new();
+    if !spec.is_scheduled() {
+        return held_back;
+    }
+    held_back.extend(paused.as_ref().map(|why| format!("paused by {why}")));
+    match health {
+        None => held_back.push("no daemon is running".to_owned()),
+        Some(health) => held_back.extend(health.reasons.iter().cloned()),
+    }
+    let sign = health.as_ref().and_then(|health| health.sign.as_ref());
+    for run in open.iter().filter(|run| run.record.job == spec.name) {
+        let RunRecord { run_id, state, decided_at, started_at, .. } = &run.record;
+        let since = relative(started_at.unwrap_or(*decided_at), now);
+        held_back.push(match state {
+            RunState::Queued => {
+                let held = sign.into_iter().flat_map(|sign| &sign.held);
+                let held = held.map(|held| held.job.as_str()).collect::<Vec<_>>().join(", ");
+                format!("{run_id} waits for a worker since {since}; workers are held by: {held}")
+            }
+            _ => format!("{run_id} runs since {since}"),
+        });
+    }
+    held_back
+}

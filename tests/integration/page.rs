@@ -1,0 +1,437 @@
+//! The page, the metrics and the health check, served by a real daemon: to a browser, to a text browser, to Prometheus'
+//! own tool, and to clients that mean no good.
+
+use std::io::{ErrorKind, Read, Write};
+use std::net::{Shutdown, TcpListener, TcpStream};
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixStream;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::docs::say;
+use crate::sandbox::{Daemon, PROGRAM, Sandbox};
+use crate::wait::{wait_for, wait_until};
+
+/// A job that never runs by itself, beside the sync.
+const QUIET: &str = "scheduler:
+  listen: 127.0.0.1:0
+  jobs:
+    vault_sync: {enabled: false}
+    report: {enabled: true, cron: '0 8 * * 1-5', timezone: Europe/Berlin, description: 'A <report> for Ada', command: [sh, -c, 'echo done; exit 3'], keep_output: always}
+    תיוק: {enabled: true, manual_only: true, command: ['true']}
+";
+
+/// Where the daemon listens, by its own word.
+#[track_caller]
+fn address(daemon: &Daemon) -> String {
+    daemon.wait_for_line("listening")["address"].as_str().unwrap().to_owned()
+}
+
+/// Sends bytes and reads to the end of the connection. What was read before a reset counts.
+fn speak(address: &str, request: &[u8]) -> Vec<u8> {
+    let mut stream = TcpStream::connect(address).unwrap();
+    let _ = stream.write_all(request);
+    let mut answer = Vec::new();
+    let mut part = [0; 65_536];
+    loop {
+        match stream.read(&mut part) {
+            Ok(0) => return answer,
+            Ok(read) => answer.extend_from_slice(&part[..read]),
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(_) => return answer,
+        }
+    }
+}
+
+/// The head and the body of an answer.
+#[track_caller]
+fn get_with(address: &str, path: &str, headers: &str) -> (String, String) {
+    let request =
+        format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n{headers}\r\n");
+    let answer = String::from_utf8(speak(address, request.as_bytes())).unwrap();
+    let (head, body) =
+        answer.split_once("\r\n\r\n").unwrap_or_else(|| panic!("no answer to {path}: {answer:?}"));
+    (head.to_owned(), body.to_owned())
+}
+
+/// The body of an answer that is a success.
+#[track_caller]
+fn get(address: &str, path: &str) -> String {
+    let (head, body) = get_with(address, path, "");
+    assert!(head.starts_with("HTTP/1.1 200 "), "{path}: {head}\n{body}");
+    body
+}
+
+/// A program that this machine may lack, with the reason in the test's output.
+fn has(program: &str) -> bool {
+    let found = Command::new("sh")
+        .args(["-c", &format!("command -v {program}")])
+        .stdout(Stdio::null())
+        .status();
+    let has = found.is_ok_and(|status| status.success());
+    if !has {
+        say(&format!("not looked at: {program} is not here"));
+    }
+    has
+}
+
+#[test]
+fn what_is_served_is_what_the_commands_print() {
+    let sandbox = Sandbox::new(QUIET);
+    assert_eq!(sandbox.run(&["run", "report"]).code, Some(1));
+    let daemon = sandbox.serve();
+    let address = address(&daemon);
+    let said = |arguments: &[&str]| -> Value {
+        serde_json::from_str(&sandbox.run(arguments).stdout).unwrap()
+    };
+    let served = |path: &str| -> Value { serde_json::from_str(&get(&address, path)).unwrap() };
+    assert_eq!(served("/api/v1/status"), said(&["status", "--json"]));
+    assert_eq!(served("/api/v1/jobs"), said(&["jobs", "--json"]));
+    let history = said(&["history", "--json"]);
+    assert_eq!(served("/api/v1/history"), history);
+    assert_eq!(served("/api/v1/history?job=report&outcome=failed&n=1"), history);
+    assert_eq!(served("/api/v1/history?outcome=succeeded"), serde_json::json!([]));
+    let id = history[0]["job_id"].as_str().unwrap();
+    assert_eq!(served(&format!("/api/v1/runs/{id}")), history[0]);
+    assert_eq!(served(&format!("/api/v1/history?before={id}")), serde_json::json!([]));
+    let page = get(&address, "/");
+    for words in [
+        "A job needs a look.",
+        "report",
+        "exit code 3",
+        "Mon-Fri at 08:00 Europe/Berlin",
+        "A &lt;report&gt; for Ada",
+        "תיוק",
+        "by hand only",
+    ] {
+        assert!(page.contains(words), "{words} is not on the page: {page}");
+    }
+    let run = get(&address, &format!("/runs/{id}"));
+    assert!(run.contains("done\n</pre>"), "{run}");
+    assert!(get(&address, "/jobs/report").contains("misfire_grace_time"));
+    assert!(get(&address, "/jobs/%D7%AA%D7%99%D7%95%D7%A7").contains("It never ran."));
+    assert!(get(&address, "/docs/troubleshooting").contains("id=\"the-state-folder\""));
+    assert!(get(&address, "/attention").contains("Nothing waits for a person."));
+    assert_eq!(get(&address, "/healthz"), "ok\n");
+    assert_eq!(get(&address, "/readyz"), "ready\n");
+    let (head, _) = get_with(&address, "/", "");
+    let head = head.to_lowercase();
+    assert!(!head.contains("set-cookie"), "{head}");
+    for header in [
+        "content-security-policy: default-src 'none'; style-src 'self'; img-src 'self' data:; frame-ancestors 'none'",
+        "x-content-type-options: nosniff",
+        "cache-control: no-store",
+    ] {
+        assert!(head.contains(header), "{header}: {head}");
+    }
+    daemon.stop();
+}
+
+#[test]
+fn an_address_that_cannot_be_had_ends_the_start_before_anything_is_scheduled() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let sandbox = Sandbox::new("{}");
+    let run = sandbox.run(&["serve", "--listen", &address]);
+    assert_eq!(run.code, Some(4), "{}", run.stderr);
+    let last = run.stderr.lines().last().unwrap();
+    assert!(last.starts_with(&format!("error: cannot listen on {address}: ")), "{last}");
+    assert!(last.ends_with("stop it, or choose another port"), "{last}");
+    assert!(!sandbox.path("state").exists(), "nothing was begun");
+    let run = sandbox.run(&["serve", "--listen", "localhost:80"]);
+    assert_eq!(run.code, Some(2), "{}", run.stderr);
+    assert!(
+        run.stderr.contains("--listen: \"localhost:80\": \"localhost\" is a name"),
+        "{}",
+        run.stderr
+    );
+}
+
+#[test]
+fn a_socket_serves_its_owner_and_group_and_goes_with_the_daemon() {
+    let mut sandbox = Sandbox::new("{}");
+    let socket = sandbox.path("http.sock");
+    sandbox.variable("ACLARAI_LISTEN", &format!("unix:{}", socket.display()));
+    let daemon = sandbox.serve();
+    assert_eq!(std::fs::metadata(&socket).unwrap().permissions().mode() & 0o777, 0o660);
+    let mut stream = UnixStream::connect(&socket).unwrap();
+    stream.write_all(b"GET /healthz HTTP/1.0\r\n\r\n").unwrap();
+    // A client that has said all and waits is answered.
+    stream.shutdown(Shutdown::Write).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.0 200 ") && answer.ends_with("\r\n\r\nok\n"), "{answer}");
+    daemon.stop();
+    assert!(!socket.exists());
+}
+
+/// As a socket unit of systemd's does it.
+#[test]
+fn a_socket_that_is_handed_over_is_taken_instead_of_the_configured_address() {
+    if !has("python3") {
+        return;
+    }
+    let sandbox = Sandbox::new("scheduler: {listen: '127.0.0.1:1'}");
+    let script = "import os, socket, sys
+s = socket.socket(); s.bind(('127.0.0.1', 0)); s.listen()
+os.dup2(s.fileno(), 3); os.set_inheritable(3, True)
+os.environ.update(LISTEN_FDS='1', LISTEN_PID=str(os.getpid()))
+os.execv(sys.argv[1], sys.argv[1:])";
+    let program = sandbox.write("hand_over.py", script);
+    let line = format!("exec python3 {} {PROGRAM} serve", program.display());
+    let daemon = sandbox.start_shell(&line);
+    let address = address(&daemon);
+    assert!(address.starts_with("127.0.0.1:") && address != "127.0.0.1:1", "{address}");
+    assert_eq!(get(&address, "/healthz"), "ok\n");
+    daemon.stop();
+}
+
+#[test]
+fn health_and_readiness_follow_the_daemon() {
+    let sandbox = Sandbox::new(QUIET);
+    let daemon = sandbox.serve();
+    let address = address(&daemon);
+    assert_eq!(get(&address, "/readyz"), "ready\n");
+    assert_eq!(sandbox.run(&["pause"]).code, Some(0));
+    wait_until("the tick to see the pause", || {
+        get_with(&address, "/readyz", "").0.contains(" 503 ")
+    });
+    assert!(get(&address, "/healthz").starts_with("ok: paused by "));
+    assert!(get(&address, "/").contains("Nothing runs by its schedule: paused."));
+    sandbox.configure("scheduler: {worker: 1}");
+    daemon.signal(rustix::process::Signal::HUP);
+    daemon.wait_for_line("configuration not reloaded, the old one stays in force");
+    assert!(get(&address, "/").contains("did you mean workers?"));
+    daemon.stop();
+}
+
+/// `promtool` reads the older form alone. To it, the samples of a counter in OpenMetrics belong to no family, so it misses
+/// their help; everything else has to be right in that form too.
+#[test]
+fn prometheus_own_tool_has_nothing_against_the_metrics() {
+    let sandbox = Sandbox::new(QUIET);
+    sandbox.run(&["run", "report"]);
+    let daemon = sandbox.serve();
+    let address = address(&daemon);
+    let (_, plain) = get_with(&address, "/metrics", "");
+    let (head, open) = get_with(&address, "/metrics", "Accept: application/openmetrics-text\r\n");
+    assert!(head.contains("application/openmetrics-text; version=1.0.0"), "{head}");
+    assert!(open.ends_with("# EOF\n") && !plain.contains("# EOF"), "{open}");
+    for name in ["process_resident_memory_bytes", "process_cpu_seconds_total", "process_open_fds"] {
+        let sample = |text: &str| text.lines().any(|line| line.starts_with(&format!("{name} ")));
+        assert!(sample(&plain) && sample(&open), "{name}: {plain}");
+    }
+    assert!(open.contains("# TYPE aclarai_scheduler_runs counter\n"), "{open}");
+    assert!(plain.contains("# TYPE aclarai_scheduler_runs_total counter\n"), "{plain}");
+    daemon.stop();
+    if !has("promtool") {
+        return;
+    }
+    let complaints = |text: &str| {
+        let mut tool = Command::new("promtool")
+            .args(["check", "metrics"])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        tool.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
+        let output = tool.wait_with_output().unwrap();
+        String::from_utf8([output.stdout, output.stderr].concat()).unwrap()
+    };
+    assert_eq!(complaints(&plain), "");
+    let of_open = complaints(&open);
+    assert!(of_open.lines().all(|line| line.ends_with("_total no help text")), "{of_open}");
+}
+
+/// Names, descriptions, errors and output from outside, in a real browser: none of it acts.
+#[test]
+fn nothing_of_a_hostile_name_is_carried_out_in_a_real_browser() {
+    if !has("chromium") {
+        return;
+    }
+    let act = "<img/src=x/onerror=document.title='owned'>";
+    let end = "</style></title><script>document.title='owned'</script>";
+    let sandbox = Sandbox::new(&format!(
+        "scheduler:\n  listen: 127.0.0.1:0\n  jobs:\n    vault_sync: {{enabled: false}}\n    \"{act}\": {{enabled: true, manual_only: true, \
+         description: \"{end} \\u202Egnitirw {}\", command: [sh, -c, \"echo '{end}'; echo \\\"{act}\\\"; exit 1\"]}}\n",
+        "long ".repeat(40_000)
+    ));
+    assert_eq!(sandbox.run(&["run", act]).code, Some(1));
+    let daemon = sandbox.serve();
+    let address = address(&daemon);
+    let id = sandbox.history(&[])[0]["job_id"].as_str().unwrap().to_owned();
+    let encoded = |text: &str| text.bytes().map(|byte| format!("%{byte:02x}")).collect::<String>();
+    for path in [
+        "/".to_owned(),
+        format!("/jobs/{}", encoded(act)),
+        format!("/runs/{}", encoded(&id)),
+        "/attention".to_owned(),
+        "/docs/troubleshooting".to_owned(),
+    ] {
+        let profile = sandbox.path("chromium");
+        let seen = Command::new("chromium")
+            .args([
+                "--headless=new",
+                "--no-sandbox",
+                "--disable-gpu",
+                "--disable-dev-shm-usage",
+                "--enable-logging=stderr",
+            ])
+            .arg(format!("--user-data-dir={}", profile.display()))
+            // A request to anywhere else would be one that fails, and be told in the console.
+            .arg("--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1")
+            .args(["--virtual-time-budget=3000", "--dump-dom"])
+            .arg(format!("http://{address}{path}"))
+            .env("HOME", sandbox.path("home"))
+            .stdin(Stdio::null())
+            .output()
+            .unwrap();
+        let dom = String::from_utf8_lossy(&seen.stdout);
+        let told = String::from_utf8_lossy(&seen.stderr);
+        assert!(dom.contains("</html>"), "{path}: the browser showed nothing: {told}");
+        assert!(!dom.contains("<title>owned"), "{path}: a name was carried out");
+        assert!(!dom.contains("<img") && !dom.contains("\u{202e}"), "{path}");
+        let console: Vec<&str> = told.lines().filter(|line| line.contains("CONSOLE")).collect();
+        assert!(console.is_empty(), "{path}: {console:?}");
+        assert!(dom.len() < 200_000, "{path}: {} bytes", dom.len());
+        if path == "/" {
+            assert!(
+                dom.contains("A job needs a look.") && dom.contains("onerror=document.title"),
+                "{dom}"
+            );
+            // The script ran: times are in the zone of the browser, whose name no longer stands in the page's own words.
+            assert!(dom.contains("title=\""), "{dom}");
+        }
+    }
+    for path in ["/", "/page.js", "/style.css"] {
+        let text = get(&address, path).replace("http://www.w3.org/2000/svg", "");
+        assert!(
+            !text.contains("http://") && !text.contains("https://") && !text.contains("url("),
+            "{path}"
+        );
+    }
+    daemon.stop();
+}
+
+/// What is left of the page where there is neither style nor picture.
+#[test]
+fn a_text_browser_shows_the_page() {
+    if !has("w3m") {
+        return;
+    }
+    let sandbox =
+        Sandbox::new(QUIET.replace("enabled: true, cron", "enabled: false, cron").as_str());
+    let daemon = sandbox.serve();
+    let address = address(&daemon);
+    let seen = Command::new("w3m")
+        .args(["-dump", "-cols", "100", "-no-cookie", "-O", "UTF-8"])
+        .arg(format!("http://{address}/"))
+        .env("HOME", sandbox.path("home"))
+        .env("LC_ALL", "C.UTF-8")
+        .output()
+        .unwrap();
+    let text = String::from_utf8(seen.stdout).unwrap();
+    // In this order, and the first line first.
+    let mut rest = text.trim_start();
+    assert!(rest.starts_with("Nothing is scheduled: no job is enabled."), "{text}");
+    for words in [
+        "Jobs",
+        "Job",
+        "Schedule",
+        "report",
+        "disabled",
+        "History",
+        "all",
+        "failed",
+        "Nothing like that",
+        "Troubleshooting",
+        "as of",
+    ] {
+        let at = rest
+            .find(words)
+            .unwrap_or_else(|| panic!("{words} is missing, or comes too early:\n{text}"));
+        rest = &rest[at + words.len()..];
+    }
+    daemon.stop();
+}
+
+/// How much memory a process has, in bytes.
+fn resident(pid: i32) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+    line.trim().strip_suffix(" kB").unwrap().parse::<u64>().unwrap() * 1024
+}
+
+/// Those who hold connections, send without an end, or speak something else: jobs go on, memory stays, and others are
+/// answered meanwhile.
+#[test]
+fn hostile_clients_delay_no_job_and_shut_nobody_out() {
+    let sandbox = Sandbox::new(
+        "scheduler:\n  listen: 127.0.0.1:0\n  jobs:\n    vault_sync: {enabled: false}\n    a: {enabled: true, cron: '@every 1 s', command: ['true']}\n",
+    );
+    let daemon = sandbox.serve();
+    let address = address(&daemon);
+    let get = |path: &str| get(&address, path);
+    get("/");
+    let before = resident(daemon.pid());
+    // Slow ones: connected, and with half a head.
+    let mut slow: Vec<TcpStream> =
+        (0..300).map(|_| TcpStream::connect(&address).unwrap()).collect();
+    for stream in &mut slow {
+        let _ = stream.write_all(b"GET / HTTP/1.1\r\nHost: ");
+    }
+    assert_eq!(get("/healthz"), "ok\n");
+    let said = |request: &[u8]| String::from_utf8_lossy(&speak(&address, request)).into_owned();
+    // A head larger than it may be, and one without an end.
+    let long = format!("GET / HTTP/1.1\r\nHost: localhost\r\nX: {}\r\n\r\n", "x".repeat(1 << 20));
+    let answer = said(long.as_bytes());
+    assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 431 "), "{answer}");
+    let many = format!("GET / HTTP/1.1\r\nHost: localhost\r\n{}\r\n", "X: y\r\n".repeat(1000));
+    let answer = said(many.as_bytes());
+    assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 431 "), "{answer}");
+    // Other protocols.
+    for request in [
+        &b"GET /\r\n\r\n"[..],
+        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n",
+        b"\0\0\0\0\r\n\r\n",
+    ] {
+        let answer = said(request);
+        assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 4"), "{request:?}: {answer}");
+    }
+    // A body that nobody asked for, and two requests that disagree where the first ends.
+    let answer = said(b"POST /healthz HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000000000\r\nConnection: close\r\n\r\nx");
+    assert!(answer.starts_with("HTTP/1.1 405 "), "{answer}");
+    let answer = said(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nContent-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\nGET /evil HTTP/1.1\r\n\r\n");
+    assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 "), "{answer}");
+    // Many requests in one piece, each answered in its turn.
+    let request = "GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n".repeat(200)
+        + "GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+    assert_eq!(said(request.as_bytes()).matches("\r\n\r\nok\n").count(), 201);
+    // Clients that go before they are answered.
+    for _ in 0..200 {
+        let mut stream = TcpStream::connect(&address).unwrap();
+        let _ = stream.write_all(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    }
+    // One that never reads what it asked for.
+    let mut deaf = TcpStream::connect(&address).unwrap();
+    for _ in 0..50 {
+        let _ = deaf.write_all(b"GET /docs/troubleshooting HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    }
+    assert_eq!(get("/healthz"), "ok\n");
+    drop(slow);
+    let after = resident(daemon.pid());
+    assert!(after < before + (24 << 20), "{before} -> {after}");
+    // The thread that decides has gone on all the time.
+    let runs = sandbox.history(&["--outcome", "succeeded"]).len();
+    wait_for("three more runs", || {
+        (sandbox.history(&["--outcome", "succeeded"]).len() >= runs + 3).then_some(())
+    });
+    let late =
+        |run: &Value| run["lateness"].as_f64().unwrap() > Duration::from_secs(60).as_secs_f64();
+    assert!(!sandbox.history(&[]).iter().any(late));
+    daemon.stop();
+}
