@@ -27,6 +27,10 @@ const PATIENCE: Duration = Duration::from_secs(2);
 /// A file that had blocks and is empty now is left alone for this many runs: it may be in the middle of being written.
 const BLANK_RUNS_MAX: u32 = 2;
 
+/// A note whose texts take more room than this in the graph goes there in parts, one at a time: the markers of a single
+/// line may have eight kilobytes of text each.
+const SLICE_BYTES: usize = 1 << 20;
+
 /// The next note is taken only when one larger than this is in the graph: several at once would take a lot of room.
 const LARGE_NOTE: u64 = 8 << 20;
 
@@ -222,11 +226,11 @@ impl<'scope> Desk<'scope, '_> {
         let note = Rc::new(Note::of(survey, books, index, reading, &parsed)?);
         let size = survey.store.preferred_batch();
         let mut from = 0;
-        for blocks in parsed.into_slices(size.rows, size.bytes) {
-            let next = from + blocks.len();
+        for blocks in parsed.into_slices(size.rows, size.bytes.min(SLICE_BYTES)) {
+            let (next, is_part) = (from + blocks.len(), from > 0 || !blocks.is_last());
             self.batch.push(NoteSlice { note: Rc::clone(&note), blocks, from });
             from = next;
-            if self.batch.is_full(size) {
+            if is_part || self.batch.is_full(size) {
                 self.flush(survey, books, tally)?;
             }
         }

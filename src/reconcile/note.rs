@@ -29,7 +29,7 @@ pub(super) struct Note {
     pub(super) fate: Cell<NoteFate>,
     /// Version numbers to write into its markers.
     pub(super) edits: RefCell<Vec<VersionEdit>>,
-    /// The occurrences of ids that it holds more than once.
+    /// The occurrences of ids that it holds more than once, each run of the same text by its first.
     repeated: HashMap<IdDigest, Vec<Occurrence>>,
     /// Of these, the one with the best claim to each id that was asked about. Asked once for each id: a note may hold
     /// one id a hundred thousand times.
@@ -60,6 +60,11 @@ impl Occurrence {
     fn of(file: FileIndex, number: usize, block: BlockRef<'_>) -> Occurrence {
         Occurrence { number, at: holding(file, block), in_code: block.in_code() }
     }
+
+    /// Whether the other has the same claim but for its number.
+    fn is_alike(&self, other: &Occurrence) -> bool {
+        self.in_code == other.in_code && self.at.hashes == other.at.hashes
+    }
 }
 
 impl Note {
@@ -80,12 +85,16 @@ impl Note {
         ids.sort_unstable();
         let mut repeated: HashMap<IdDigest, Vec<Occurrence>> = HashMap::new();
         for same in ids.chunk_by(|(a, _), (b, _)| a == b).filter(|same| same.len() > 1) {
-            repeated.insert(same[0].0, Vec::with_capacity(same.len()));
+            repeated.insert(same[0].0, Vec::new());
         }
         if !repeated.is_empty() {
             for (number, block) in parsed.blocks().enumerate() {
                 if let Some(occurrences) = repeated.get_mut(&IdDigest::of(block.id())) {
-                    occurrences.push(Occurrence::of(index, number, block));
+                    let occurrence = Occurrence::of(index, number, block);
+                    // Of neighbours with the same text the first has the best claim.
+                    if occurrences.last().is_none_or(|last| !last.is_alike(&occurrence)) {
+                        occurrences.push(occurrence);
+                    }
                 }
             }
         }

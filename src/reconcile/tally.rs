@@ -6,10 +6,10 @@ use super::diff::Outcome;
 use super::memory::Waiting;
 
 /// At most so much that waits for a person is remembered.
-const WAITING_MAX: usize = 10_000;
+const WAITING_MAX: usize = 2_000;
 
-/// At most so many faults are told one by one.
-const FAULTS_MAX: usize = 10_000;
+/// At most so many faults are told one by one: one note may have a million.
+const FAULTS_MAX: usize = 2_000;
 
 /// A kind of thing that waits for a person.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,5 +1,6 @@
 //! Notes that are made to take memory. With 512 MB of address space the program syncs each of them, or says clearly why
-//! it cannot; it is never ended by the lack of memory. `prlimit` of util-linux sets the limit.
+//! it cannot; it is never ended by the lack of memory. `prlimit` of util-linux sets the limit. One note takes at most four
+//! times its size and 16 MiB.
 
 use std::fs;
 use std::process::Command;
@@ -90,11 +91,18 @@ fn no_note_takes_more_memory_than_there_is() {
     }
     let notes = notes();
     assert!(notes.len() >= 20);
+    let limit = format!("--as={ADDRESS_SPACE}");
+    // What the program takes by itself.
+    let place = Place::new();
+    place.write("other.md", &["blk_other"]);
+    let (_, of_program) = place.sync_watched_by(&["prlimit", &limit]);
     for (what, text, blocks) in notes {
         let place = Place::new();
+        let most = of_program + 4 * text.len() as u64 + (16 << 20);
         fs::write(place.note("hostile.md"), text).unwrap();
         place.write("other.md", &["blk_other"]);
-        let ran = place.sync_by(&["prlimit", &format!("--as={ADDRESS_SPACE}")]);
+        let (ran, peak) = place.sync_watched_by(&["prlimit", &limit]);
+        assert!(peak <= most, "{what}: {peak} bytes of memory, {most} are the most");
         // 3: some blocks or the whole note could not be taken, and the run says which.
         assert!(matches!(ran.code, Some(0 | 3)), "{what}: {:?} {:.2000}", ran.code, ran.stderr);
         assert!(!ran.stderr.contains("memory allocation"), "{what}: {:.2000}", ran.stderr);

@@ -6,9 +6,11 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
+use aclarai_scheduler::inside::clock::{Clock, SystemClock};
 use rusqlite::Connection;
 use rusqlite::types::Value as Cell;
 use serde_json::Value;
@@ -138,6 +140,23 @@ impl Place {
 
     /// A sync by a program that runs another one, and takes it with its arguments: `prlimit`, say.
     pub(crate) fn sync_by(&self, wrapper: &[&str]) -> Ran {
+        self.finish(self.wrapped(wrapper))
+    }
+
+    /// The same, and how many bytes of memory it took at most.
+    pub(crate) fn sync_watched_by(&self, wrapper: &[&str]) -> (Ran, u64) {
+        let most = Arc::new(AtomicU64::new(0));
+        let ran = self.finish_beside(self.wrapped(wrapper), |process| {
+            let most = Arc::clone(&most);
+            Some(Meanwhile::new(move |_| {
+                most.fetch_max(peak_of(process), Ordering::Relaxed);
+                SystemClock.wait(Duration::from_millis(1), &|| false);
+            }))
+        });
+        (ran, most.load(Ordering::Relaxed))
+    }
+
+    fn wrapped(&self, wrapper: &[&str]) -> Command {
         let program = self.command("state", &["run", "vault_sync", "--json"]);
         let mut command = Command::new(wrapper[0]);
         command
@@ -151,7 +170,7 @@ impl Place {
         if let Some(user) = self.user {
             command.uid(user).gid(user);
         }
-        self.finish(command)
+        command
     }
 
     /// Files that the program writes may not grow beyond this many blocks of 512 bytes.
@@ -178,7 +197,16 @@ impl Place {
             .unwrap()
     }
 
-    fn finish(&self, mut command: Command) -> Ran {
+    fn finish(&self, command: Command) -> Ran {
+        self.finish_beside(command, |_| None)
+    }
+
+    /// The same, with something that is done beside the process of this number.
+    fn finish_beside(
+        &self,
+        mut command: Command,
+        beside: impl FnOnce(u32) -> Option<Meanwhile>,
+    ) -> Ran {
         // Files, unlike pipes, never make the program wait for a reader.
         let (out, err) = (self.path("stdout"), self.path("stderr"));
         let mut child = command
@@ -186,7 +214,9 @@ impl Place {
             .stderr(File::create(&err).unwrap())
             .spawn()
             .unwrap();
+        let beside = beside(child.id());
         let status = wait_for_end(&mut child);
+        drop(beside);
         Ran {
             code: status.code(),
             stdout: fs::read_to_string(out).unwrap(),
@@ -198,6 +228,14 @@ impl Place {
     pub(crate) fn rows(&self, state: &str) -> BTreeMap<String, Vec<(String, Cell)>> {
         rows(&if state == "state" { self.graph_file() } else { self.path(state).join("graph.db") })
     }
+}
+
+/// The most memory that a process has taken so far, in bytes: its own pages and those of its files.
+fn peak_of(process: u32) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{process}/status")).unwrap_or_default();
+    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    let kilobytes = peak.and_then(|peak| peak.trim().strip_suffix(" kB")?.parse().ok());
+    kilobytes.map_or(0, |kilobytes: u64| kilobytes << 10)
 }
 
 fn rows(graph: &Path) -> BTreeMap<String, Vec<(String, Cell)>> {
