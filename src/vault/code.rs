@@ -220,22 +220,31 @@ fn line_start(text: &str, at: usize) -> usize {
     memchr::memrchr2(b'\n', b'\r', &text.as_bytes()[..at]).map_or(0, |found| found + 1)
 }
 
-/// The line, counted from 1, on which a merge begins that git left unresolved: a line `<<<<<<< `, one `=======` and one
-/// `>>>>>>> `, in this order, the first outside of code.
+/// Whether a line is one of those that a merge leaves: the sign seven times or, where somebody has told git so, more often,
+/// and then a label or nothing.
+fn is_merge_mark(line: &str, sign: char) -> bool {
+    let behind = line.trim_start_matches(sign);
+    line.len() - behind.len() >= 7 && (behind.starts_with(' ') || trim(behind).is_empty())
+}
+
+/// The line, counted from 1, on which a merge begins that was left unresolved: a line `<<<<<<< `, one `=======` and one
+/// `>>>>>>> `, in this order, the first outside of code. Jujutsu has `%%%%%%% ` or `+++++++ ` in the middle.
 pub(crate) fn merge_conflict_line(text: &str) -> Option<u32> {
-    const OURS: &str = "<<<<<<< ";
-    let mut from = memmem::find(text.as_bytes(), OURS.as_bytes())?;
+    let mut from = memmem::find(text.as_bytes(), b"<<<<<<<")?;
     from = line_start(text, from);
     let mut number = 1 + super::white::count_breaks(&text.as_bytes()[..from], true);
     let mut fences = Fences::new(text);
     let (mut ours, mut middle) = (None, false);
     while from < text.len() {
         let line = first_line(&text[from..]);
-        if ours.is_none() && line.starts_with(OURS) && !fences.hold(text, from) {
-            ours = Some(number);
-        } else if ours.is_some() && trim(line) == "=======" {
+        let line = if from == 0 { line.trim_start_matches('\u{FEFF}') } else { line };
+        if ours.is_none() {
+            if is_merge_mark(line, '<') && !fences.hold(text, from) {
+                ours = Some(number);
+            }
+        } else if ['=', '%', '+'].iter().any(|sign| is_merge_mark(line, *sign)) {
             middle = true;
-        } else if middle && line.starts_with(">>>>>>> ") {
+        } else if middle && is_merge_mark(line, '>') {
             return ours;
         }
         from = next_line(text, from);
@@ -309,6 +318,12 @@ mod tests {
             (format!("# A\r\n\r\n{merge}").replace("one\n", "one\r\n"), Some(3)),
             (merge.replace("=======", "||||||| base\nzero\n======="), Some(1)),
             (merge.replace('\n', "\r\n"), Some(1)),
+            (merge.replace('\n', "\r"), Some(1)),
+            (format!("\u{feff}{merge}"), Some(1)),
+            (merge.replace(" HEAD", "").replace(" origin/main", ""), Some(1)),
+            (merge.replace("<<<<<<<", "<<<<<<<<<").replace(">>>>>>>", ">>>>>>>>>"), Some(1)),
+            (merge.replace("=======", "%%%%%%% Changes\n+++++++ Contents"), Some(1)),
+            (format!("---\n{merge}---\n"), Some(2)),
             (format!("```\n{merge}```\n"), None),
             (format!("```\n{merge}```\n\n{merge}"), Some(9)),
             (merge.replace("=======", "======"), None),
