@@ -132,6 +132,8 @@ const LIKELY: &[Rule] = &[
     rule("* - copie (9+)", "Windows Explorer in French"),
     rule("* (copie)", "GNOME Files in French"),
     rule("copie de *", "Google Drive in French"),
+    rule("* (copia)", "GNOME Files in Spanish and Italian"),
+    rule("* (copia 9+)", "GNOME Files in Spanish and Italian"),
     rule("* copia", "Finder in Spanish and Italian"),
     rule("* copia 9+", "Finder in Spanish and Italian"),
     rule("* - copia", "Windows Explorer in Spanish and Italian"),
@@ -172,9 +174,14 @@ pub(super) fn is_markdown(name: &[u8]) -> bool {
     name.last_chunk::<3>().is_some_and(|end| end.eq_ignore_ascii_case(b".md"))
 }
 
-/// The note that an iCloud place holder stands for, which lies elsewhere for now: `.note.md.icloud` for `note.md`.
+/// The note that a place holder stands for, which lies on a server for now: `.note.md.icloud` of iCloud, `note.md.nextcloud`
+/// and `note.md.owncloud` of the clients for Linux.
 pub fn placeholder_of(name: &[u8]) -> Option<&[u8]> {
-    name.strip_prefix(b".")?.strip_suffix(b".icloud").filter(|note| is_markdown(note))
+    let note = match name.strip_prefix(b".") {
+        Some(hidden) => hidden.strip_suffix(b".icloud")?,
+        None => name.strip_suffix(b".nextcloud").or_else(|| name.strip_suffix(b".owncloud"))?,
+    };
+    is_markdown(note).then_some(note)
 }
 
 /// Whether the file of this name (without its folder) is a copy of a note. Takes any name; one that does not have `.md`

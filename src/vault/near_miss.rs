@@ -21,7 +21,7 @@ pub enum NearMiss {
     Opening,
     /// A capital letter in `aclarai`, `id` or `ver`.
     WrongCase,
-    /// White space around `=` or `:`, or no `=` or `:` at all.
+    /// White space around `=` or `:`, another sign in the place of one, or none.
     Separator,
     /// `id` is not the first attribute.
     AttributeOrder,
@@ -54,7 +54,7 @@ impl fmt::Display for NearMiss {
                 "`aclarai`, `id` and `ver` are lower case: write `aclarai:id=... ver=...`"
             }
             NearMiss::Separator => {
-                "no white space around `:` and `=`: write `aclarai:id=... ver=...`"
+                "a `:` and a `=` without white space belong here: write `aclarai:id=... ver=...`"
             }
             NearMiss::AttributeOrder => "`id` comes first: write `aclarai:id=... ver=...`",
             NearMiss::NoId => "the id is missing: write `aclarai:id=...`",
@@ -146,7 +146,7 @@ fn begins_marker(text: &str, start: usize) -> Option<(&str, &str, usize)> {
         return None;
     }
     let name_end = start + name.len();
-    let (key_start, has_colon) = separator(bytes, name_end, b":");
+    let (key_start, has_colon) = separator(bytes, name_end, b":;.-_");
     let key = word_at(text, key_start);
     let (value_start, has_equals) = separator(bytes, key_start + key.len(), b"=:");
     let is_key = ["id", "ver"].iter().any(|known| key.eq_ignore_ascii_case(known));
@@ -201,10 +201,10 @@ fn opening_before(text: &str, at: usize) -> Option<(usize, NearMiss)> {
     let mut before = text[..at].char_indices().rev().take(CHARS_MAX);
     loop {
         let (at, c) = before.next()?;
-        let escaped = text[..at].ends_with("&lt") && c == ';';
-        let opens = escaped || matches!(c, '<' | '\u{FF1C}' | '\u{2039}');
-        if opens {
-            let open = if escaped { at - "&lt".len() } else { at };
+        let escape = if c == ';' { escape_before(text, at) } else { 0 };
+        let escaped = escape > 0;
+        if escaped || matches!(c, '<' | '\u{FF1C}' | '\u{2039}') {
+            let open = at - escape;
             let reason = match invisible {
                 _ if !has_mark && !has_dash => return None,
                 // The search for comments looks at this one.
@@ -227,6 +227,15 @@ fn opening_before(text: &str, at: usize) -> Option<(usize, NearMiss)> {
     }
 }
 
+/// The length of a `<` before `at` that is written as a web page does, its `;` left out: `&lt`, `&#60`.
+fn escape_before(text: &str, at: usize) -> usize {
+    let ends = |name: &&str| {
+        text.get(at.saturating_sub(name.len())..at)
+            .is_some_and(|end| end.eq_ignore_ascii_case(name))
+    };
+    ["&lt", "&#60", "&#x3c"].iter().find(|name| ends(name)).map_or(0, |name| name.len())
+}
+
 /// Looks at the id of a marker that follows the grammar: what is in it that nobody means to be part of an id?
 pub(super) fn examine_id(id: &str) -> Option<NearMiss> {
     let is_usual = |byte: &u8| byte.is_ascii_alphanumeric() || b"_-.:/".contains(byte);
@@ -241,6 +250,8 @@ pub(super) fn examine_id(id: &str) -> Option<NearMiss> {
         | '`'
         | ','
         | ';'
+        | '='
+        | '\\'
         | '\u{AB}'
         | '\u{BB}'
         | '\u{2018}'..='\u{201F}'
