@@ -31,36 +31,62 @@ const SUSPICION_LASTS: TimeDelta = TimeDelta::days(1);
 
 /// The notes that are gone while something stands in for them.
 pub(super) struct StandIns {
-    /// Conflict copies, by the note whose name they carry.
+    /// Copies and place holders, by the note whose name they carry.
     copies: HashMap<VaultPath, VaultPath>,
+    /// Those notes of which an editor's backup is all that is left, and that had blocks.
+    told: HashSet<VaultPath>,
 }
 
 impl StandIns {
     /// Those that the listing shows.
     pub(super) fn of(survey: &Survey<'_>) -> StandIns {
         let mut copies = HashMap::new();
-        for copy in &survey.listing.conflict_copies {
+        let listing = survey.listing;
+        let by_copy = listing.conflict_copies.iter().chain(&listing.backups);
+        for copy in by_copy.chain(&listing.place_holders) {
             if let Some(original) = original_of(copy)
                 && survey.listed(&original).is_none()
             {
                 copies.entry(original).or_insert_with(|| copy.clone());
             }
         }
-        StandIns { copies }
+        StandIns { copies, told: HashSet::new() }
+    }
+
+    /// Tells once what stands in for the note at `path`, if that is an editor's backup. Conflict copies have been told.
+    pub(super) fn tell(&mut self, survey: &Survey<'_>, tally: &mut Tally, path: &VaultPath) {
+        let Some(copy) = self.copies.get(path) else { return };
+        if survey.listing.backups.binary_search(copy).is_err() || !self.told.insert(path.clone()) {
+            return;
+        }
+        tally.waits(
+            Kind::Note,
+            copy.to_string(),
+            &format!("all that is left of {path}"),
+            "rename it to the note's name, or remove it if the note was meant to go",
+        );
+        tally.warn(
+            copy.to_string(),
+            format!(
+                "an editor's backup is all that is left of {path}: rename it to {path}, or remove it if the note was meant to go"
+            ),
+        );
     }
 
     /// Whether something stands in for the note at `path`, so that what it holds is not known.
     pub(super) fn has(&self, survey: &Survey<'_>, path: &VaultPath) -> bool {
-        survey.listed(path).is_none()
-            && (self.copies.contains_key(path) || survey.listing.root.has_place_holder(path))
+        survey.listed(path).is_none() && self.copies.contains_key(path)
     }
 }
 
-/// The note that a conflict copy was made of, as its name tells.
+/// The note that a copy was made of or that a place holder stands for, as its name tells.
 pub(super) fn original_of(copy: &VaultPath) -> Option<VaultPath> {
     use std::os::unix::ffi::OsStrExt;
-    let name = copy.as_path().file_name()?;
-    let original = vault::copy_by_name(name.as_bytes())?.of?;
+    let name = copy.as_path().file_name()?.as_bytes();
+    let original = match vault::placeholder_of(name) {
+        Some(note) => note.to_vec(),
+        None => vault::copy_by_name(name)?.of?,
+    };
     let folder = copy.as_path().parent().unwrap_or(Path::new(""));
     Some(VaultPath::new(folder.join(std::ffi::OsStr::from_bytes(&original))))
 }

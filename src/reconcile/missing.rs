@@ -2,7 +2,7 @@
 //!
 //! 1. Vault and tiers are there: a tier that had blocks and is gone is a wrong mount, not a deletion.
 //! 2. Nothing unreadable hides the place where the block lived, and nothing stands in for its note: a place holder of
-//!    iCloud, or a conflict copy where the note itself is gone.
+//!    iCloud, or a copy where the note itself is gone.
 //! 3. At most the larger of 20 and a tenth of the live blocks are missing, and at most half of them unless they are three
 //!    or fewer, except where a person says otherwise.
 //! 4. The block was missing in two complete scans, `archive_after` apart by the wall clock and by the time since boot; or
@@ -175,7 +175,7 @@ fn still_missing(
     is_complete: bool,
 ) -> Result<Vec<Missing>, JobError> {
     let mut missing = Vec::new();
-    let stand_ins = StandIns::of(survey);
+    let mut stand_ins = StandIns::of(survey);
     let mut future = 0;
     let candidates: Vec<MissingBlock> = candidates.into_values().collect();
     for chunk in candidates.chunks(CHUNK) {
@@ -189,6 +189,7 @@ fn still_missing(
                     // It may have moved on since it was first missed, in a run that was cut short.
                     let path = path_in_vault(survey, &node).unwrap_or_else(|| block.path.clone());
                     let block = &MissingBlock { path, ..block.clone() };
+                    stand_ins.tell(survey, tally, &block.path);
                     if stand_ins.has(survey, &block.path)
                         || is_unknown(survey, books, &block.path)
                         || is_home_unknown(survey, books, &node)

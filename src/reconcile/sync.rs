@@ -117,6 +117,16 @@ fn tell_listing(survey: &Survey<'_>, findings: &Findings, tally: &mut Tally) {
     for link in &listing.links_skipped {
         logging::debug!(job_id = survey.ctx.run_id.as_str(); "{link}: a symbolic link: not followed");
     }
+    if let Some(first) = listing.place_holders.first() {
+        let notes = listing.place_holders.len();
+        tally.warn(
+            "",
+            format!(
+                "{notes} place holders of notes that lie on a server, such as {first}: the notes are not read, and what the \
+                 graph has of them stays as it is: let the sync program download them"
+            ),
+        );
+    }
     tally.stats.conflict_copies = listing.conflict_copies.len() as u64;
     for verdict in &survey.verdicts {
         if let Verdict::Unchanged(blocks) = verdict {

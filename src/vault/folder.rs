@@ -4,11 +4,9 @@
 use std::io;
 use std::path::Path;
 
-use rustix::fs::{AtFlags, Dir, Mode, OFlags};
+use rustix::fs::{Dir, Mode, OFlags};
 
-use super::file::split;
 use super::root::Root;
-use crate::block::VaultPath;
 
 /// A folder that is there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,17 +36,6 @@ impl Root {
     pub fn device_of_folder(&self, path: &Path) -> io::Result<u64> {
         Ok(rustix::fs::fstat(self.open_folder(path)?)?.st_dev)
     }
-
-    /// Whether iCloud has put a place holder in the place of the note at `path`: the note lies on a server for now.
-    pub fn has_place_holder(&self, path: &VaultPath) -> bool {
-        let (folder, name) = split(path);
-        let mut holder = std::ffi::OsString::from(".");
-        holder.push(name);
-        holder.push(".icloud");
-        self.open_folder(folder).is_ok_and(|folder| {
-            rustix::fs::statat(&folder, &holder, AtFlags::SYMLINK_NOFOLLOW).is_ok()
-        })
-    }
 }
 
 #[cfg(test)]
@@ -69,15 +56,5 @@ mod tests {
             ["", "mount", "full", "absent"].map(is_empty),
             [Some(false), Some(true), Some(false), None]
         );
-    }
-
-    #[test]
-    fn a_place_holder_of_icloud_is_found_beside_its_note() {
-        let temp = tempfile::tempdir().unwrap();
-        fs::create_dir(temp.path().join("sub")).unwrap();
-        fs::write(temp.path().join("sub/.a.md.icloud"), "").unwrap();
-        let root = Root::open(temp.path()).unwrap();
-        let holds = |path: &str| root.has_place_holder(&VaultPath::new(path));
-        assert_eq!(["sub/a.md", "sub/b.md", "a.md"].map(holds), [true, false, false]);
     }
 }

@@ -22,7 +22,7 @@ use rustix::fs::{AtFlags, Stat};
 use super::fault::{FaultKind, ScanFault, VaultError, is_absence};
 use super::file::{FileStat, ListedFile, other_kind};
 use super::left_out::{Ignore, IgnoreRules, IgnoredBy};
-use super::names::{copy_by_name, is_hidden, is_markdown};
+use super::names::{copy_by_name, is_hidden, is_markdown, placeholder_of};
 use super::root::{Neighbours, Root};
 use super::threads::on_threads;
 use super::write_back::is_left_over;
@@ -48,6 +48,10 @@ pub struct Listing {
     pub faults: Vec<ScanFault>,
     /// Copies that a sync program made of two edits at once, by path. They are not part of the vault.
     pub conflict_copies: Vec<VaultPath>,
+    /// Copies that editors left (`note.md~`), by path. Nothing is said of them while their notes are there.
+    pub backups: Vec<VaultPath>,
+    /// Place holders of notes that lie on a server for now, by path.
+    pub place_holders: Vec<VaultPath>,
     /// Configured tier folders that are not there.
     pub missing_tiers: Vec<VaultPath>,
     /// Symbolic links that were not followed: all of them, or with `follow_links` those that leave the vault, lead
@@ -79,6 +83,8 @@ impl Listing {
             files,
             faults: Vec::new(),
             conflict_copies: Vec::new(),
+            backups: Vec::new(),
+            place_holders: Vec::new(),
             missing_tiers: Vec::new(),
             links_skipped: Vec::new(),
             left_overs: Vec::new(),
@@ -143,7 +149,8 @@ pub fn list(
     walk.follow()?;
 
     let Walk { met, mut links_skipped, .. } = walk;
-    let Met { files: mut folders, mut unseen, mut faults, mut conflict_copies, .. } = met;
+    let Met { files: mut folders, mut unseen, mut faults, .. } = met;
+    let Met { mut conflict_copies, mut backups, mut place_holders, .. } = met;
     unseen.sort_unstable_by(|a, b| a.path.cmp(&b.path));
     folders.push(look(&root, unseen, options, stop, &mut faults)?);
     // Each folder's files are in order. With the folders in order too, sorting has next to nothing to do.
@@ -155,6 +162,8 @@ pub fn list(
     faults.sort_by(|a, b| a.path.cmp(&b.path));
     faults.dedup_by(|a, b| a.path == b.path);
     conflict_copies.sort();
+    backups.sort();
+    place_holders.sort();
     links_skipped.sort();
     root.check_in_place()?;
     let count = |by: IgnoredBy| Ignored { notes: met.ignored.get(&by).copied().unwrap_or(0), by };
@@ -165,6 +174,8 @@ pub fn list(
         files,
         faults,
         conflict_copies,
+        backups,
+        place_holders,
         missing_tiers,
         links_skipped,
         left_overs: met.left_overs,
@@ -277,6 +288,8 @@ struct Met {
     unseen: Vec<ListedFile>,
     faults: Vec<ScanFault>,
     conflict_copies: Vec<VaultPath>,
+    backups: Vec<VaultPath>,
+    place_holders: Vec<VaultPath>,
     links: Vec<VaultPath>,
     left_overs: Vec<VaultPath>,
     /// How many notes each pattern leaves out.
@@ -289,6 +302,8 @@ impl Met {
         self.unseen.append(&mut other.unseen);
         self.faults.append(&mut other.faults);
         self.conflict_copies.append(&mut other.conflict_copies);
+        self.backups.append(&mut other.backups);
+        self.place_holders.append(&mut other.place_holders);
         self.links.append(&mut other.links);
         self.left_overs.append(&mut other.left_overs);
         for (by, notes) in std::mem::take(&mut other.ignored) {
@@ -518,6 +533,8 @@ impl Sorter {
             if is_hidden(name.as_bytes()) {
                 if is_left_over(name.as_bytes()) {
                     met.left_overs.push(path_of(name));
+                } else if placeholder_of(name.as_bytes()).is_some() && folder_ignored.is_none() {
+                    met.place_holders.push(path_of(name));
                 }
                 return false;
             }
@@ -539,11 +556,17 @@ impl Sorter {
                     let (stat, through_link) = (FileStat::default(), self.through_link);
                     met.unseen.push(ListedFile { path, stat, tier, through_link });
                 }
-            } else if copy_by_name(name.as_bytes()).is_some_and(|copy| copy.is_conflict) {
-                // `note.md.conflict1`, say.
+            } else if placeholder_of(name.as_bytes()).is_some() && folder_ignored.is_none() {
+                met.place_holders.push(path_of(name));
+            } else if let Some(copy) = copy_by_name(name.as_bytes()) {
+                // `note.md.conflict1` or `note.md~`, say.
                 let path = path_of(name);
                 if ignored_by(&path).is_none() {
-                    met.conflict_copies.push(path);
+                    let copies = match copy.is_conflict {
+                        true => &mut met.conflict_copies,
+                        false => &mut met.backups,
+                    };
+                    copies.push(path);
                 }
             }
             false

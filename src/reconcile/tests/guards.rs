@@ -77,16 +77,21 @@ fn a_confirmed_run_need_not_wait_for_a_day() {
 }
 
 #[test]
-fn a_note_that_icloud_has_taken_away_is_not_missing() {
+fn a_note_that_a_sync_program_has_taken_to_its_server_is_not_missing() {
     let rig = notes(10);
     rig.remove("n1.md");
-    rig.file(".n1.md.icloud", "bplist00");
-    for _ in 0..3 {
-        let report = rig.sync();
-        assert_eq!((report.count("blocks_missing"), report.count("blocks_archived")), (0, 0));
-        rig.minutes_pass(60);
+    for holder in [".n1.md.icloud", "n1.md.nextcloud", "n1.md.owncloud"] {
+        rig.file(holder, "bplist00");
+        for _ in 0..3 {
+            let report = rig.sync();
+            assert_eq!((report.count("blocks_missing"), report.count("blocks_archived")), (0, 0));
+            let begin =
+                format!("warning: 1 place holders of notes that lie on a server, such as {holder}");
+            assert!(report.said()[0].starts_with(&begin), "{:?}", report.faults);
+            rig.minutes_pass(60);
+        }
+        fs::remove_file(rig.path(holder)).unwrap();
     }
-    fs::remove_file(rig.path(".n1.md.icloud")).unwrap();
     rig.sync();
     rig.minutes_pass(10);
     assert_eq!(rig.sync().count("blocks_archived"), 1);
@@ -106,6 +111,32 @@ fn a_note_of_which_only_a_conflict_copy_is_left_is_not_missing() {
     }
     rig.rename(copy, "n1.md");
     assert_eq!(rig.sync().count("blocks_unchanged"), 10);
+}
+
+#[test]
+fn a_note_of_which_only_an_editors_backup_is_left_is_not_missing() {
+    let rig = notes(10);
+    for backup in ["n1.md~", "n1.md.orig", "#n1.md#", "n1.md.tmp"] {
+        rig.file("n2.md~", "The backup of a note that is there is nobody's business.\n");
+        rig.rename("n1.md", backup);
+        for _ in 0..3 {
+            let report = rig.sync();
+            assert_eq!((report.count("blocks_missing"), report.count("blocks_archived")), (0, 0));
+            let said = format!(
+                "warning: {backup}: an editor's backup is all that is left of n1.md: rename it to n1.md, or remove it if \
+                 the note was meant to go"
+            );
+            assert_eq!(report.said(), [said]);
+            rig.minutes_pass(60);
+        }
+        rig.rename(backup, "n1.md");
+        let report = rig.sync();
+        assert!(report.count("blocks_unchanged") == 10 && report.faults.is_empty(), "{report:?}");
+    }
+    rig.remove("n1.md");
+    rig.sync();
+    rig.minutes_pass(10);
+    assert_eq!(rig.sync().count("blocks_archived"), 1);
 }
 
 #[test]
