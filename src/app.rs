@@ -9,16 +9,24 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::clock::Clock;
 use crate::config::{
-    self, Config, ConfigErrors, Env, JobName, JobSpec, Mistake, Overrides, suggestion,
+    self, Config, ConfigErrors, Env, GraphConfig, JobName, JobSpec, LeaseConfig, Mistake,
+    Overrides, suggestion,
 };
+use crate::gate::LeaseGate;
+use crate::graph;
+use crate::graph::lease::Candidate;
 use crate::job::{BadParameter, BuildError, DuplicateKind, Host, JobRegistry};
 use crate::jobs::command::Surroundings;
 use crate::jobs::{self, Deps, supervisor};
 use crate::observe::notify::Hooks;
-use crate::scheduler::ConfiguredJob;
+use crate::scheduler::{ConfiguredJob, StartError};
+use crate::stop::Stop;
 
 /// Adds kinds of job to the built-in ones.
 pub(crate) type Register<'r> = &'r dyn Fn(&mut JobRegistry) -> Result<(), DuplicateKind>;
@@ -130,6 +138,50 @@ impl Origin<'_> {
         Hooks::of(config, self.surroundings(config))
     }
 
+    /// Whether this host may run the jobs, where several share them: asked from now on by a thread of its own.
+    pub(crate) fn lease(&self, config: &Config) -> Result<Option<LeaseGate>, StartError> {
+        let (Some(lease), GraphConfig::Neo4j(neo4j)) = (&config.scheduler.lease, &config.graph)
+        else {
+            return Ok(None);
+        };
+        let keeper = graph::lease_keeper(neo4j, Arc::clone(&self.clock))
+            .map_err(|error| StartError::Lease(error.to_string()))?;
+        let who = Candidate {
+            lease: lease.name.clone(),
+            holder: of_kernel("random/uuid").map_err(StartError::Lease)?,
+            host: own_name(lease).map_err(StartError::Lease)?,
+            ttl: lease.ttl,
+        };
+        let gate = LeaseGate::start(keeper, who, Arc::clone(&self.clock));
+        gate.map(Some).map_err(StartError::Thread)
+    }
+
+    /// The host that holds the lease, where several share the jobs; `None` where nobody does. Waits for `limit` at most.
+    pub(crate) fn lease_holder(
+        &self,
+        config: &Config,
+        limit: Duration,
+    ) -> Option<Result<Option<Holder>, String>> {
+        let (Some(lease), GraphConfig::Neo4j(neo4j)) = (&config.scheduler.lease, &config.graph)
+        else {
+            return None;
+        };
+        let look = || {
+            let keeper = graph::lease_keeper(neo4j, Arc::clone(&self.clock))?;
+            let until = self.clock.monotonic() + limit;
+            keeper.look(&lease.name, &Stop::new().with_deadline(until, Arc::clone(&self.clock)))
+        };
+        let own = own_name(lease);
+        let found = look().map_err(|error| error.to_string());
+        Some(found.map(|found| {
+            found.map(|found| {
+                let held_for = TimeDelta::from_std(found.held_for).unwrap_or_default();
+                let since = self.clock.now() - held_for;
+                Holder { is_this_host: own.as_ref() == Ok(&found.host), host: found.host, since }
+            })
+        }))
+    }
+
     /// The surroundings of the programs of command jobs under this configuration.
     fn surroundings(&self, config: &Config) -> Arc<Surroundings> {
         Arc::new(Surroundings {
@@ -139,6 +191,28 @@ impl Origin<'_> {
             supervisor: supervisor::SELF.into(),
         })
     }
+}
+
+/// The host that runs the jobs of a group.
+pub(crate) struct Holder {
+    /// Its name.
+    pub(crate) host: String,
+    /// Since when, by this host's clock.
+    pub(crate) since: DateTime<Utc>,
+    /// Whether that is the name of this host.
+    pub(crate) is_this_host: bool,
+}
+
+/// The name of this host as the others of its group are told.
+fn own_name(lease: &LeaseConfig) -> Result<String, String> {
+    lease.host.clone().map_or_else(|| of_kernel("hostname"), Ok)
+}
+
+fn of_kernel(name: &str) -> Result<String, String> {
+    let file = format!("/proc/sys/kernel/{name}");
+    let text =
+        std::fs::read_to_string(&file).map_err(|error| format!("cannot read {file}: {error}"));
+    Ok(text?.trim().to_owned())
 }
 
 impl App {

@@ -14,7 +14,7 @@ use crossbeam_channel::{Sender, bounded, select};
 
 use crate::app::{App, Origin};
 use crate::clock;
-use crate::config::{Config, Env};
+use crate::config::{Config, Env, LeaseConfig};
 use crate::gate::{FileWatch, Look, PauseSwitch};
 use crate::logging::{self, Logging};
 use crate::observe::{Observer, Window, WindowError};
@@ -71,17 +71,24 @@ pub(crate) fn serve(start: &Serve<'_>, app: App) -> Result<bool, ServeError> {
     .map_err(StartError::Thread)?;
     let (jobs, scheduled) = count(&app);
     let App { config, .. } = &app;
+    let lease = start.origin.lease(config)?;
     let mut scheduler = Scheduler::start(Setup {
         clock: clock.clone(),
         built: clock::built(),
         config: config.source.as_deref().map(|file| path_text(&start.origin.env.cwd().join(file))),
         state_dir: config.state_dir.clone(),
+        lease: lease.clone(),
         settings: settings(start, &app)?,
         observers: observer.of_events(),
         heartbeat: observer.of_status(),
+    })
+    .inspect_err(|_| {
+        if let Some(lease) = &lease {
+            lease.end(true);
+        }
     })?;
     observer.introduce(config, &app.not_runnable, &start.origin.env).map_err(StartError::Thread)?;
-    let state_dir = config.state_dir.clone();
+    let (state_dir, in_force) = (config.state_dir.clone(), config.scheduler.lease.clone());
     logging::info!(version = env!("CARGO_PKG_VERSION"),
         zone_data = Zone::data_version(),
         config = config.source.as_deref().map(path_text).unwrap_or_default().as_str(),
@@ -106,7 +113,7 @@ pub(crate) fn serve(start: &Serve<'_>, app: App) -> Result<bool, ServeError> {
                 Ok(Asked::Reload) if stopping => {}
                 Ok(Asked::Reload) => {
                     observer.reloading();
-                    let renewed = reload(start, source.clone(), &state_dir, &scheduler, &observer);
+                    let renewed = reload(start, source.clone(), (&state_dir, &in_force), &scheduler, &observer);
                     if let Some(app) = renewed {
                         if app.config.scheduler.watch_config != watched.is_some() {
                             watched = watch(&app.config);
@@ -132,7 +139,11 @@ pub(crate) fn serve(start: &Serve<'_>, app: App) -> Result<bool, ServeError> {
             recv(scheduler.ended()) -> _ => break,
         }
     }
-    let Ending { interrupted, taken_back, crashed } = scheduler.stop();
+    let Ending { interrupted, taken_back, left, crashed } = scheduler.stop();
+    if let Some(lease) = lease {
+        // Given back, the next host takes over at once: not while anything of this one may still run.
+        lease.end(left == 0 && !crashed);
+    }
     observer.stop(hurried);
     logging::info!(interrupted, taken_back; "stopped");
     if crashed { Err(ServeError::Crashed) } else { Ok(hurried) }
@@ -178,7 +189,7 @@ fn path_text(path: &Path) -> String {
 fn reload(
     start: &Serve<'_>,
     source: Option<PathBuf>,
-    state_dir: &Path,
+    (state_dir, lease): (&Path, &Option<LeaseConfig>),
     scheduler: &Scheduler,
     observer: &Observer,
 ) -> Option<App> {
@@ -207,6 +218,9 @@ fn reload(
         logging::warn!(state_dir = path_text(state_dir).as_str();
             "the state folder changes at the next start, not by a reload"
         );
+    }
+    if app.config.scheduler.lease != *lease {
+        logging::warn!("scheduler.lease changes at the next start, not by a reload");
     }
     start.logging.set_level(app.config.log_level);
     let (jobs, scheduled) = count(&app);

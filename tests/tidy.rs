@@ -40,7 +40,6 @@ const NEVER: &[(&str, &str)] = &[
     ("scheduler", "vault"),
     ("scheduler", "graph"),
     ("scheduler", "reconcile"),
-    ("gate", "graph"),
     ("gate", "vault"),
     ("history", "vault"),
     ("history", "graph"),

@@ -7,6 +7,7 @@ use std::fs;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use rustix::fs::{Access, access};
@@ -16,7 +17,7 @@ use super::arguments::Format;
 use super::exit::{Exit, Failure};
 use super::out::{Cell, Out, Tone, written};
 use super::setup::Setup;
-use crate::app::{App, AppError};
+use crate::app::{App, AppError, Holder};
 use crate::clock::{Clock, SystemClock};
 use crate::config::{CommandSpec, Config, GraphConfig, JobSpec};
 use crate::finding::{Finding, Level};
@@ -86,6 +87,24 @@ impl Findings {
         self.sandbox(config);
         let clock = Arc::new(SystemClock);
         self.lines.extend(graph::check(&config.graph, config.retries, Stop::new(), clock));
+        self.lease(setup, config)
+    }
+
+    /// Which of several hosts runs the jobs.
+    fn lease(&mut self, setup: &Setup<'_>, config: &Config) -> Result<(), Failure> {
+        let Some(found) = setup.origin()?.lease_holder(config, LEASE_LOOK) else { return Ok(()) };
+        match found {
+            Ok(None) => self.add("lease", Level::Ok, "no host holds it"),
+            Ok(Some(Holder { host, since, .. })) => {
+                self.add("lease", Level::Ok, format!("{host} holds it since {}", instant(since)));
+            }
+            Err(error) => self.add("lease", Level::Error, error),
+        }
+        let reruns = |job: &Arc<JobSpec>| job.policy.rerun_interrupted && job.is_scheduled();
+        if config.scheduler.jobs.values().any(reruns) {
+            let message = "rerun_interrupted has no effect with a lease: a run that was cut off is not run again";
+            self.add("lease", Level::Warning, message);
+        }
         Ok(())
     }
 
@@ -356,6 +375,9 @@ impl Findings {
 }
 
 /// How many notes are looked at for a marker, and how much of each.
+/// How long the server may take to say who holds the lease.
+const LEASE_LOOK: Duration = Duration::from_secs(10);
+
 const NOTES_LOOKED_AT: usize = 2_000;
 const BYTES_LOOKED_AT: u64 = 1 << 20;
 

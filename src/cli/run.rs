@@ -2,6 +2,7 @@
 
 use std::io::{self, IsTerminal};
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde_json::{Map, Value};
 
@@ -24,6 +25,9 @@ use crate::signals::{self, Asked};
 use crate::stop::Stop;
 use crate::text::duration;
 
+/// How long a run by hand waits to know who holds the lease.
+const LEASE_LOOK: Duration = Duration::from_secs(3);
+
 /// How many lines of faults a person is shown on the terminal; a log has all of them.
 const FAULTS_SHOWN: usize = 20;
 
@@ -42,6 +46,7 @@ pub(super) fn run(setup: &Setup<'_>, arguments: &Run) -> Result<Exit, Failure> {
     }
     say_what_is_overridden(setup, config, spec)?;
 
+    say_who_holds_the_lease(setup, config)?;
     let stop = Stop::new();
     let token = stop.clone();
     signals::listen(move |asked| match asked {
@@ -125,6 +130,21 @@ fn say_what_is_overridden(
 }
 
 /// The run did not begin.
+/// A run by hand needs no lease; a person should know that another host may run the same job.
+fn say_who_holds_the_lease(setup: &Setup<'_>, config: &Config) -> Result<(), Failure> {
+    match setup.origin()?.lease_holder(config, LEASE_LOOK) {
+        Some(Ok(Some(holder))) if !holder.is_this_host => {
+            let host = holder.host.as_str();
+            logging::warn!(holder = host; "another host holds the lease: max_instances counts the runs of this host alone");
+        }
+        Some(Err(error)) => {
+            logging::warn!(error = error.as_str(); "cannot see who holds the lease: the run goes on");
+        }
+        _ => {}
+    }
+    Ok(())
+}
+
 fn refused(job: &ConfiguredJob, error: &ManualError, json: bool) -> Result<Exit, Failure> {
     if json {
         let mut shown = Map::new();

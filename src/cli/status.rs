@@ -9,7 +9,7 @@ use super::out::{Out, written};
 use super::setup::Setup;
 use crate::clock::{Moment, SystemClock};
 use crate::observe::seen::{Jobs, SeenDaemon};
-use crate::text::{instant, relative};
+use crate::text::{instant, relative, visible};
 
 pub(super) fn status(setup: &Setup<'_>, format: &Format) -> Result<Exit, Failure> {
     let app = setup.app()?;
@@ -47,6 +47,9 @@ fn write(seen: &SeenDaemon<'_>, out: &mut Out, now: DateTime<Utc>) -> std::io::R
         writeln!(out, "configuration: {file}")?;
     }
     let sign = seen.health.as_ref().and_then(|health| health.sign.as_ref());
+    if let Some(standby) = sign.and_then(|sign| sign.standby.as_deref()) {
+        writeln!(out, "{}", visible(standby))?;
+    }
     for reason in seen.health.iter().flat_map(|health| &health.reasons) {
         writeln!(out, "not healthy: {reason}")?;
     }

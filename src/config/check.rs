@@ -21,8 +21,8 @@ use super::node::Lines;
 use super::raw::{self, Raw};
 use super::section::{Maybe, Nullable};
 use super::settings::{
-    After, CommandSpec, Config, JobName, JobSpec, Overrides, SchedulerConfig, VAULT_SYNC,
-    VaultConfig,
+    After, CommandSpec, Config, GraphConfig, JobName, JobSpec, LeaseConfig, Overrides,
+    SchedulerConfig, VAULT_SYNC, VaultConfig,
 };
 use super::shown::shown_path;
 use super::source::{LEFT_OUT, fault_of};
@@ -41,6 +41,7 @@ const TIER_KEYS: [&str; 3] = ["paths.tier1", "paths.tier2", "paths.tier3"];
 const VAULT_SYNC_CRON: &str = "*/30 * * * *";
 const VAULT_SYNC_DESCRIPTION: &str = "Sync vault files with knowledge graph";
 const CRON: &str = "0 2 * * *";
+const LEASE_TTL: Duration = Duration::from_secs(60);
 const NAME_BELOW_STATE: &str = "aclarai-scheduler";
 
 /// Checks the text `yaml` of the file `source`, or the defaults where there is no file.
@@ -76,7 +77,8 @@ pub(super) fn checked(
     let vault = checker.vault(raw.paths);
     let state_dir = checker.state_dir();
     let graph = checker.graph(raw.databases, &state_dir);
-    let scheduler = checker.scheduler(raw.scheduler);
+    let is_shared = matches!(graph, GraphConfig::Neo4j(_));
+    let scheduler = checker.scheduler(raw.scheduler, is_shared);
     let retries = raw.retries;
     let log_level = checker.log_level(raw.log_level);
     checker.variables.check_pause(&mut checker.findings);
@@ -208,7 +210,7 @@ impl Checker<'_> {
         }
     }
 
-    fn scheduler(&mut self, raw: raw::Scheduler) -> SchedulerConfig {
+    fn scheduler(&mut self, raw: raw::Scheduler, is_shared: bool) -> SchedulerConfig {
         self.warn_of_tz(raw.timezone.is_some());
         let timezone = self.zone(raw.timezone).unwrap_or(Zone::UTC);
         let mut raw_jobs = raw.jobs;
@@ -235,7 +237,22 @@ impl Checker<'_> {
             sandbox: raw.sandbox.is_none_or(|given| given.value),
             listen: self.listen(raw.listen),
             listen_hosts: self.listen_hosts(raw.listen_hosts),
+            lease: raw.lease.map(|lease| self.lease(lease, is_shared)),
             jobs,
+        }
+    }
+
+    /// The hosts take turns by way of a graph that all of them reach.
+    fn lease(&mut self, raw: raw::Lease, is_shared: bool) -> LeaseConfig {
+        if !is_shared {
+            let message = "hosts take turns by a Neo4j server that all of them reach: set databases.graph: neo4j, or \
+                           lease: null";
+            self.findings.fault(&Origin::Key("scheduler.lease".to_owned()), None, message);
+        }
+        LeaseConfig {
+            ttl: raw.ttl.map_or(LEASE_TTL, |given| given.value),
+            name: raw.name.map_or_else(|| "default".to_owned(), |given| given.value),
+            host: raw.host.map(|given| given.value),
         }
     }
 

@@ -45,6 +45,7 @@ pub use params::Params;
 pub(crate) use policy::{KeepOutput, Overlap};
 pub use policy::{RetryPolicy, RunPolicy};
 pub(crate) use raw::job_key_like;
+pub(crate) use settings::LeaseConfig;
 #[cfg(test)]
 pub(crate) use settings::{After, AfterOutcome};
 pub use settings::{

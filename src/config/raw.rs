@@ -69,8 +69,17 @@ pub(super) struct Scheduler {
     pub(super) sandbox: Maybe<bool>,
     pub(super) listen: Nullable<String>,
     pub(super) listen_hosts: Maybe<Vec<String>>,
+    /// There when the file has the section, however empty.
+    pub(super) lease: Option<Lease>,
     pub(super) job_defaults: RunPolicy,
     pub(super) jobs: BTreeMap<String, UnreadJob>,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Lease {
+    pub(super) ttl: Maybe<Duration>,
+    pub(super) name: Maybe<String>,
+    pub(super) host: Maybe<String>,
 }
 
 /// A job as the tree has it. It is read when it is its turn: of all jobs together, the read form would be several times
@@ -190,6 +199,11 @@ fn scheduler(mut section: Section<'_>) -> Scheduler {
         sandbox: section.flag("sandbox"),
         listen: section.nullable("listen", value::text),
         listen_hosts: section.maybe("listen_hosts", value::texts),
+        lease: {
+            let is_there = section.has("lease");
+            let lease = lease(section.section("lease"));
+            is_there.then_some(lease)
+        },
         job_defaults: {
             let mut defaults = section.section("job_defaults");
             let policy = RunPolicy::read(&mut defaults, &RunPolicy::default());
@@ -200,6 +214,29 @@ fn scheduler(mut section: Section<'_>) -> Scheduler {
     };
     section.refuse_unknown();
     scheduler
+}
+
+fn lease(mut section: Section<'_>) -> Lease {
+    let lease = Lease {
+        ttl: section.maybe("ttl", lease_ttl),
+        name: section.maybe("name", lease_name),
+        host: section.maybe("host", lease_name),
+    };
+    section.refuse_unknown();
+    lease
+}
+
+/// Of the shortest, 20 s are left to run in: 25 go to the stop of what runs.
+fn lease_ttl(value: &Node) -> Result<Duration, String> {
+    let range = Duration::from_secs(45)..=Duration::from_secs(3_600);
+    let ttl = value::duration_of(value)?;
+    range.contains(&ttl).then_some(ttl).ok_or_else(|| "write 45 s to 1 h".to_owned())
+}
+
+fn lease_name(value: &Node) -> Result<String, String> {
+    let name = value::word(value)?;
+    let fits = (1..=100).contains(&name.chars().count());
+    fits.then_some(name).ok_or_else(|| "write a name of 1 to 100 characters".to_owned())
 }
 
 fn processing(mut section: Section<'_>) -> RetryPolicy {

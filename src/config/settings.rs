@@ -192,8 +192,21 @@ pub struct SchedulerConfig {
     pub listen_hosts: Vec<String>,
     /// `sandbox`: whether the daemon confines itself where the kernel can.
     pub sandbox: bool,
+    /// `lease`: which group of daemons takes turns; `None` where this host is alone.
+    pub(crate) lease: Option<LeaseConfig>,
     /// The jobs, by name; shared, so that a scheduler of thousands need not have them twice.
     pub jobs: BTreeMap<JobName, Arc<JobSpec>>,
+}
+
+/// `scheduler.lease`: of several hosts, the one that holds it runs the jobs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct LeaseConfig {
+    /// `ttl`: how long the lease is good for after each renewal.
+    pub(crate) ttl: Duration,
+    /// `name`: the group of daemons of which one runs.
+    pub(crate) name: String,
+    /// `host`: the name that the others are told; `None`: the system's.
+    pub(crate) host: Option<String>,
 }
 
 /// One entry of `scheduler.jobs`.

@@ -5,10 +5,13 @@
 
 mod clock;
 mod file;
+mod lease;
 mod look;
 mod pause;
 
+pub(crate) use crate::graph::lease::Claim;
 pub(crate) use clock::ClockTrust;
 pub(crate) use file::FileWatch;
+pub(crate) use lease::{Claimed, LeaseGate, Standing};
 pub(crate) use look::Look;
 pub(crate) use pause::{PAUSE_FILE, PauseSwitch};

@@ -5,6 +5,7 @@
 //! [`open`] gives the configured store, already wrapped so that transient faults are tried again. A store is opened
 //! for one run and dropped after it: an idle daemon holds no connection, no cache and no runtime.
 
+pub(crate) mod lease;
 mod memory;
 #[cfg(feature = "neo4j")]
 mod neo4j;
@@ -86,11 +87,34 @@ fn open_neo4j(config: &Neo4jConfig, patience: Patience) -> Result<Box<dyn GraphS
 
 #[cfg(not(feature = "neo4j"))]
 fn open_neo4j(_: &Neo4jConfig, _: Patience) -> Result<Box<dyn GraphStore>, GraphError> {
-    Err(GraphError::Unavailable(
+    Err(built_without_neo4j())
+}
+
+#[cfg(not(feature = "neo4j"))]
+fn built_without_neo4j() -> GraphError {
+    GraphError::Unavailable(
         "databases.graph: this program was built without Neo4j: build it with the feature neo4j, or set \
          databases.graph to embedded"
             .to_owned(),
-    ))
+    )
+}
+
+/// The place on the configured server that keeps leases; it connects with the first question.
+#[cfg(feature = "neo4j")]
+pub(crate) fn lease_keeper(
+    config: &Neo4jConfig,
+    clock: Arc<dyn Clock>,
+) -> Result<Arc<dyn lease::LeaseKeeper>, GraphError> {
+    Ok(Arc::new(neo4j::Neo4jKeeper::new(config, clock)?))
+}
+
+/// The same in a program without Neo4j: there is none.
+#[cfg(not(feature = "neo4j"))]
+pub(crate) fn lease_keeper(
+    _: &Neo4jConfig,
+    _: Arc<dyn Clock>,
+) -> Result<Arc<dyn lease::LeaseKeeper>, GraphError> {
+    Err(built_without_neo4j())
 }
 
 /// Where a store works: for the walls around the threads that use it.

@@ -11,6 +11,7 @@ use serde_json::Value;
 
 use super::page::{Kind, Number, Page, at};
 use crate::config::{JobName, JobSpec};
+use crate::gate::Standing;
 use crate::job::{RunRecord, RunState};
 use crate::schedule::{Schedule, Zone};
 use crate::scheduler::Status;
@@ -238,12 +239,24 @@ impl Counters {
     }
 
     fn render_status(&self, page: &mut Page) {
-        let Status { paused, running, queued, fault, .. } = &self.status;
+        let Status { paused, running, queued, fault, lease, .. } = &self.status;
         page.family("paused", Kind::Gauge, "Whether a pause keeps schedules from starting runs.");
         page.sample(&[], paused.is_some());
         let help = "Whether the state file cannot be written; nothing is started then.";
         page.family("state_fault", Kind::Gauge, help);
         page.sample(&[], fault.is_some());
+        if let Some(standing) = lease {
+            let epoch = match standing {
+                Standing::Leader { epoch, .. } => Some(*epoch),
+                Standing::Follower { .. } => None,
+            };
+            let help = "Whether this host holds the lease and runs the jobs; 0 on a standby.";
+            page.family("leader", Kind::Gauge, help);
+            page.sample(&[], epoch.is_some());
+            let help = "Which lead of the group of hosts this is; 0 on a standby.";
+            page.family("lease_epoch", Kind::Gauge, help);
+            page.sample(&[], epoch.unwrap_or(0).unsigned_abs());
+        }
         page.family("running_runs", Kind::Gauge, "Runs that a worker has.");
         page.sample(&[], running.len() as u64);
         page.family("queued_runs", Kind::Gauge, "Runs that wait for a worker.");

@@ -114,6 +114,8 @@ impl<'c> SeenDaemon<'c> {
                 };
                 sign.held.iter().map(held).collect::<Vec<_>>()
             }),
+            "standby": sign.and_then(|sign| sign.standby.as_deref()),
+            "lease_epoch": sign.and_then(|sign| sign.lease_epoch),
             "config": self.in_force(),
             "pid": daemon.and_then(|daemon| daemon.pid),
             "since": daemon.and_then(|daemon| daemon.since).map(instant),

@@ -8,6 +8,7 @@ use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::sync::Arc;
 
 use crate::clock::Clock;
+use crate::gate::Standing;
 use crate::logging;
 use crate::scheduler::Status;
 use crate::text::{instant, visible};
@@ -80,6 +81,9 @@ fn status_line(status: &Status) -> String {
     if status.stopping {
         parts.push("stopping".to_owned());
     }
+    parts.extend(
+        status.lease.as_ref().and_then(Standing::in_words).map(|why| visible(&why).into_owned()),
+    );
     if let Some(why) = &status.paused {
         parts.push(format!("paused by {}", visible(why)));
     }

@@ -17,6 +17,9 @@ use crate::job::{
 use crate::logging;
 use crate::stop::{Stop, Why};
 
+/// Why a run was ended that another host could else have run beside its own.
+pub(super) const LEASE_LOST: &str = "lease lost";
+
 /// A run to carry out.
 pub(super) struct Assignment<'a> {
     pub(super) job: &'a ConfiguredJob,
@@ -37,6 +40,16 @@ pub(super) struct RunEnd {
     pub(super) attempt: u32,
     pub(super) finished_at: DateTime<Utc>,
     pub(super) duration: Duration,
+}
+
+impl RunEnd {
+    /// Of a run that was claimed and could not begin, as the lease was lost meanwhile.
+    pub(super) fn lost(clock: &dyn Clock) -> RunEnd {
+        let mut error = JobError::cancelled();
+        LEASE_LOST.clone_into(&mut error.message);
+        let finished_at = clock.now().trunc_subsecs(6);
+        RunEnd { result: Err(error), attempt: 1, finished_at, duration: Duration::ZERO }
+    }
 }
 
 /// Runs the job, again after a transient error as its `retries` say, until its time is up. A panic is an error of the

@@ -40,6 +40,12 @@ pub(crate) struct Sign {
     pub held: Vec<Held>,
     /// The configuration file in force.
     pub config: Option<String>,
+    /// Where several hosts share the jobs: why this one does not run them, or cannot renew its lease.
+    #[serde(default)]
+    pub standby: Option<String>,
+    /// Which lead of this host it is, if it leads.
+    #[serde(default)]
+    pub lease_epoch: Option<i64>,
 }
 
 /// A worker and its run.
@@ -60,7 +66,7 @@ impl Sign {
     pub(super) fn to_text(&self) -> String {
         let mut short = self.clone();
         short.held.truncate(HELD_MAX);
-        for text in short.reasons.iter_mut().chain(&mut short.config) {
+        for text in short.reasons.iter_mut().chain(&mut short.config).chain(&mut short.standby) {
             text.truncate(text.floor_char_boundary(400));
         }
         loop {
@@ -131,6 +137,8 @@ mod tests {
             waiting: 0,
             held: Vec::new(),
             config: None,
+            standby: None,
+            lease_epoch: None,
         }
     }
 

@@ -271,6 +271,56 @@ impl Planner {
         names.iter().filter_map(|name| self.demand(name, now)).collect()
     }
 
+    /// Another host has decided meanwhile: each job goes on from its mark, and one without a mark from now. What was due
+    /// here and not decided is due again if it is later than its mark.
+    ///
+    /// Takes effect at once, like [`schedule`](Planner::schedule).
+    pub fn take_over(
+        &mut self,
+        marks: &BTreeMap<JobName, DateTime<Utc>>,
+        now: DateTime<Utc>,
+    ) -> Plan {
+        let mut plan = Plan::empty();
+        self.due.clear();
+        for (name, track) in &mut self.tracks {
+            let decided_until = marks.get(name).copied().unwrap_or(now);
+            let ahead = decided_until - now;
+            if ahead > STEP_MIN {
+                plan.notices.push(Notice::Ahead(name.clone(), ahead));
+            }
+            let before = std::mem::take(&mut track.progress.waiting);
+            for occurrence in &before {
+                let is_open = occurrence.instant > decided_until;
+                match is_demanded(occurrence.instant) {
+                    // No line brings it back.
+                    true if is_open => {
+                        track
+                            .progress
+                            .waiting
+                            .push(Waiting { role: Role::Unjudged, ..*occurrence });
+                    }
+                    // It is found again between the mark and now.
+                    false if is_open => {}
+                    _ => plan.skip_one(name, occurrence, SkipReason::Leader, Duration::ZERO),
+                }
+            }
+            plan.note_waits(name, &before, &track.progress.waiting);
+            track.progress.decided_until = decided_until;
+            track.progress.due = next_due(&track.spec, decided_until);
+            self.due.extend(track.progress.due.map(|due| (due, name.clone())));
+            if !track.progress.waiting.is_empty() {
+                self.stirred.insert(name.clone());
+            }
+            plan.marks.push(Mark {
+                job: name.clone(),
+                schedule: signature(&track.spec),
+                decided_until,
+                epoch: track.progress.epoch,
+            });
+        }
+        plan
+    }
+
     /// A run of the job has ended by itself: those that run `after` such an end are due, at that instant. Returns which
     /// occurrences begin to wait.
     pub fn followed(&mut self, job: &JobName, succeeded: bool, end: DateTime<Utc>) -> Vec<Wait> {
@@ -291,7 +341,7 @@ impl Planner {
         let is_taken = |instant| {
             track.demanded == Some(instant) || waiting.iter().any(|other| other.instant == instant)
         };
-        while instant.timestamp_subsec_micros() == 0 || is_taken(instant) {
+        while !is_demanded(instant) || is_taken(instant) {
             instant += TimeDelta::microseconds(1);
         }
         track.demanded = Some(instant);
@@ -492,6 +542,11 @@ impl Plan {
             self.waits.push(Wait { job: job.clone(), instant, epoch, begins });
         }
     }
+}
+
+/// Whether no line can name the instant: those are whole seconds.
+fn is_demanded(instant: DateTime<Utc>) -> bool {
+    instant.timestamp_subsec_micros() != 0
 }
 
 fn waiting(known: &Remembered) -> Vec<Waiting> {

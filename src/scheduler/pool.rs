@@ -14,6 +14,7 @@ use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 use super::ConfiguredJob;
 use super::execute::{Assignment, RunEnd, carry_out, log_faults};
 use crate::clock::Clock;
+use crate::gate::{Claim, Claimed, LeaseGate};
 use crate::job::{NoProgress, RunId, RunOptions, Trigger};
 use crate::stop::Stop;
 
@@ -37,6 +38,8 @@ pub(super) struct Order {
     /// Monotonic time since which it has been waiting.
     pub(super) waiting_since: Duration,
     pub(super) stop: Stop,
+    /// Where several hosts share the jobs: what is to be asked before the run begins.
+    pub(super) claim: Option<(LeaseGate, Claim)>,
 }
 
 /// A worker's report about a run.
@@ -47,6 +50,10 @@ pub(super) enum Report {
         /// Monotonic time.
         begun: Duration,
         queue_wait: Duration,
+    },
+    /// The run may not begin here.
+    Refused {
+        number: u64,
     },
     Ended {
         number: u64,
@@ -154,8 +161,19 @@ impl Pool {
 
 fn work(clock: &Arc<dyn Clock>, intake: &Receiver<Errand>, report: &Sender<Box<Report>>) {
     while let Ok(Errand::Run(order)) = intake.recv() {
+        let Order { number, run_id, job, scheduled_for, waiting_since, stop, claim } = *order;
+        if let Some((lease, claim)) = claim {
+            let refused = match lease.claim(&claim) {
+                Claimed::Yes => None,
+                Claimed::No => Some(Report::Refused { number }),
+                Claimed::TooLate => Some(Report::Ended { number, outcome: RunEnd::lost(&**clock) }),
+            };
+            if let Some(refused) = refused {
+                let _ = report.send(Box::new(refused));
+                continue;
+            }
+        }
         let (at, begun) = (clock.now().trunc_subsecs(6), clock.monotonic());
-        let Order { number, run_id, job, scheduled_for, waiting_since, stop } = *order;
         let queue_wait = begun.saturating_sub(waiting_since);
         // Nobody listens any more once the scheduler has ended without waiting: then the run is recorded as
         // interrupted, and the process is about to end.

@@ -9,7 +9,7 @@ use chrono::{DateTime, Utc};
 use super::status::{Observer, Status};
 use crate::clock::Clock;
 use crate::config::JobSpec;
-use crate::gate::Look;
+use crate::gate::{LeaseGate, Look};
 use crate::job::Job;
 use crate::state::StateError;
 
@@ -48,6 +48,8 @@ pub(crate) struct Setup {
     pub config: Option<String>,
     /// The state folder. One scheduler at a time has it.
     pub state_dir: PathBuf,
+    /// Whether this host may run the jobs, where several share them; `None` where it is alone.
+    pub lease: Option<LeaseGate>,
     /// The scheduled jobs.
     pub settings: Settings,
     /// Told of every skip, start and end, in order, on the tick thread once it is durable.
@@ -63,6 +65,9 @@ pub(crate) enum StartError {
     /// The state folder does not serve, or another daemon has it.
     #[error(transparent)]
     State(#[from] StateError),
+    /// The lease that several hosts share cannot be asked for.
+    #[error("scheduler.lease: {0}")]
+    Lease(String),
     /// The system gives no thread.
     #[error("cannot start a thread: {0}: raise the limit of tasks for this user or service")]
     Thread(std::io::Error),

@@ -3,6 +3,7 @@
 use chrono::{DateTime, Utc};
 
 use crate::config::JobName;
+use crate::gate::Standing;
 use crate::job::{RunId, RunRecord};
 
 /// Hears what happens. Runs on the tick thread: it must be quick.
@@ -28,6 +29,8 @@ pub(crate) struct Status {
     pub pause_unknown_since: Option<DateTime<Utc>>,
     /// That the wall clock is certainly wrong, in words: nothing is scheduled until it is set.
     pub clock_not_set: Option<String>,
+    /// Where several hosts share the jobs: how this one stands.
+    pub lease: Option<Standing>,
     /// The jobs that have held all workers for five minutes and more while others wait; empty if that is not so.
     pub starving: Vec<JobName>,
     /// The runs that workers have, the oldest first.
@@ -60,6 +63,8 @@ pub(crate) struct Ending {
     pub interrupted: usize,
     /// Runs that had not begun and are undecided again: the next start takes them up.
     pub taken_back: usize,
+    /// Runs that were told to stop and did not end: they may go on until the process does.
+    pub left: usize,
     /// The tick thread panicked; what it had not recorded is found at the next start.
     pub crashed: bool,
 }

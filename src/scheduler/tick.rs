@@ -6,6 +6,7 @@
 mod again;
 mod ending;
 mod entry;
+mod lead;
 mod life;
 mod memory;
 
@@ -18,13 +19,13 @@ use crossbeam_channel::{Receiver, Sender, select};
 
 use self::entry::{Begun, Entry, Overdue, Run, Written, record_again, to_record, write_plan};
 use self::memory::{Life, Starving, Stopping};
-use super::execute::conclude;
+use super::execute::{LEASE_LOST, conclude};
 use super::plan::{Decision, Fate, Notice, Plan, Planner, Surroundings};
 use super::pool::{Order, Pool, Report};
 use super::{ConfiguredJob, Ending, Event, Running, Settings, Setup, StartError, Status};
 use crate::clock::{Clock, LONGEST_WAIT, Moment};
 use crate::config::JobName;
-use crate::gate::ClockTrust;
+use crate::gate::{ClockTrust, LeaseGate};
 use crate::history::{Recorder, Skipped};
 use crate::job::{RunRecord, RunState, SkipReason};
 use crate::logging;
@@ -37,6 +38,9 @@ const RETRY: TimeDelta = TimeDelta::seconds(5);
 
 /// How many reports of workers are recorded in one round.
 const HEARD_MAX: usize = 256;
+
+/// How often, while something runs, it is looked whether this host still may.
+const LOOK_AT_LEASE: TimeDelta = TimeDelta::seconds(1);
 
 /// How often old history is pruned.
 const PRUNE_EVERY: Duration = Duration::from_secs(24 * 3600);
@@ -82,6 +86,12 @@ pub(super) struct Tick {
     life: Life,
     /// The configuration file, for those who look at the sign of life.
     config: Option<String>,
+    /// Whether this host may run the jobs, where several share them.
+    lease: Option<LeaseGate>,
+    /// Which lead of this host it is; `None` where it has none, and where it is alone.
+    lead: Option<i64>,
+    /// The lead for which the jobs' marks were taken over.
+    marks_taken: Option<i64>,
     trust: ClockTrust,
     /// That the wall clock is certainly wrong: nothing is decided until it is set.
     clock_not_set: Option<String>,
@@ -89,6 +99,8 @@ pub(super) struct Tick {
     is_unscheduled: bool,
     /// The jobs that run at each start were made due.
     has_started: bool,
+    /// When the daemon was started, where it may have had to wait for the lead since.
+    started_at: DateTime<Utc>,
     /// Since when nobody can say whether automation is paused.
     pause_unknown_since: Option<DateTime<Utc>>,
     /// When the pause was looked at, and what waits, by monotonic time.
@@ -104,7 +116,8 @@ pub(super) struct Tick {
 
 impl Tick {
     pub(super) fn new(setup: Setup, inbox: Receiver<Command>) -> Result<Tick, StartError> {
-        let Setup { clock, built, config, state_dir, mut settings, observers, heartbeat } = setup;
+        let Setup { clock, built, config, state_dir, lease, mut settings, observers, heartbeat } =
+            setup;
         let lock = DaemonLock::take(&state_dir)?;
         let mut recorder = Recorder::open_verified(&state_dir)?;
         let before = super::health::last_seen(&state_dir);
@@ -140,10 +153,14 @@ impl Tick {
             starving: None,
             life,
             config,
+            lease,
+            lead: None,
+            marks_taken: None,
             trust,
             clock_not_set,
             is_unscheduled: true,
             has_started: false,
+            started_at: moment.wall,
             pause_unknown_since: None,
             looked_at: None,
             paused: seen.answer,
@@ -154,8 +171,10 @@ impl Tick {
             clock,
         };
         tick.tell_pause_look(seen.hangs_since);
+        tick.tell_lease_jobs();
         match tick.clock_not_set {
             Some(_) => tell_not_set(moment),
+            None if tick.lease.is_some() => {}
             None => tick.schedule_at_start(moment),
         }
         tick.commit(moment, false)?;
@@ -164,6 +183,8 @@ impl Tick {
     }
 
     pub(super) fn run(mut self) -> Ending {
+        let never = crossbeam_channel::never();
+        let turns = self.lease.as_ref().map_or(never, |lease| lease.changes().clone());
         loop {
             let seen = self.round();
             if self.is_over() {
@@ -180,6 +201,7 @@ impl Tick {
                 // A hung-up inbox means that nobody can stop this thread any more.
                 recv(self.inbox) -> message => command = Some(message.unwrap_or(Command::EnsureStop)),
                 recv(self.pool.reports()) -> message => report = message.ok(),
+                recv(turns) -> _ => {}
                 recv(alarm.ready()) -> _ => {}
             }
             if let Some(report) = report {
@@ -197,6 +219,7 @@ impl Tick {
     fn round(&mut self) -> Moment {
         let moment = Moment::of(&*self.clock);
         self.look_at_clock(moment);
+        self.look_at_lease(moment);
         self.look_around(moment);
         self.record(moment);
         self.hand_over();
@@ -218,10 +241,20 @@ impl Tick {
         self.prune_at = self.prune_at.max(self.trust.trusted_from());
         match (&self.clock_not_set, was_wrong) {
             (Some(_), false) => tell_not_set(moment),
-            (None, true) => logging::info!("clock is set: what fell due meanwhile is decided"),
+            (None, true) => {
+                logging::info!("clock is set: what fell due meanwhile is decided");
+                if !self.has_started {
+                    self.started_at = moment.wall;
+                }
+            }
             _ => {}
         }
-        if self.clock_not_set.is_none() && self.is_unscheduled && self.stopping.is_none() {
+        let may_schedule = self.lease.is_none() || self.lead.is_some();
+        if self.clock_not_set.is_none()
+            && self.is_unscheduled
+            && self.stopping.is_none()
+            && may_schedule
+        {
             self.planner.observe(moment);
             self.schedule_at_start(moment);
         }
@@ -233,7 +266,8 @@ impl Tick {
         let second = Duration::from_secs(1);
         let is_stale =
             self.looked_at.is_none_or(|at| moment.monotonic.saturating_sub(at) >= second);
-        if is_stale && self.outbox.is_empty() && self.fault.is_none() && self.stopping.is_none() {
+        let decides = self.stopping.is_none() && self.leads();
+        if is_stale && self.outbox.is_empty() && self.fault.is_none() && decides {
             // A file that cannot be read is found out by the next commit.
             for (job, instant, epoch) in self.recorder.newly_waiting().unwrap_or_default() {
                 self.planner.adopt(&job, instant, epoch);
@@ -256,11 +290,15 @@ impl Tick {
         let mut wake = now + LONGEST_WAIT;
         if self.fault.is_some() {
             wake = now + RETRY;
-        } else if self.stopping.is_none() && self.clock_not_set.is_none() {
+        } else if self.stopping.is_none() && self.clock_not_set.is_none() && self.leads() {
             wake = self.planner.next_wake(now).map_or(wake, |due| due.min(wake));
             if self.prune_at <= moment.boottime {
                 wake = wake.min(now + TimeDelta::seconds(1));
             }
+        }
+        if self.lead.is_some() && !self.running.is_empty() {
+            // A machine that slept has lost its lease, and nothing that runs must outlive that.
+            wake = wake.min(now + LOOK_AT_LEASE);
         }
         if let Some(stop) = &self.stopping {
             wake = wake.min(now + stop.until.saturating_sub(moment.monotonic));
@@ -284,7 +322,8 @@ impl Tick {
             },
             running: running.collect(),
             queued: self.runs.len() - self.running.len(),
-            next: self.planner.next_due().cloned(),
+            lease: self.lease.as_ref().map(LeaseGate::standing),
+            next: self.planner.next_due().filter(|_| self.leads()).cloned(),
             fault: self.fault.as_ref().map(|(fault, _)| fault.clone()),
             stopping: self.stopping.is_some(),
         }
@@ -295,7 +334,8 @@ impl Tick {
     /// Decides what is due and records it with all that happened, in one commit; says so where that fails.
     fn record(&mut self, moment: Moment) {
         let clock_is_right = self.clock_not_set.is_none();
-        let decides = self.stopping.is_none() && clock_is_right && self.planner.has_work(moment);
+        let may_decide = self.stopping.is_none() && clock_is_right && self.leads();
+        let decides = may_decide && self.planner.has_work(moment);
         if !decides {
             // With a wrong clock the planner keeps the last right moment to compare with.
             if clock_is_right {
@@ -381,7 +421,9 @@ impl Tick {
         for entry in events {
             match entry {
                 Entry::Started(_, record) | Entry::Skip(record, _) => self.tell(&record, false),
-                Entry::Ended(past) | Entry::CutOff(past) => self.tell(&past.record, false),
+                Entry::Ended(past) | Entry::CutOff(past) | Entry::Refused(past) => {
+                    self.tell(&past.record, false);
+                }
                 Entry::TakenBack(_) | Entry::Mark(_) | Entry::Wait(_) => {}
             }
         }
@@ -445,6 +487,7 @@ impl Tick {
         self.next_number += 1;
         let run = Run { timeout: job.spec.policy.timeout, ..run };
         let (run_id, scheduled_for, stop) = (run.run_id.clone(), run.instant, run.stop.clone());
+        let claim = self.claim_of(&run);
         self.backlog.push_back(Box::new(Order {
             number,
             run_id,
@@ -452,6 +495,7 @@ impl Tick {
             scheduled_for,
             waiting_since,
             stop,
+            claim,
         }));
         self.runs.insert(number, run);
     }
@@ -503,6 +547,11 @@ impl Tick {
                 self.running.insert(number);
                 self.outbox.push(Entry::Started(number, Box::new(run.record())));
             }
+            Report::Refused { number } => {
+                if let Some(run) = self.runs.remove(&number) {
+                    self.refuse(run);
+                }
+            }
             Report::Ended { number, outcome } => {
                 let Some(run) = self.runs.remove(&number) else { return };
                 self.running.remove(&number);
@@ -511,7 +560,12 @@ impl Tick {
                     self.pool.retire();
                 }
                 self.planner.ended(&run.job);
-                let past = run.past(|record| conclude(record, outcome));
+                let past = run.past(|record| {
+                    conclude(record, outcome);
+                    if run.is_lost && record.state == RunState::Interrupted {
+                        record.error = Some(LEASE_LOST.to_owned());
+                    }
+                });
                 let end = past.record.finished_at.unwrap_or(past.record.decided_at);
                 let demanded = match past.record.state {
                     RunState::Succeeded => self.planner.followed(&run.job, true, end),
@@ -596,8 +650,11 @@ impl Tick {
         self.settings = settings;
         // The answer of a look on another thread may be about another vault.
         self.looked_at = None;
+        self.tell_lease_jobs();
         match (&self.clock_not_set, self.is_unscheduled) {
             (Some(_), _) => self.is_unscheduled = true,
+            // What changed is known when this host begins to lead.
+            (None, _) if !self.leads() => self.is_unscheduled = true,
             (None, _) => self.schedule(self.clock.now()),
         }
     }
@@ -605,8 +662,9 @@ impl Tick {
     /// Hands the jobs to the planner and makes those due that run at each start.
     fn schedule_at_start(&mut self, moment: Moment) {
         self.schedule(moment.wall);
+        self.take_marks(moment);
         if !std::mem::replace(&mut self.has_started, true) {
-            let waits = self.planner.started(moment.wall);
+            let waits = self.planner.started(self.started_at);
             self.outbox.extend(waits.into_iter().map(Entry::Wait));
         }
     }

@@ -169,7 +169,7 @@ fn an_unknown_key_of_ours_is_refused() {
             "scheduler.worker: there is no such setting: did you mean workers? (c.yaml:2)",
             "scheduler.Timezone: there is no such setting: did you mean timezone? (c.yaml:3)",
             "scheduler.colour: there is no such setting; there are timezone, workers, shutdown_grace_time, history_days, \
-         watch_config, on_fault, pause_file, sandbox, listen, listen_hosts, job_defaults, jobs (c.yaml:4)",
+         watch_config, on_fault, pause_file, sandbox, listen, listen_hosts, lease, job_defaults, jobs (c.yaml:4)",
         ],
     );
     // A job's own parameters are the job's business, but this is none of vault_sync.
@@ -491,6 +491,25 @@ fn a_byte_order_mark_is_passed_over() {
     assert_eq!(
         read("\u{feff}scheduler: {workers: 0}", &[]).unwrap_err().to_string(),
         "scheduler.workers: 0: write a whole number from 1 to 64 (c.yaml:1)"
+    );
+}
+
+#[test]
+fn a_lease_needs_a_shared_graph_and_time_to_stop_in() {
+    case(
+        "scheduler: {lease: {}}",
+        &[
+            "scheduler.lease: hosts take turns by a Neo4j server that all of them reach: set databases.graph: neo4j, or \
+           lease: null (c.yaml:1)",
+        ],
+    );
+    case(
+        "databases: {graph: neo4j}\nscheduler:\n  lease:\n    ttl: 44 s\n    name: \"\"\n    hots: a\n",
+        &[
+            "scheduler.lease.ttl: \"44 s\": write 45 s to 1 h (c.yaml:4)",
+            "scheduler.lease.name: \"\": write a name of 1 to 100 characters (c.yaml:5)",
+            "scheduler.lease.hots: there is no such setting: did you mean host? (c.yaml:6)",
+        ],
     );
 }
 

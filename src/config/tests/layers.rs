@@ -546,3 +546,20 @@ fn a_path_of_the_command_line_may_begin_at_home() {
     let config = with_flags(flags, "{}", &[]);
     assert_eq!((config.vault.root, config.state_dir), ("/home/me/v".into(), "/home/me/s".into()));
 }
+
+#[test]
+fn hosts_take_turns_by_a_graph_that_all_of_them_reach() {
+    assert_eq!(good("{}", &[]).scheduler.lease, None);
+    let shared = "databases: {graph: neo4j}\nscheduler: {lease: ";
+    let lease = |yaml: &str| good(&format!("{shared}{yaml}}}"), &[]).scheduler.lease.unwrap();
+    let usual =
+        LeaseConfig { ttl: Duration::from_secs(60), name: "default".to_owned(), host: None };
+    assert_eq!(lease("{}"), usual);
+    let given = LeaseConfig {
+        ttl: Duration::from_secs(90),
+        name: "notes".to_owned(),
+        host: Some("rack2".to_owned()),
+    };
+    assert_eq!(lease("{ttl: 90 s, name: notes, host: rack2}"), given);
+    assert_eq!(good(&format!("{shared}null}}"), &[]).scheduler.lease, None);
+}

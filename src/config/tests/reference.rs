@@ -52,7 +52,7 @@ fn the_shipped_file_says_what_holds_without_it() {
 /// Every path that is read: all that `raw` asks for.
 fn keys_read() -> BTreeSet<String> {
     let mut findings = given::Findings::of(None, Lines::default());
-    let file = "databases: {neo4j: {}}\nscheduler: {jobs: {NAME: {}}}\n";
+    let file = "databases: {neo4j: {}}\nscheduler: {lease: {ttl: 60}, jobs: {NAME: {}}}\n";
     let mut raw = raw::read(file, &mut findings).unwrap();
     let job = raw.scheduler.jobs.remove("NAME").unwrap();
     job.read("NAME", &RunPolicy::default(), &mut findings);
@@ -107,6 +107,8 @@ fn is_setting((key, _): (&str, &str)) -> bool {
 #[test]
 fn every_default_in_the_reference_is_true() {
     let base = settled(&good(&file_with("databases.graph", "neo4j"), &[]));
+    let with_lease = settled(&good(&file_with("scheduler.lease", "{}"), &[]));
+    assert_ne!(base, with_lease);
     for Row { path, default, .. } in rows() {
         // Where a store or a tier is named, that alone means something.
         if path == "databases.graph" || path.starts_with("paths.tier") {
@@ -114,7 +116,9 @@ fn every_default_in_the_reference_is_true() {
         }
         let default =
             if default == "\"\"" { default } else { default.replace("0 2 * * *", "'0 2 * * *'") };
-        assert_eq!(settled(&good(&file_with(&path, &default), &[])), base, "{path}: {default}");
+        // The section's being there means something too, however empty.
+        let base = if path.starts_with("scheduler.lease.") { &with_lease } else { &base };
+        assert_eq!(&settled(&good(&file_with(&path, &default), &[])), base, "{path}: {default}");
     }
 }
 

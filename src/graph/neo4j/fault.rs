@@ -79,6 +79,11 @@ impl ServerFault {
         )
     }
 
+    /// No answer by the time at which it is of no use any more.
+    pub(super) fn late() -> ServerFault {
+        ServerFault::new(Verdict::Reconnect, format!("no answer in time: {CHECK_ADDRESS}"))
+    }
+
     /// The driver panicked.
     pub(super) fn panicked(panic: &(dyn Any + Send)) -> ServerFault {
         let text = panic.downcast_ref::<String>().map(String::as_str);

@@ -13,6 +13,9 @@
 mod backdoor;
 mod cypher;
 mod fault;
+mod lease;
+
+pub(super) use lease::Neo4jKeeper;
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -105,6 +108,8 @@ struct Connected {
     tokens: Option<BTreeMap<String, String>>,
     /// Whether this server is known to take writes, and ids to be unique.
     prepared: bool,
+    /// The same for leases.
+    prepared_for_leases: bool,
     /// Whether a block is found by its id through an index; `None` before anybody asked.
     indexed: Option<bool>,
 }
@@ -122,6 +127,17 @@ impl Neo4jStore {
         stop: Stop,
         clock: Arc<dyn Clock>,
     ) -> Result<Neo4jStore, GraphError> {
+        let store = Neo4jStore::unconnected(config, stop, clock)?;
+        store.graph()?;
+        Ok(store)
+    }
+
+    /// A store that connects with its first question.
+    fn unconnected(
+        config: &Neo4jConfig,
+        stop: Stop,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Neo4jStore, GraphError> {
         let address = without_credentials(&config.uri);
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_io()
@@ -133,7 +149,7 @@ impl Neo4jStore {
             .map_err(|error| {
                 GraphError::Transient(format!("neo4j {address}: cannot start: {error}"))
             })?;
-        let store = Neo4jStore {
+        Ok(Neo4jStore {
             config: config.clone(),
             address,
             stop,
@@ -141,9 +157,7 @@ impl Neo4jStore {
             runtime: Some(runtime),
             connected: Mutex::default(),
             preparing: Mutex::default(),
-        };
-        store.graph()?;
-        Ok(store)
+        })
     }
 
     fn connected(&self) -> MutexGuard<'_, Connected> {
@@ -152,12 +166,16 @@ impl Neo4jStore {
 
     /// The connections to the server, made anew where a fault has thrown them away.
     fn graph(&self) -> Result<Graph, GraphError> {
+        self.graph_until(&self.stop)
+    }
+
+    fn graph_until(&self, stop: &Stop) -> Result<Graph, GraphError> {
         if let Some(graph) = &self.connected().graph {
             return Ok(graph.clone());
         }
         let connect = |uri: &str| {
             let graph = self.connect(uri)?;
-            let answer = self.wait(BEGIN_LIMIT, first_answer(&graph));
+            let answer = self.wait_until(stop, BEGIN_LIMIT, first_answer(&graph));
             let tokens = answer.map_err(|stopped| self.cannot_connect(stopped))?;
             Ok((graph, tokens))
         };
@@ -212,9 +230,18 @@ impl Neo4jStore {
         self.error("cannot connect", stopped)
     }
 
-    /// Runs `work` until it is done, `limit` is over, or the run is told to stop.
     fn wait<T>(
         &self,
+        limit: Duration,
+        work: impl Future<Output = Result<T, ServerFault>>,
+    ) -> Result<T, Stopped> {
+        self.wait_until(&self.stop, limit, work)
+    }
+
+    /// Runs `work` until it is done, `limit` is over, or `stop` is told.
+    fn wait_until<T>(
+        &self,
+        stop: &Stop,
         limit: Duration,
         work: impl Future<Output = Result<T, ServerFault>>,
     ) -> Result<T, Stopped> {
@@ -223,7 +250,7 @@ impl Neo4jStore {
         let waiting = async {
             let mut work = pin!(work);
             for _ in 0..looks {
-                if self.stop.is_told() {
+                if stop.is_told() {
                     return Err(Stopped::Cancelled);
                 }
                 if let Ok(answer) = tokio::time::timeout(LOOK, work.as_mut()).await {
@@ -257,9 +284,20 @@ impl Neo4jStore {
         most: usize,
         question: Query,
     ) -> Result<Vec<T>, GraphError> {
-        let graph = self.graph()?;
+        self.ask_until(&self.stop, doing, (limit, most), question)
+    }
+
+    /// The same, until `stop` is told.
+    fn ask_until<T: DeserializeOwned>(
+        &self,
+        stop: &Stop,
+        doing: &str,
+        (limit, most): (Duration, usize),
+        question: Query,
+    ) -> Result<Vec<T>, GraphError> {
+        let graph = self.graph_until(stop)?;
         let answer = fetch(&graph, limited(question, limit), most);
-        self.wait(limit + GRACE, answer).map_err(|stopped| self.error(doing, stopped))
+        self.wait_until(stop, limit + GRACE, answer).map_err(|stopped| self.error(doing, stopped))
     }
 
     fn ask_number(&self, doing: &str, question: &str) -> Result<i64, GraphError> {
@@ -306,7 +344,7 @@ impl Neo4jStore {
         if self.connected().prepared {
             return Ok(());
         }
-        self.try_to_write()?;
+        self.try_to_write(&self.stop)?;
         // A user without the right to look may have the right to create, so a refusal is not the end.
         let found = match self.ask_number("cannot read the schema", cypher::FIND_CONSTRAINT) {
             Ok(found) => found > 0,
@@ -323,8 +361,8 @@ impl Neo4jStore {
 
     /// Writes in a transaction that is taken back. Unlike other statements the driver sends this one once, so a
     /// server that is read-only, or no longer the leader of its cluster, is known at once and by its own words.
-    fn try_to_write(&self) -> Result<(), GraphError> {
-        let graph = self.graph()?;
+    fn try_to_write(&self, stop: &Stop) -> Result<(), GraphError> {
+        let graph = self.graph_until(stop)?;
         let attempt = async {
             let mut transaction =
                 graph.start_txn().await.map_err(|error| ServerFault::of(&error))?;
@@ -335,7 +373,8 @@ impl Neo4jStore {
             let undone = transaction.rollback().await.map_err(|error| ServerFault::of(&error));
             written.and(undone)
         };
-        self.wait(BEGIN_LIMIT, attempt).map_err(|stopped| self.error("cannot write", stopped))
+        self.wait_until(stop, BEGIN_LIMIT, attempt)
+            .map_err(|stopped| self.error("cannot write", stopped))
     }
 
     fn create_constraint(&self) -> Result<(), GraphError> {
@@ -572,7 +611,7 @@ impl GraphStore for Neo4jStore {
             Ok(_) => line("constraint", Level::Ok, "block ids are unique".to_owned()),
             Err(error) => line("constraint", Level::Warning, error.to_string()),
         }
-        match self.try_to_write() {
+        match self.try_to_write(&self.stop) {
             Ok(()) => line("writable", Level::Ok, "may write".to_owned()),
             Err(error) => line("writable", Level::Error, error.to_string()),
         }

@@ -45,7 +45,9 @@ impl Tick {
             self.tell(record, false);
         }
         let now = moment.wall.trunc_subsecs(6);
-        let Tick { recorder, planner, jobs, paused, .. } = self;
+        let Tick { recorder, planner, jobs, paused, lease, .. } = self;
+        // Where several hosts share the jobs, another one may have gone on.
+        let is_alone = lease.is_none();
         let fates = recorder.write(Durability::Full, |writer| {
             let mut taken = writer.runs_elsewhere()?;
             let settle = |cut_off: CutOff| {
@@ -53,7 +55,7 @@ impl Tick {
                 writer.finish(row, &record)?;
                 let job = record.job.clone();
                 let wants = |job: &ConfiguredJob| {
-                    job.spec.is_scheduled() && job.spec.policy.rerun_interrupted
+                    is_alone && job.spec.is_scheduled() && job.spec.policy.rerun_interrupted
                 };
                 let taken = taken.entry(job.clone()).or_default();
                 let refusal = if !jobs.get(&job).is_some_and(wants) {

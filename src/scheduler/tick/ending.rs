@@ -72,6 +72,7 @@ impl Tick {
     pub(super) fn end(mut self) -> Ending {
         let moment = Moment::of(&*self.clock);
         let left = std::mem::take(&mut self.runs);
+        self.ending.left = left.len();
         for run in left.values() {
             self.ending.interrupted += 1;
             self.outbox.push(Entry::CutOff(run.past(|record| {

@@ -24,6 +24,8 @@ pub(super) struct Run {
     pub(super) decided_at: DateTime<Utc>,
     pub(super) row: RowId,
     pub(super) stop: Stop,
+    /// The lease was lost while it ran.
+    pub(super) is_lost: bool,
     pub(super) timeout: Option<Duration>,
     pub(super) begun: Option<Begun>,
     pub(super) overdue: Option<Overdue>,
@@ -66,6 +68,8 @@ pub(super) enum Entry {
     CutOff(Box<Past>),
     /// Decided, and undecided again: no worker had begun it.
     TakenBack(Box<Past>),
+    /// Decided here and not run here: another host may have the lease, or has run it.
+    Refused(Box<Past>),
     /// With its epoch.
     Skip(Box<RunRecord>, u32),
     Mark(Mark),
@@ -98,6 +102,7 @@ impl Run {
             decided_at,
             row,
             stop: Stop::new(),
+            is_lost: false,
             timeout: None,
             begun: None,
             overdue: None,
@@ -215,6 +220,10 @@ impl Entry {
                 writer.take_back(past.row)?;
                 writer.wait(&past.record.job, past.record.scheduled_for, past.epoch)
             }
+            Entry::Refused(past) => {
+                writer.take_back(past.row)?;
+                writer.skip(&past.record, past.epoch, |_| false).map(|_| ())
+            }
             // Its line may be gone, and with it what would be the instant before it.
             Entry::Skip(record, epoch) => writer.skip(record, *epoch, |_| false).map(|_| ()),
             Entry::Mark(mark) => write_mark(writer, mark),
@@ -224,7 +233,10 @@ impl Entry {
 
     fn past_mut(&mut self) -> Option<&mut Past> {
         match self {
-            Entry::Ended(past) | Entry::CutOff(past) | Entry::TakenBack(past) => Some(past),
+            Entry::Ended(past)
+            | Entry::CutOff(past)
+            | Entry::TakenBack(past)
+            | Entry::Refused(past) => Some(past),
             Entry::Started(..) | Entry::Skip(..) | Entry::Mark(_) | Entry::Wait(_) => None,
         }
     }

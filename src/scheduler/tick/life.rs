@@ -8,6 +8,7 @@ use super::Tick;
 use super::memory::Starving;
 use crate::clock::Moment;
 use crate::config::JobName;
+use crate::gate::Standing;
 use crate::logging;
 use crate::scheduler::health::{Held, Sign};
 use crate::scheduler::{Running, Status};
@@ -57,7 +58,8 @@ impl Tick {
     /// Leaves the sign of life: at once where there is a new reason to call a person, else now and then.
     pub(super) fn show_life(&mut self, moment: Moment, status: &Status) {
         let reasons = self.reasons(status);
-        if !self.life.is_due(moment) && reasons == self.life.reasons {
+        if !self.life.is_due(moment) && reasons == self.life.reasons && self.lead == self.life.lead
+        {
             return;
         }
         let held = status.running.iter().map(|run| self.held(run));
@@ -70,6 +72,8 @@ impl Tick {
             waiting: status.queued,
             held: held.collect(),
             config: self.config.clone(),
+            standby: status.lease.as_ref().and_then(Standing::in_words),
+            lease_epoch: self.lead,
         };
         if !self.life.sign.is_in_place()
             && let Ok(sign) = SignOfLife::open(self.recorder.dir())
@@ -81,6 +85,7 @@ impl Tick {
         }
         self.life.left_at = Some(moment.boottime);
         self.life.reasons = reasons;
+        self.life.lead = self.lead;
     }
 
     fn held(&self, run: &Running) -> Held {

@@ -1,6 +1,7 @@
 //! The threads as a whole, on a clock that the test moves. Every wait is for an event and bounded.
 
 mod day;
+mod lead;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -13,7 +14,7 @@ use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 
 use crate::clock::{Clock, ManualClock, Moment};
 use crate::config::{After, AfterOutcome, JobName, JobSpec, Overlap};
-use crate::gate::Look;
+use crate::gate::{LeaseGate, Look};
 use crate::history::{History, Recorder};
 use crate::job::{
     JobError, NoProgress, RunContext, RunOptions, RunRecord, RunReport, RunState, SkipReason,
@@ -78,6 +79,15 @@ impl World {
     }
 
     fn try_start(&self, workers: usize, jobs: &[ConfiguredJob]) -> Result<Scheduler, StartError> {
+        self.start_with(workers, jobs, None)
+    }
+
+    fn start_with(
+        &self,
+        workers: usize,
+        jobs: &[ConfiguredJob],
+        lease: Option<LeaseGate>,
+    ) -> Result<Scheduler, StartError> {
         let tell = self.tell.clone();
         let (status, rounds) = (Arc::clone(&self.status), Arc::clone(&self.rounds));
         Scheduler::start(Setup {
@@ -85,6 +95,7 @@ impl World {
             built: "2026-01-01T00:00:00Z".parse().unwrap(),
             config: None,
             state_dir: self.dir(),
+            lease,
             settings: self.settings(workers, jobs),
             observers: vec![Box::new(move |event: &Event<'_>| {
                 tell.send((event.record.clone(), event.repeated)).unwrap();
@@ -445,7 +456,7 @@ fn a_stop_gives_grace_then_tells_then_goes() {
     );
     world.pass(12);
     assert_eq!(world.next(), "deaf@12:01 interrupted");
-    assert_eq!(scheduler.stop(), Ending { interrupted: 2, ..Ending::default() });
+    assert_eq!(scheduler.stop(), Ending { interrupted: 2, left: 1, ..Ending::default() });
     assert!(scheduler.ended().try_recv().is_err_and(|error| error.is_disconnected()));
     deaf_gate.store(true, Ordering::SeqCst);
 }
@@ -459,7 +470,7 @@ fn a_second_request_ends_at_once() {
     began.recv_timeout(PATIENCE).unwrap();
     scheduler.request_stop();
     scheduler.request_stop();
-    assert_eq!(scheduler.stop(), Ending { interrupted: 1, ..Ending::default() });
+    assert_eq!(scheduler.stop(), Ending { interrupted: 1, left: 1, ..Ending::default() });
     assert_eq!(world.history(), ["slow@12:01 interrupted"]);
 }
 
