@@ -15,6 +15,7 @@ use super::process;
 use super::seen::SeenJob;
 use super::status_page;
 use crate::clock::{Clock, Moment};
+use crate::gate::Standing;
 use crate::history::{History, to_json};
 use crate::job::RunId;
 use crate::logging;
@@ -152,9 +153,12 @@ impl Site {
         if !reasons.is_empty() {
             return Answer::text(503, &one_line(&reasons));
         }
-        let paused = self.counters.lock().status().and_then(|status| status.paused.clone());
-        match paused {
-            Some(why) => Answer::text(200, &one_line(&[format!("ok: paused by {why}")])),
+        let held_back = self.counters.lock().status().and_then(|status| {
+            let paused = status.paused.as_ref().map(|why| format!("paused by {why}"));
+            paused.or_else(|| status.lease.as_ref()?.in_words())
+        });
+        match held_back {
+            Some(why) => Answer::text(200, &one_line(&[format!("ok: {why}")])),
             None => Answer::text(200, "ok"),
         }
     }
@@ -166,6 +170,9 @@ impl Site {
             None => reasons.push("not begun yet".to_owned()),
             Some(status) => {
                 reasons.extend(status.paused.as_ref().map(|why| format!("paused by {why}")));
+                if let Some(standing @ Standing::Follower { .. }) = &status.lease {
+                    reasons.extend(standing.in_words());
+                }
                 if status.stopping {
                     reasons.push("stopping".to_owned());
                 }

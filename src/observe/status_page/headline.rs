@@ -86,6 +86,11 @@ impl Headline {
                 html! { "Runs that are under way have their grace time; nothing new begins." };
             self.tell(Level::Stopped, "The daemon is stopping.".to_owned(), line);
         }
+        let sign = daemon.health.as_ref().and_then(|health| health.sign.as_ref());
+        if let Some(standby) = sign.and_then(|sign| sign.standby.as_deref()) {
+            let line = html! { strong { (said(standby)) "." } " Jobs run on the host that holds the lease." };
+            self.tell(Level::Look, "This host is not the one that runs the jobs.".to_owned(), line);
+        }
         if let Some(why) = &now.paused {
             let line = html! {
                 strong { "Paused by " (said(why)) "." } " Runs that fall due are skipped and recorded. "
