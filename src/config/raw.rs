@@ -198,7 +198,7 @@ fn scheduler(mut section: Section<'_>) -> Scheduler {
         pause_file: section.flag("pause_file"),
         sandbox: section.flag("sandbox"),
         listen: section.nullable("listen", value::text),
-        listen_hosts: section.maybe("listen_hosts", value::texts),
+        listen_hosts: section.maybe("listen_hosts", value::texts_or_none),
         lease: {
             let is_there = section.has("lease");
             let lease = lease(section.section("lease"));

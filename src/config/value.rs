@@ -83,10 +83,15 @@ fn without_nul(text: &str) -> Result<String, String> {
     }
 }
 
+/// One line of text, or a list of them, which may be empty.
+pub(super) fn texts_or_none(value: &Node) -> Result<Vec<String>, String> {
+    let Some(items) = value.as_list() else { return Ok(vec![text(value)?]) };
+    items.map(text).collect()
+}
+
 /// One line of text, or a list of them.
 pub(super) fn texts(value: &Node) -> Result<Vec<String>, String> {
-    let Some(items) = value.as_list() else { return Ok(vec![text(value)?]) };
-    let lines: Vec<String> = items.map(text).collect::<Result<_, _>>()?;
+    let lines = texts_or_none(value)?;
     if lines.is_empty() {
         Err("the list is empty: write one line or several".to_owned())
     } else {

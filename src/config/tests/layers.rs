@@ -128,6 +128,7 @@ fn the_address_to_listen_on_comes_from_the_command_line_the_environment_or_the_f
     let config = good(yaml, &[]);
     assert_eq!(listen(&config).as_deref(), Some("127.0.0.1:1"));
     assert_eq!(config.scheduler.listen_hosts, ["notes.example.org", "b"]);
+    assert!(good("scheduler: {listen_hosts: []}", &[]).scheduler.listen_hosts.is_empty());
     assert_eq!(config.warnings.len(), 0);
     let config = good(yaml, &[("ACLARAI_LISTEN", ":2")]);
     assert_eq!(listen(&config).as_deref(), Some(":2"));
