@@ -377,7 +377,7 @@ impl Checker<'_> {
         if listen.is_open_to_others() {
             let message = "anybody who reaches this address sees the page, without a password: 127.0.0.1 keeps it on this \
                            machine, and docs/page.md shows proxies that ask for one";
-            self.findings.warn(&origin, Some(listen.to_string()), message);
+            self.findings.warn(&origin, Some(listen.to_string().shown()), message);
         }
         Some(listen)
     }
