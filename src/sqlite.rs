@@ -102,6 +102,28 @@ fn is_out_of_files() -> bool {
     tried.iter().any(|file| file.as_ref().is_err_and(|error| text::shortage(error).is_some()))
 }
 
+/// Whether this user can make files in a folder, as far as can be told without making one. To root every folder is
+/// writable, also those in which the kernel shows itself and nothing can be made.
+pub(crate) fn may_make_in(folder: &Path) -> io::Result<()> {
+    /// `f_type` of proc, sysfs, cgroup, cgroup2, devpts, securityfs, debugfs, tracefs.
+    const OF_THE_KERNEL: [u32; 8] = [
+        0x9FA0,
+        0x6265_6572,
+        0x0027_E0EB,
+        0x6367_7270,
+        0x1CD1,
+        0x7363_6673,
+        0x6462_6720,
+        0x7472_6163,
+    ];
+    rustix::fs::accessat(CWD, folder, Access::WRITE_OK | Access::EXEC_OK, AtFlags::EACCESS)?;
+    let kind = rustix::fs::statfs(folder)?.f_type as u32;
+    if OF_THE_KERNEL.contains(&kind) {
+        return Err(io::Error::other("the kernel shows itself there, and nothing can be made"));
+    }
+    Ok(())
+}
+
 /// Why a folder or file is not used.
 #[derive(Debug)]
 pub(crate) enum Denied {

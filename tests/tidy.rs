@@ -113,6 +113,7 @@ const WIRING: &[(&str, &[&str])] = &[
             "reconcile",
             "sandbox",
             "schedule",
+            "sqlite",
             "state",
             "stop",
             "text",

@@ -10,7 +10,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use rustix::fs::{Access, access};
 use serde_json::json;
 
 use super::arguments::Format;
@@ -25,6 +24,7 @@ use crate::gate::PAUSE_FILE;
 use crate::graph;
 use crate::jobs::vault_sync;
 use crate::sandbox::{self, InForce};
+use crate::sqlite;
 use crate::state::{DaemonLock, State, StateError};
 use crate::stop::Stop;
 use crate::text::instant;
@@ -235,9 +235,8 @@ impl Findings {
             && let Some(existing) = folder.ancestors().find(|folder| folder.exists())
         {
             // Opening has told of a file where a folder should be.
-            let why = access(existing, Access::WRITE_OK | Access::EXEC_OK).err();
-            let why = why.filter(|_| existing.is_dir()).map(io::Error::from);
-            if let Some(why) = why {
+            let why = sqlite::may_make_in(existing).err();
+            if let Some(why) = why.filter(|_| existing.is_dir()) {
                 let remedy = "the graph cannot be made: correct databases.embedded.path";
                 self.add("graph", Level::Error, format!("{}: {why}: {remedy}", existing.display()));
             }
@@ -318,8 +317,7 @@ impl Findings {
         }
         // The nearest folder that is there says whether the missing ones can be made.
         let existing = dir.ancestors().find(|folder| folder.exists()).unwrap_or(dir);
-        if let Err(error) = access(existing, Access::WRITE_OK | Access::EXEC_OK) {
-            let error = io::Error::from(error);
+        if let Err(error) = sqlite::may_make_in(existing) {
             let remedy = "give this user the right to write there, or choose another folder with --state-dir";
             self.add("state", Level::Error, format!("{}: {error}: {remedy}", existing.display()));
             return;

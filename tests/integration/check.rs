@@ -57,6 +57,13 @@ fn check_tells_of_places_that_cannot_be_or_should_not_be() {
     sandbox.write("a-file", "");
     sandbox.write(settings, &text.replace("FILE", &sandbox.path("a-file").display().to_string()));
     one_with(&said(&sandbox, &[], "graph"), "error: ");
+    // To root even this looks writable.
+    sandbox.write(settings, &text.replace("FILE/deep", "/proc/nowhere"));
+    let check = sandbox.run(&["check"]);
+    assert_eq!(check.code, Some(4), "{check:?}");
+    assert!(check.stdout.contains("not there yet, and /proc cannot be written"), "{check:?}");
+    let state = said(&sandbox, &["--state-dir", "/proc/nowhere"], "state");
+    one_with(&state, "error: /proc: ");
     let inside = sandbox.path("vault/state").display().to_string();
     one_with(&said(&sandbox, &["--state-dir", &inside], "state"), "lies in the vault");
     sandbox.variable("AUTOMATION_PAUSE", "true");

@@ -85,7 +85,7 @@ fn refuse(path: &Path, denied: Denied) -> GraphError {
 /// The line of `check` where there is no file yet.
 pub(crate) fn check_missing(path: &Path) -> Finding {
     let folder = path.ancestors().skip(1).find(|folder| folder.is_dir()).unwrap_or(Path::new("/"));
-    let (level, message) = match access(folder, Access::WRITE_OK) {
+    let (level, message) = match sqlite::may_make_in(folder) {
         Ok(()) => (Level::Ok, format!("{}: not there yet: the first sync makes it", name(path))),
         Err(error) => (
             Level::Error,
