@@ -11,7 +11,7 @@ const HELP: &str = "\
 {about}
 Usage: {usage}
 Commands, each by an example (`aclarai-scheduler COMMAND --help` tells more):
-  serve --listen :9464      the daemon, the default command; with a page to look at
+  serve --listen :9464      the daemon, the default command, with a page
   run vault_sync --dry-run  one job now; prints its result
   jobs                      every job: schedule, next fire time, last outcome
   next vault_sync -n 3      fire times of a job, or of --cron \"0 3 * * 1\"

@@ -145,10 +145,12 @@ mod tests {
                 duration_s: Some(2.0),
                 ..RunRecord::queued(&job, at(minute * 60))
             };
-            recorder
-                .write(Durability::Process, |writer| writer.run(&record, 0, 0))
-                .unwrap()
-                .unwrap();
+            let write = |writer: &mut crate::history::Writer<'_>| {
+                let (row, _) = writer.run(&record, 0, 0)?.unwrap();
+                writer.running(row, &record)?;
+                writer.finish(row, &record)
+            };
+            recorder.write(Durability::Process, write).unwrap();
         }
         let history = History::open(temp.path()).unwrap().unwrap();
         let count = |since, runs, limit| history.marks(&job, since, runs, limit).unwrap().len();

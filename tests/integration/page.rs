@@ -86,7 +86,9 @@ fn what_is_served_is_what_the_commands_print() {
     let said = |arguments: &[&str]| -> Value {
         serde_json::from_str(&sandbox.run(arguments).stdout).unwrap()
     };
-    let served = |path: &str| -> Value { serde_json::from_str(&get(&address, path)).unwrap() };
+    let served = |path: &str| -> Value {
+        serde_json::from_str(&sandbox.plain(get(&address, path).as_bytes())).unwrap()
+    };
     assert_eq!(served("/api/v1/status"), said(&["status", "--json"]));
     assert_eq!(served("/api/v1/jobs"), said(&["jobs", "--json"]));
     let history = said(&["history", "--json"]);
@@ -133,7 +135,7 @@ fn what_is_served_is_what_the_commands_print() {
 fn an_address_that_cannot_be_had_ends_the_start_before_anything_is_scheduled() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
-    let sandbox = Sandbox::new("{}");
+    let sandbox = Sandbox::new("");
     let run = sandbox.run(&["serve", "--listen", &address]);
     assert_eq!(run.code, Some(4), "{}", run.stderr);
     let last = run.stderr.lines().last().unwrap();
@@ -151,7 +153,7 @@ fn an_address_that_cannot_be_had_ends_the_start_before_anything_is_scheduled() {
 
 #[test]
 fn a_socket_serves_its_owner_and_group_and_goes_with_the_daemon() {
-    let mut sandbox = Sandbox::new("{}");
+    let mut sandbox = Sandbox::new("");
     let socket = sandbox.path("http.sock");
     sandbox.variable("ACLARAI_LISTEN", &format!("unix:{}", socket.display()));
     let daemon = sandbox.serve();

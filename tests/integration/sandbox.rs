@@ -141,7 +141,7 @@ impl Sandbox {
     }
 
     /// Output with the names of this sandbox taken out: `DIR` is its folder.
-    fn plain(&self, bytes: &[u8]) -> String {
+    pub(crate) fn plain(&self, bytes: &[u8]) -> String {
         let text = String::from_utf8(bytes.to_vec()).unwrap();
         text.replace(self.path("").to_str().unwrap().trim_end_matches('/'), "DIR")
     }

@@ -25,6 +25,7 @@ impl Rig {
 
     fn known(folder: &std::path::Path, yaml: &str) -> Known {
         let env = Env::new(folder, [("HOME", folder), ("STATE_DIRECTORY", &folder.join("state"))]);
+        let yaml = yaml.trim_start_matches("{}");
         let yaml = format!("paths: {{vault: {:?}}}\n{yaml}", folder.to_str().unwrap());
         let config = crate::config::from_text(&yaml, "c.yaml", &Default::default(), &env).unwrap();
         Known::of(&config, &BTreeMap::new(), &env)
