@@ -64,6 +64,12 @@ fn get(address: &str, path: &str) -> String {
     body
 }
 
+/// Waits until the daemon has done its first round, which may be after it says that it has started.
+#[track_caller]
+fn wait_ready(address: &str) {
+    wait_until("the daemon to be ready", || get_with(address, "/readyz", "").1 == "ready\n");
+}
+
 /// A program that this machine may lack, with the reason in the test's output.
 fn has(program: &str) -> bool {
     let found = Command::new("sh")
@@ -117,7 +123,7 @@ fn what_is_served_is_what_the_commands_print() {
     assert!(get(&address, "/docs/troubleshooting").contains("id=\"the-state-folder\""));
     assert!(get(&address, "/attention").contains("Nothing waits for a person."));
     assert_eq!(get(&address, "/healthz"), "ok\n");
-    assert_eq!(get(&address, "/readyz"), "ready\n");
+    wait_ready(&address);
     let (head, _) = get_with(&address, "/", "");
     let head = head.to_lowercase();
     assert!(!head.contains("set-cookie"), "{head}");
@@ -195,7 +201,7 @@ fn health_and_readiness_follow_the_daemon() {
     let sandbox = Sandbox::new(QUIET);
     let daemon = sandbox.serve();
     let address = address(&daemon);
-    assert_eq!(get(&address, "/readyz"), "ready\n");
+    wait_ready(&address);
     assert_eq!(sandbox.run(&["pause"]).code, Some(0));
     wait_until("the tick to see the pause", || {
         get_with(&address, "/readyz", "").0.contains(" 503 ")
