@@ -60,6 +60,10 @@ pub(super) fn find(
             && let Some(why) = whose_else(cwd, &path)
         {
             let remedy = "to use it all the same, name it with --config or ACLARAI_CONFIG";
+            if overrides.in_force.as_deref() == Some(place) {
+                let message = format!("read before, and now {LEFT_OUT}{why}: {remedy}");
+                return Err(fault_of(place, message).into());
+            }
             left_out = Some(fault_of(place, format!("{LEFT_OUT}{why}: {remedy}")));
             continue;
         }

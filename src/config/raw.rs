@@ -110,6 +110,11 @@ pub(super) struct Job {
     pub(super) params: Params,
 }
 
+/// Whether anything is written. A file that is cut off behind `jobs:` has none.
+fn says_something(node: &Node) -> bool {
+    !node.is_null() && node.entries().is_none_or(|keys| !keys.is_empty())
+}
+
 /// Reads the text. What is wrong with a value goes to `findings`; only a text that is no YAML at all is an `Err`.
 pub(super) fn read(yaml: &str, findings: &mut Findings) -> Result<Raw, ConfigErrors> {
     let tree = parse(yaml, findings.file.as_deref())?;
@@ -131,7 +136,10 @@ pub(super) fn read(yaml: &str, findings: &mut Findings) -> Result<Raw, ConfigErr
     let holds_settings = ["paths", "databases", "scheduler", "processing", "logging"]
         .iter()
         .filter_map(|section| tree.get(section))
-        .any(|section| !section.is_null() && section.entries().is_none_or(|keys| !keys.is_empty()));
+        .any(|section| match section.entries() {
+            Some(keys) => keys.iter().any(|(_, value)| says_something(value)),
+            None => says_something(section),
+        });
     let mut file = Section::root(&tree, findings);
     let raw = Raw {
         paths: paths(file.section("paths")),

@@ -470,13 +470,26 @@ fn a_configuration_in_force_does_not_give_way_to_nothing() {
     assert_eq!(reload(), Ok(()));
     let holds_nothing =
         "holds no settings any more: put them back, or remove the file and start anew";
-    for text in
-        ["", "# being written\n", "{}", "---\n", "paths:\nscheduler: {}\n", "other: {a: 1}\n"]
-    {
+    for text in [
+        "",
+        "# being written\n",
+        "{}",
+        "---\n",
+        "paths:\nscheduler: {}\n",
+        "other: {a: 1}\n",
+        "scheduler:\n  jobs:\n",
+        "scheduler: {jobs: {}, timezone: ~}\n",
+    ] {
         fs::write(&file, text).unwrap();
         let fault = reload().unwrap_err();
         assert_eq!(fault, format!("settings/aclarai.config.yaml: {holds_nothing}"), "{text:?}");
     }
+    fs::write(&file, "scheduler: {jobs: {a: }}\n").unwrap();
+    assert_eq!(reload(), Ok(()));
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o666)).unwrap();
+    let left_out = "read before, and now left out, as others may write to it (chmod go-w): to use it all the same, name it \
+                    with --config or ACLARAI_CONFIG";
+    assert_eq!(reload(), Err(format!("settings/aclarai.config.yaml: {left_out}")));
     fs::remove_file(&file).unwrap();
     let gone = "read before, and now there is no such file: put it back";
     assert_eq!(reload(), Err(format!("settings/aclarai.config.yaml: {gone}")));
