@@ -23,7 +23,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, SubsecRound, TimeDelta, Utc};
 
-use self::judge::{Judge, STEP_FAR, next_due};
+use self::judge::{Judge, STEP_FAR, is_demanded, next_due};
 pub(crate) use self::occurrence::{Decision, Fate, Mark, Notice, Plan, Wait};
 use self::occurrence::{Progress, Role, Waiting};
 use crate::clock::{Moment, Passed, STEP_MIN};
@@ -69,6 +69,8 @@ pub struct Planner {
     /// The memory of jobs that are not scheduled, should they come back.
     known: BTreeMap<JobName, Remembered>,
     last: Moment,
+    /// No clock that is right shows an earlier time.
+    earliest: DateTime<Utc>,
 }
 
 impl Planner {
@@ -84,7 +86,14 @@ impl Planner {
             watching: BTreeSet::new(),
             known: remembered,
             last: moment,
+            earliest: DateTime::UNIX_EPOCH,
         }
+    }
+
+    /// The same, with the earliest time that a clock which is right can show. An end or a start that a wrong clock dated
+    /// before it is as new as its judgement.
+    pub(crate) fn not_before(self, earliest: DateTime<Utc>) -> Planner {
+        Planner { earliest, ..self }
     }
 
     /// Schedules `jobs` and nothing else, each name once. A job whose line and zone are the same goes on where it
@@ -207,6 +216,7 @@ impl Planner {
                 spec: &track.spec,
                 moment,
                 passed,
+                earliest: self.earliest,
                 progress: track.progress.clone(),
                 free: track.spec.policy.max_instances.saturating_sub(active + elsewhere) as usize,
                 plan: &mut plan,

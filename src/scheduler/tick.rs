@@ -26,7 +26,7 @@ use super::{ConfiguredJob, Ending, Event, Running, Settings, Setup, StartError, 
 use crate::clock::{Clock, LONGEST_WAIT, Moment};
 use crate::config::JobName;
 use crate::gate::{ClockTrust, LeaseGate};
-use crate::history::{Recorder, Skipped};
+use crate::history::{CutOff, Recorder, Skipped};
 use crate::job::{RunRecord, RunState, SkipReason};
 use crate::logging;
 use crate::state::{DaemonLock, Durability, SignOfLife, StateError};
@@ -101,6 +101,8 @@ pub(super) struct Tick {
     has_started: bool,
     /// When the daemon was started, where it may have had to wait for the lead since.
     started_at: DateTime<Utc>,
+    /// What was cut off before the start and may be begun again: once it can be said whether its job is scheduled.
+    cut_off: Vec<CutOff>,
     /// Since when nobody can say whether automation is paused.
     pause_unknown_since: Option<DateTime<Utc>>,
     /// When the pause was looked at, and what waits, by monotonic time.
@@ -129,7 +131,7 @@ impl Tick {
         let mut trust = ClockTrust::new(built, moment);
         let clock_not_set = trust.look(moment);
         let cut_off = recorder.take_over(moment.wall.trunc_subsecs(6))?;
-        let planner = Planner::new(moment, recorder.remembered()?);
+        let planner = Planner::new(moment, recorder.remembered()?).not_before(built);
         let pool = Pool::start(Arc::clone(&clock), settings.workers).map_err(StartError::Thread)?;
         let seen = settings.pause.take(moment.wall);
         let mut tick = Tick {
@@ -161,6 +163,7 @@ impl Tick {
             is_unscheduled: true,
             has_started: false,
             started_at: moment.wall,
+            cut_off,
             pause_unknown_since: None,
             looked_at: None,
             paused: seen.answer,
@@ -178,7 +181,8 @@ impl Tick {
             None => tick.schedule_at_start(moment),
         }
         tick.commit(moment, false)?;
-        tick.begin_again(cut_off, moment)?;
+        tick.tell_cut_off();
+        tick.begin_again(moment)?;
         Ok(tick)
     }
 
@@ -222,6 +226,12 @@ impl Tick {
         self.look_at_lease(moment);
         self.look_around(moment);
         self.record(moment);
+        if self.fault.is_none()
+            && self.stopping.is_none()
+            && let Err(error) = self.begin_again(moment)
+        {
+            self.fail(&error.to_string(), moment);
+        }
         self.hand_over();
         self.watch_overdue(moment.monotonic);
         self.watch_starvation(moment.monotonic);
@@ -255,7 +265,10 @@ impl Tick {
             && self.stopping.is_none()
             && may_schedule
         {
-            self.planner.observe(moment);
+            // Where the clock was right before, the planner has that moment to compare with.
+            if !self.has_started || self.lease.is_some() {
+                self.planner.observe(moment);
+            }
             self.schedule_at_start(moment);
         }
     }
@@ -342,12 +355,16 @@ impl Tick {
                 self.planner.observe(moment);
             }
             let is_lost = || self.life.is_due(moment) && !self.recorder.is_in_place();
-            if self.outbox.is_empty() && !is_lost() {
+            if self.outbox.is_empty() && self.fault.is_none() && !is_lost() {
                 return;
             }
         }
         if self.fault.as_ref().is_some_and(|(_, retry)| moment.boottime < *retry) {
             return;
+        }
+        if self.fault.is_some() && self.outbox.is_empty() {
+            // Only writing shows whether it can be written again.
+            self.outbox.extend(self.planner.marks().next().map(Entry::Mark));
         }
         let recorded = self.reopen_if_needed().and_then(|()| self.commit(moment, decides));
         match recorded {

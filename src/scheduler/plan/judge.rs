@@ -37,6 +37,11 @@ pub(super) fn due_time(spec: &JobSpec, instant: DateTime<Utc>) -> DateTime<Utc> 
     instant + Duration::from_secs(jitter)
 }
 
+/// Whether an instant is of the kind that no line names.
+pub(super) fn is_demanded(instant: DateTime<Utc>) -> bool {
+    instant.timestamp_subsec_micros() != 0
+}
+
 /// Instants of one job in a row.
 #[derive(Clone, Copy, Debug)]
 struct Stretch {
@@ -50,6 +55,8 @@ pub(super) struct Judge<'a> {
     pub(super) spec: &'a JobSpec,
     pub(super) moment: Moment,
     pub(super) passed: Passed,
+    /// No clock that is right shows an earlier time.
+    pub(super) earliest: DateTime<Utc>,
     pub(super) progress: Progress,
     /// How many more runs keep within `max_instances`.
     pub(super) free: usize,
@@ -263,6 +270,9 @@ impl Judge<'_> {
     /// How late an occurrence is that is judged now. Time that never passed, because the clock jumped over it, makes
     /// nothing late.
     fn lateness(&self, instant: DateTime<Utc>) -> Duration {
+        if instant < self.earliest && is_demanded(instant) {
+            return Duration::ZERO;
+        }
         let passed_over = if self.passed_over() { self.passed.step } else { TimeDelta::zero() };
         let now = self.moment.wall - passed_over;
         (now - due_time(self.spec, instant)).to_std().unwrap_or(Duration::ZERO)

@@ -1,5 +1,6 @@
 //! Random jobs in a random world: downtimes, crashes at the worst moment, commits that fail, suspends, clocks that are
-//! set, pauses, reloads, runs in other processes. Two things are checked after each step:
+//! set, boards without a clock chip that show 1970 until the net is there, pauses, reloads, runs in other processes. Two
+//! things are checked after each step:
 //!
 //! - the *ledger*: from the rows alone, each instant of each job is decided once and none is left out;
 //! - the *oracle*: an occurrence at a time, by walking over every minute, what must become of it.
@@ -60,6 +61,12 @@ const STARTS: [i64; 5] = [
     1_775_174_400, // 2026-04-03: on the 5th Lord Howe lives half an hour twice
     1_790_812_800, // 2026-10-01: on the 4th Lord Howe leaves out half an hour
 ];
+
+/// Before all of them: no clock that is right shows an earlier time.
+const EARLIEST: i64 = 1_770_000_000;
+
+/// The offset of a clock that was never set: it counts from 1970.
+const UNSET: i64 = 0;
 
 /// Whether a line fires at a minute of an hour of a local day.
 type Fires = fn(u32, u32) -> bool;
@@ -392,6 +399,12 @@ struct World {
     slept: i64,
     /// Wall time minus boot time.
     offset: i64,
+    /// What the offset was before the clock was lost.
+    right_offset: i64,
+    /// Jobs that are to be scheduled as soon as the clock is set.
+    pending: Option<Vec<Arc<JobSpec>>>,
+    /// Whether this life of the program has scheduled anything, and made the jobs due that run at its start.
+    has_started: bool,
     paused: bool,
     specs: BTreeMap<JobName, Arc<JobSpec>>,
     models: BTreeMap<JobName, Model>,
@@ -421,10 +434,13 @@ impl World {
             boot,
             slept: 0,
             offset,
+            right_offset: offset,
+            pending: None,
+            has_started: true,
             paused: false,
             specs: BTreeMap::new(),
             models: BTreeMap::new(),
-            planner: Planner::new(moment, BTreeMap::new()),
+            planner: planner(moment, BTreeMap::new()),
             last: moment,
             disk: Disk::default(),
             ledger: Ledger::default(),
@@ -441,6 +457,25 @@ impl World {
 
     fn now(&self) -> Moment {
         moment(self.boot, self.slept, self.offset)
+    }
+
+    /// Whether the clock is certainly wrong.
+    fn is_unset(&self) -> bool {
+        self.boot + self.offset < EARLIEST
+    }
+
+    fn lose_clock(&mut self) {
+        if !self.is_unset() {
+            self.right_offset = self.offset;
+            self.offset = UNSET;
+            self.counted("clock lost");
+        }
+    }
+
+    /// By NTP, mostly to what it had been.
+    fn set_clock(&mut self) {
+        let slip = if self.dice.one_in(3) { self.random_step() } else { 0 };
+        self.offset = self.right_offset + slip;
     }
 
     fn counted(&mut self, what: &str) {
@@ -480,9 +515,14 @@ impl World {
         // A second at least lies between two things that can make a job due: nobody ends two runs in one microsecond.
         self.boot += 1;
         let mut specs = Vec::new();
+        let before: Vec<Arc<JobSpec>> = match &self.pending {
+            Some(specs) => specs.clone(),
+            None => self.specs.values().cloned().collect(),
+        };
         for at in 0..4 {
             let name = JobName::new(&format!("job{at}"));
-            match (self.dice.below(5), self.specs.get(&name).cloned()) {
+            let known = before.iter().find(|spec| spec.name == name).cloned();
+            match (self.dice.below(5), known) {
                 (0, _) => {}
                 (1, _) => specs.push(self.random_spec(at)),
                 (2, Some(spec)) => {
@@ -496,7 +536,46 @@ impl World {
                 (_, None) => {}
             }
         }
-        self.schedule(specs);
+        self.schedule_in_time(specs);
+    }
+
+    /// Schedules the jobs, or notes them until the clock is set.
+    fn schedule_in_time(&mut self, specs: Vec<Arc<JobSpec>>) {
+        if self.is_unset() {
+            self.pending = Some(specs);
+        } else {
+            self.schedule(specs);
+        }
+    }
+
+    /// What is done at each look, before anything is decided: false where the clock is certainly wrong.
+    fn look_at_clock(&mut self) -> bool {
+        if self.is_unset() {
+            return false;
+        }
+        if let Some(specs) = self.pending.take() {
+            self.counted("scheduled once the clock is set");
+            if !self.has_started {
+                let moment = self.now();
+                self.planner.observe(moment);
+                self.last = moment;
+            }
+            self.schedule(specs);
+            self.begin();
+        }
+        true
+    }
+
+    /// Makes the jobs due that run at each start.
+    fn begin(&mut self) {
+        if !std::mem::replace(&mut self.has_started, true) {
+            let now = self.now().wall;
+            let waits = self.planner.started(now);
+            let at_start = |spec: &&Arc<JobSpec>| spec.schedule.to_string().starts_with("@reboot");
+            let names =
+                self.specs.values().filter(at_start).map(|spec| spec.name.clone()).collect();
+            self.demanded(names, now, &waits, "at the start");
+        }
     }
 
     fn schedule(&mut self, specs: Vec<Arc<JobSpec>>) {
@@ -604,7 +683,15 @@ impl World {
             let followers =
                 self.specs.values().filter(|spec| spec.after.as_ref().is_some_and(follows));
             let followers = followers.map(|spec| spec.name.clone()).collect();
-            self.demanded(followers, end, &waits, "after a run");
+            let why = if self.is_unset() {
+                "after a run, by a clock that is not set"
+            } else {
+                "after a run"
+            };
+            self.demanded(followers, end, &waits, why);
+        }
+        if !self.look_at_clock() {
+            return;
         }
         let moment = self.now();
         if !self.planner.has_work(moment) {
@@ -700,7 +787,11 @@ impl World {
                 model.epoch += 1;
                 model.since = now;
             }
-            let lateness = |instant| {
+            let lateness = |instant: DateTime<Utc>| {
+                // Dated by a clock that was not set: nobody knows when that was.
+                if instant.timestamp() < EARLIEST && instant.timestamp_subsec_nanos() > 0 {
+                    return TimeDelta::zero();
+                }
                 // Set forward by more, the clock had been wrong: the time did pass.
                 let seen = now - TimeDelta::seconds(if is_far { 0 } else { step.max(0) });
                 (seen - due_time(spec, instant)).max(TimeDelta::zero())
@@ -828,8 +919,11 @@ impl World {
         if self.dice.one_in(2) {
             self.boot += self.dice.below(10_000) as i64;
         }
-        if self.dice.one_in(4) {
-            self.offset += self.random_step();
+        match self.dice.below(8) {
+            0 | 1 if !self.is_unset() => self.offset += self.random_step(),
+            2 => self.lose_clock(),
+            3 if self.is_unset() => self.set_clock(),
+            _ => {}
         }
         self.start();
     }
@@ -851,16 +945,16 @@ impl World {
 
     fn start(&mut self) {
         let moment = self.now();
-        self.planner = Planner::new(moment, self.disk.known.clone());
+        self.planner = planner(moment, self.disk.known.clone());
         self.last = moment;
         self.models.clear();
-        let specs = self.specs.values().cloned().collect();
-        self.specs.clear();
-        self.schedule(specs);
-        let waits = self.planner.started(moment.wall);
-        let at_start = |spec: &&Arc<JobSpec>| spec.schedule.to_string().starts_with("@reboot");
-        let names = self.specs.values().filter(at_start).map(|spec| spec.name.clone()).collect();
-        self.demanded(names, moment.wall, &waits, "at the start");
+        self.has_started = false;
+        // A configuration that was not yet in force is forgotten.
+        self.pending = None;
+        self.schedule_in_time(self.specs.values().cloned().collect());
+        if self.pending.is_none() {
+            self.begin();
+        }
         if self.dice.one_in(3) {
             self.reload();
         }
@@ -881,9 +975,19 @@ impl World {
                 self.boot += slept;
                 self.slept += slept;
             }
+            75..=77 if self.is_unset() => {
+                self.set_clock();
+                self.counted("set after it was lost");
+            }
             75..=77 => {
                 self.offset += self.random_step();
                 self.counted("clock set");
+            }
+            89 => self.lose_clock(),
+            // While something runs that others may follow.
+            90..=95 if !self.runs.is_empty() => {
+                self.lose_clock();
+                self.boot += self.dice.below(4_000) as i64;
             }
             78..=81 => self.paused = !self.paused && self.dice.one_in(2),
             82..=84 => {
@@ -910,6 +1014,11 @@ impl World {
         }
         self.tick();
     }
+}
+
+fn planner(moment: Moment, remembered: BTreeMap<JobName, Remembered>) -> Planner {
+    let earliest = DateTime::from_timestamp(EARLIEST, 0).unwrap();
+    Planner::new(moment, remembered).not_before(earliest)
 }
 
 fn moment(boot: i64, slept: i64, offset: i64) -> Moment {
@@ -963,6 +1072,10 @@ fn simulation_every_occurrence_is_accounted_for() {
             "dropped with its line",
             "after a run",
             "at the start",
+            "clock lost",
+            "set after it was lost",
+            "scheduled once the clock is set",
+            "after a run, by a clock that is not set",
         ];
         for case in cases {
             assert!(count.get(case).is_some_and(|n| *n >= 50), "{case}: {:?}", count.get(case));

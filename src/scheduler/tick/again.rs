@@ -30,24 +30,27 @@ enum NotAgain {
 }
 
 impl Tick {
-    /// At the start: tells what was cut off, and begins again what is to be run again. One transaction settles all of
-    /// it: after a crash before that, the next start finds the same.
-    pub(super) fn begin_again(
-        &mut self,
-        cut_off: Vec<CutOff>,
-        moment: Moment,
-    ) -> Result<(), StateError> {
-        if cut_off.is_empty() {
-            return Ok(());
-        }
+    /// At the start: tells what was cut off.
+    pub(super) fn tell_cut_off(&mut self) {
+        let cut_off = std::mem::take(&mut self.cut_off);
         // The stop that cut a run off has told of it already.
         for CutOff { record, .. } in cut_off.iter().filter(|cut_off| !cut_off.was_told) {
             self.tell(record, false);
         }
-        let now = moment.wall.trunc_subsecs(6);
-        let Tick { recorder, planner, jobs, paused, lease, .. } = self;
+        self.cut_off = cut_off;
+    }
+
+    /// Begins again what was cut off and is to be run again, as soon as the jobs are scheduled: with a clock that is not
+    /// set they are not yet. One transaction settles all of it: after a crash before that, the next start finds the same.
+    pub(super) fn begin_again(&mut self, moment: Moment) -> Result<(), StateError> {
         // Where several hosts share the jobs, another one may have gone on.
-        let is_alone = lease.is_none();
+        let is_alone = self.lease.is_none();
+        let is_early = is_alone && (self.is_unscheduled || self.clock_not_set.is_some());
+        if self.cut_off.is_empty() || is_early {
+            return Ok(());
+        }
+        let now = moment.wall.trunc_subsecs(6);
+        let Tick { recorder, planner, jobs, paused, cut_off, .. } = self;
         let fates = recorder.write(Durability::Full, |writer| {
             let mut taken = writer.runs_elsewhere()?;
             let settle = |cut_off: CutOff| {
@@ -81,8 +84,9 @@ impl Tick {
                 };
                 Ok((record, Err(refusal)))
             };
-            cut_off.into_iter().map(settle).collect::<rusqlite::Result<Vec<_>>>()
+            cut_off.iter().cloned().map(settle).collect::<rusqlite::Result<Vec<_>>>()
         })?;
+        self.cut_off.clear();
         for (record, fate) in fates {
             let (job_id, job_name) = (record.run_id.as_str(), record.job.as_str());
             match fate {

@@ -861,3 +861,61 @@ fn a_clock_that_is_lost_for_a_while_decides_nothing_and_is_no_second_start() {
     world.quiet();
     scheduler.stop();
 }
+
+/// It used to be given up, as if other runs of the job were there.
+#[test]
+fn a_run_that_was_cut_off_begins_again_once_the_clock_is_set() {
+    let world = World::new();
+    let again = |spec: &mut JobSpec| {
+        spec.schedule = Schedule::parse("0 14 * * *", Zone::UTC).unwrap();
+        spec.policy.rerun_interrupted = true;
+    };
+    let (backup, began, _gate) = gated("backup", again);
+    let mut scheduler = world.start(1, &[backup]);
+    world.pass(2 * 3600);
+    began.recv_timeout(PATIENCE).unwrap();
+    scheduler.request_stop();
+    scheduler.request_stop();
+    scheduler.stop();
+    while world.events.try_recv().is_ok() {}
+
+    let back = noon() - DateTime::UNIX_EPOCH;
+    world.clock.step(-back);
+    let mut scheduler = world.start(1, &[idle("backup", again)]);
+    world.until("told", |status| status.clock_not_set.is_some());
+    world.pass(3600);
+    world.quiet();
+    world.clock.step(back);
+    assert_eq!(world.next_by_another_look(), "backup@14:00 running");
+    assert_eq!(world.next(), "backup@14:00 succeeded");
+    scheduler.stop();
+}
+
+/// Its end is dated 1970, and the job after it used to be 56 years late.
+#[test]
+fn a_job_follows_a_run_that_ended_while_the_clock_was_not_set() {
+    let world = World::new();
+    let first_line = |spec: &mut JobSpec| {
+        spec.schedule = Schedule::parse("0 14 * * *", Zone::UTC).unwrap();
+    };
+    let (first, began, gate) = gated("first", first_line);
+    let then = idle("then", |spec| {
+        spec.schedule = Schedule::parse_lines::<&str>(&[], Zone::UTC).unwrap();
+        spec.after = Some(After { job: JobName::new("first"), on: AfterOutcome::Success });
+    });
+    let mut scheduler = world.start(2, &[first, then]);
+    world.pass(2 * 3600);
+    assert_eq!(world.next(), "first@14:00 running");
+    began.recv_timeout(PATIENCE).unwrap();
+    let back = noon() - DateTime::UNIX_EPOCH;
+    world.clock.step(-back);
+    world.until("told", |status| status.clock_not_set.is_some());
+    gate.send_timeout((), PATIENCE).unwrap();
+    assert_eq!(world.next(), "first@14:00 succeeded");
+    world.pass(3600);
+    world.clock.step(back);
+    assert!(world.next_by_another_look().starts_with("then@"));
+    let (then, _) = world.events.recv_timeout(PATIENCE).unwrap();
+    assert_eq!((then.state, then.lateness_s), (RunState::Succeeded, 0.0));
+    scheduler.stop();
+}
