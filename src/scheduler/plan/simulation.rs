@@ -960,6 +960,24 @@ impl World {
         }
     }
 
+    /// A run by hand in another process ends, which records that a job after it is due; a look takes that up, and the next
+    /// one finds it known.
+    fn run_elsewhere_ends(&mut self) {
+        self.boot += 1;
+        let follows = |spec: &&Arc<JobSpec>| spec.after.is_some();
+        let Some(spec) = self.specs.values().find(follows).cloned() else { return };
+        let now = self.now().wall;
+        let Some(model) = self.models.get_mut(&spec.name) else { return };
+        let instant = now + TimeDelta::microseconds(500);
+        let epoch = model.epoch;
+        model.waiting.push(((instant, epoch), None, false));
+        self.stirred.insert(spec.name.clone());
+        self.disk.wait(&Wait { job: spec.name.clone(), instant, epoch, begins: true });
+        assert!(self.planner.adopt(&spec.name, instant, epoch));
+        assert!(!self.planner.adopt(&spec.name, instant, epoch), "it is known");
+        self.counted("after a run elsewhere");
+    }
+
     fn random_step(&mut self) -> i64 {
         let size = *self.dice.pick(&[2, 5, 70, 1800, 7200, 10_800, 10_801, 40_000, 300_000]);
         if self.dice.one_in(2) { size } else { -size }
@@ -989,6 +1007,8 @@ impl World {
                 self.lose_clock();
                 self.boot += self.dice.below(4_000) as i64;
             }
+            // Before the looks of which some find the clock set.
+            96 => self.run_elsewhere_ends(),
             78..=81 => self.paused = !self.paused && self.dice.one_in(2),
             82..=84 => {
                 let at = self.dice.below(4);
@@ -1072,6 +1092,7 @@ fn simulation_every_occurrence_is_accounted_for() {
             "dropped with its line",
             "after a run",
             "at the start",
+            "after a run elsewhere",
             "clock lost",
             "set after it was lost",
             "scheduled once the clock is set",
