@@ -17,6 +17,7 @@ mod config;
 mod daemon;
 mod docs;
 mod first_steps;
+mod full_disk;
 mod journal;
 mod markers;
 mod notifications;
