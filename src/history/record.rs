@@ -318,7 +318,7 @@ impl Writer<'_> {
         Ok((inserted == 1).then(|| (RowId(self.transaction.last_insert_rowid()), id)))
     }
 
-    /// The record's own id, with a number where another run of that second has it.
+    /// The record's own id, with a number where another row of that second has it.
     fn free_id(&self, record: &RunRecord) -> rusqlite::Result<RunId> {
         let second = record.scheduled_for.timestamp() * 1_000_000;
         let sql = "SELECT run_id FROM runs
@@ -327,6 +327,10 @@ impl Writer<'_> {
                    UNION ALL
                    SELECT run_id FROM runs
                    WHERE job = ?1 AND trigger = 'manual'
+                       AND scheduled_for >= ?2 AND scheduled_for < ?2 + 1000000
+                   UNION ALL
+                   SELECT run_id FROM runs
+                   WHERE job = ?1 AND state = 'skipped'
                        AND scheduled_for >= ?2 AND scheduled_for < ?2 + 1000000";
         let params = (record.job.as_str(), second);
         let taken = rows(&self.transaction, sql, params, |row| row.get::<_, String>(0))?;
@@ -388,10 +392,11 @@ impl Writer<'_> {
     }
 
     /// Records a skipped occurrence or stretch, in the row before it where that was skipped for the same reason up to
-    /// an instant which this one `follows` at once: a row tells of every instant from its first to its last.
+    /// an instant which this one `follows` at once: a row tells of every instant from its first to its last. The record
+    /// gets the id of a row of its own.
     pub(crate) fn skip(
         &self,
-        record: &RunRecord,
+        record: &mut RunRecord,
         epoch: u32,
         follows: impl FnOnce(DateTime<Utc>) -> bool,
     ) -> rusqlite::Result<Skipped> {
@@ -427,6 +432,7 @@ impl Writer<'_> {
                 ))?;
             return Ok(Skipped::Merged);
         }
+        record.run_id = self.free_id(record)?;
         self.insert(record, epoch, 0, None)?;
         Ok(Skipped::New)
     }

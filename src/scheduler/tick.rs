@@ -417,7 +417,7 @@ impl Tick {
             if *has_lost_file {
                 record_again(writer, planner, runs, outbox)?;
             }
-            for entry in outbox.iter() {
+            for entry in outbox.iter_mut() {
                 entry.write(writer, runs)?;
             }
             if !decides {

@@ -140,6 +140,8 @@ const MIGRATIONS: &[&str] = &[
     "CREATE INDEX runs_by_hand ON runs (job, scheduled_for) WHERE trigger = 'manual';",
     // 6: which device such a folder lies on; 0 where that was not noted (read and written by `reconcile`).
     "ALTER TABLE mounts ADD COLUMN device INTEGER NOT NULL DEFAULT 0;",
+    // 7: which skips there were in a second, for the same reason as 5.
+    "CREATE INDEX runs_skipped ON runs (job, scheduled_for) WHERE state = 'skipped';",
 ];
 
 /// `aCLs`: another program's database that happens to be named `state.db` is never taken for ours.

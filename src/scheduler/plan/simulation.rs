@@ -722,7 +722,7 @@ impl World {
                 self.ledger.check(&self.disk, &plan, &self.specs);
                 for row in first..self.disk.rows.len() {
                     if self.disk.open.contains(&row) {
-                        let length = *self.dice.pick(&[1, 1, 20, 100, 400, 3000]);
+                        let length = *self.dice.pick(&[0, 1, 20, 100, 400, 3000]);
                         self.runs.push((row, self.boot + length));
                     }
                 }
@@ -985,7 +985,8 @@ impl World {
 
     fn step(&mut self) {
         match self.dice.below(100) {
-            0..=59 => self.boot += self.dice.below(70) as i64,
+            0..=9 => {}
+            10..=59 => self.boot += self.dice.below(70) as i64,
             60..=69 => self.boot += self.dice.below(900) as i64,
             70 => self.boot += self.dice.below(20_000) as i64,
             71..=74 => {
@@ -1003,7 +1004,7 @@ impl World {
             }
             89 => self.lose_clock(),
             // While something runs that others may follow.
-            90..=95 if !self.runs.is_empty() => {
+            90..=95 | 97..=99 if !self.runs.is_empty() => {
                 self.lose_clock();
                 self.boot += self.dice.below(4_000) as i64;
             }

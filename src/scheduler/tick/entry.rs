@@ -163,7 +163,7 @@ pub(super) fn write_plan(
                         .map(|since| format!("waits for a worker since {}", text::instant(*since)));
                 }
                 let follows = |last| planner.follows(&decision.job, last, decision.first);
-                let skipped = writer.skip(&record, decision.epoch, follows)?;
+                let skipped = writer.skip(&mut record, decision.epoch, follows)?;
                 Written::Skip(Box::new(record), skipped)
             }
         };
@@ -204,7 +204,7 @@ fn write_wait(writer: &Writer<'_>, wait: &Wait) -> rusqlite::Result<()> {
 
 impl Entry {
     pub(super) fn write(
-        &self,
+        &mut self,
         writer: &Writer<'_>,
         runs: &BTreeMap<u64, Run>,
     ) -> rusqlite::Result<()> {

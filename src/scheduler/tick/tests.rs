@@ -668,7 +668,7 @@ fn old_history_is_pruned() {
         let mut record = crate::scheduler::testing::record("a", at);
         record.state = RunState::Skipped;
         record.reason = Some(SkipReason::Overlap);
-        recorder.write(Durability::Process, |w| w.skip(&record, 0, |_| false)).unwrap();
+        recorder.write(Durability::Process, |w| w.skip(&mut record, 0, |_| false)).unwrap();
     }
     drop(recorder);
     let mut scheduler = world.start(1, &[idle("a", quiet)]);
