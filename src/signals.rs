@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use nix::sys::signal::SigSet;
-use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2};
+use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2, SIGXFSZ};
 use signal_hook::iterator::Signals;
 
 use crate::clock::{Clock, SystemClock};
@@ -32,7 +32,9 @@ pub(crate) enum Asked {
 pub(crate) fn reset_inherited() -> io::Result<()> {
     SigSet::empty().thread_set_mask()?;
     // Any handler takes the place of what was inherited; programs begin with the default again.
-    signal_hook::flag::register(SIGCHLD, Arc::default()).map(|_| ())
+    signal_hook::flag::register(SIGCHLD, Arc::default())?;
+    // With a limit on the size of files the write fails, and that is told, instead of the process ending without a word.
+    signal_hook::flag::register(SIGXFSZ, Arc::default()).map(|_| ())
 }
 
 /// Calls `heard`, on a thread of its own, for each signal from now on. Once per process.

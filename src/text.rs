@@ -154,6 +154,16 @@ pub(crate) fn shortage(error: &io::Error) -> Option<&'static str> {
         .then_some(OUT_OF_FILES)
 }
 
+/// Why a process or a thread cannot be started. EAGAIN, which is a wait elsewhere, is a limit here.
+pub(crate) fn not_started(error: &io::Error) -> String {
+    match error.raw_os_error().map(rustix::io::Errno::from_raw_os_error) {
+        Some(rustix::io::Errno::AGAIN) => {
+            format!("{error}: too many processes: raise TasksMax= of the service, or ulimit -u")
+        }
+        _ => with_remedy(error),
+    }
+}
+
 /// An error of the system, and what to do about it where that is a [`shortage`].
 pub(crate) fn with_remedy(error: &io::Error) -> String {
     match shortage(error) {

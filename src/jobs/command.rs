@@ -35,7 +35,7 @@ use crate::config::{CommandSpec, JobSpec, KeepOutput};
 use crate::history::keep_output;
 use crate::job::{BadParameter, BuildError, Job, JobError, JobErrorKind, RunContext, RunReport};
 use crate::logging;
-use crate::text;
+use crate::text::{self, not_started};
 
 /// Variables by which systemd speaks to the daemon; no job may use them in its name.
 const NOT_INHERITED: [&str; 6] = [
@@ -174,7 +174,8 @@ impl Job for CommandJob {
             supervisor::start(&self.surroundings.supervisor, ctx.run_id.as_str(), &self.order(ctx))
                 .map_err(|error| {
                     JobError::transient(format!(
-                        "cannot start a supervisor for the command: {error}"
+                        "cannot start a supervisor for the command: {}",
+                        not_started(&error)
                     ))
                 })?;
         let keeps = self.keep_output != KeepOutput::Never;

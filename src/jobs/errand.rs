@@ -7,6 +7,7 @@ use super::command::{Surroundings, signal_name};
 use super::output::Line;
 use super::supervisor::{self, Ended, Order};
 use crate::stop::Stop;
+use crate::text::not_started;
 
 /// A command and what it is given.
 #[derive(Debug)]
@@ -32,8 +33,10 @@ impl Errand<'_> {
             working_dir: None,
             input: Some(self.input),
         };
-        let supervised = supervisor::start(&surroundings.supervisor, self.label, &order)
-            .map_err(|error| format!("cannot start a supervisor for the command: {error}"))?;
+        let supervised =
+            supervisor::start(&surroundings.supervisor, self.label, &order).map_err(|error| {
+                format!("cannot start a supervisor for the command: {}", not_started(&error))
+            })?;
         let mut said = Said { stop, last_line: None, is_told: false };
         let outcome = attend(supervised, &mut said)
             .map_err(|error| format!("lost sight of the command: {error}"))?;

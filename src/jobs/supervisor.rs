@@ -37,6 +37,7 @@ use serde::{Deserialize, Serialize};
 use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGQUIT, SIGTERM};
 
 use crate::clock::{Clock, SystemClock};
+use crate::text::not_started;
 
 use crate::stop::KILL_WAIT;
 pub(crate) use crate::stop::STOP_GRACE;
@@ -323,7 +324,7 @@ fn why_not_started(program: &str, error: &io::Error) -> String {
         _ if error.raw_os_error() == Some(unknown_format) => format!(
             "not executable: {program} (unknown format; a script needs a first line such as #!/bin/sh)"
         ),
-        _ => format!("cannot start {program}: {error}"),
+        _ => format!("cannot start {program}: {}", not_started(error)),
     }
 }
 

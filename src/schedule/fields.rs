@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use chrono::Datelike;
 
 use super::error::ScheduleError;
+use super::every::Every;
 use super::seconds::{DAY_S, FIRST_WALL, LAST_WALL, instant};
 
 /// The engine of a line: one schedule of the crate, or two of which the earlier answer counts.
@@ -179,6 +180,9 @@ fn macro_fields(word: &str) -> Result<[&'static str; 5], ScheduleError> {
 
 fn wrong_number_of_fields(texts: &[&str]) -> ScheduleError {
     const FIELDS: &str = "minute hour day-of-month month day-of-week";
+    if let Some(hint) = of_another_scheduler(texts) {
+        return ScheduleError(hint);
+    }
     ScheduleError(match texts {
         [] => "the line is empty: write five fields such as \"0 3 * * *\"".to_owned(),
         [word, ..] if word.starts_with('@') => {
@@ -198,6 +202,38 @@ fn wrong_number_of_fields(texts: &[&str]) -> ScheduleError {
             format!("{} {noun} instead of 5: write {FIELDS}, such as \"0 3 * * *\"", texts.len())
         }
     })
+}
+
+/// The remedy for a line that another scheduler would take.
+fn of_another_scheduler(texts: &[&str]) -> Option<String> {
+    let line = texts.join(" ");
+    let is_line = |texts: &[&str]| Fields::parse(&texts.join(" ")).is_ok();
+    match texts {
+        [word] if is_line(&[&format!("@{word}")]) => Some(format!("write @{word}")),
+        [word] if Every::parse(word).is_ok() => Some(format!("a length of time: write @every {word}")),
+        ["every", length @ ..] if Every::parse(&length.join(" ")).is_ok() => {
+            Some(format!("write @{line}"))
+        }
+        _ if line.contains("*-*") || line.starts_with("OnCalendar") => Some(
+            "systemd's OnCalendar is not known here: write minute hour day-of-month month day-of-week, such as \
+             \"0 2 * * *\" for *-*-* 02:00:00"
+                .to_owned(),
+        ),
+        [zone, ..] if zone.starts_with("CRON_TZ=") || zone.starts_with("TZ=") => Some(
+            "the zone is no part of the line: write timezone: Europe/Berlin in the job (here --timezone), and the line \
+             without it"
+                .to_owned(),
+        ),
+        [five @ .., _] if five.len() == 5 && is_line(five) && !is_line(&texts[1..]) => Some(format!(
+            "{:?} is too much: five fields are a line; a program has its place in `command`, and a year has none",
+            texts[5]
+        )),
+        [five @ .., _, _] if five.len() == 5 && is_line(five) => Some(format!(
+            "{:?} is too much: five fields are a line; a program has its place in `command`",
+            texts[5..].join(" ")
+        )),
+        _ => None,
+    }
 }
 
 /// The values that one field may hold.

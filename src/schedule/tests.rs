@@ -104,6 +104,27 @@ fn a_refused_line_says_what_to_write_instead() {
             "0 3 *",
             "3 fields instead of 5: write minute hour day-of-month month day-of-week, such as \"0 3 * * *\"",
         ),
+        ("daily", "write @daily"),
+        ("15m", "a length of time: write @every 15m"),
+        ("every 5 minutes", "write @every 5 minutes"),
+        (
+            "Mon *-*-* 02:00",
+            "systemd's OnCalendar is not known here: write minute hour day-of-month month day-of-week, such as \"0 2 * * \
+             *\" for *-*-* 02:00:00",
+        ),
+        (
+            "CRON_TZ=UTC 0 2 * * *",
+            "the zone is no part of the line: write timezone: Europe/Berlin in the job (here --timezone), and the line \
+             without it",
+        ),
+        (
+            "0 2 * * * 2026",
+            "\"2026\" is too much: five fields are a line; a program has its place in `command`, and a year has none",
+        ),
+        (
+            "0 2 * * * root /usr/bin/backup",
+            "\"root /usr/bin/backup\" is too much: five fields are a line; a program has its place in `command`",
+        ),
         ("  ", "the line is empty: write five fields such as \"0 3 * * *\""),
         ("@Daily", "\"@Daily\" is not known: write @daily"),
         (

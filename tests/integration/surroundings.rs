@@ -45,6 +45,16 @@ fn a_parent_that_holds_signals_back_does_not_keep_a_run_from_ending() {
     assert_eq!(run.code, Some(0), "{}", run.stderr);
 }
 
+/// Such a limit used to end the program without a word, by SIGXFSZ.
+#[test]
+fn a_limit_on_the_size_of_files_is_an_error_that_is_told() {
+    let sandbox = Sandbox::new(JOBS);
+    let mut run = sandbox.start_shell(&format!("ulimit -f 0; exec {PROGRAM} run mail"));
+    let code = run.wait().code();
+    assert!(code.is_some_and(|code| code != 0), "{code:?}: {}", run.stderr());
+    assert!(run.stderr().contains("error: "), "{}", run.stderr());
+}
+
 #[test]
 fn what_the_parent_had_open_is_not_passed_to_jobs() {
     let sandbox = Sandbox::new(JOBS);

@@ -1056,7 +1056,7 @@ fn simulation_every_occurrence_is_accounted_for() {
     let steps = number("ACLARAI_SIM_STEPS").unwrap_or(2_000);
     let seeds = match number("ACLARAI_SIM_SEED") {
         Some(seed) => seed..seed + 1,
-        None => 0..52,
+        None => 0..58,
     };
     let mut count = BTreeMap::new();
     for seed in seeds.clone() {
