@@ -36,6 +36,9 @@ use crate::text;
 /// How long after a fault of the state file it is tried again.
 const RETRY: TimeDelta = TimeDelta::seconds(5);
 
+/// How long a look at the pause must have been without an answer before that is told.
+const HANGS_AFTER: TimeDelta = TimeDelta::seconds(5);
+
 /// How many reports of workers are recorded in one round.
 const HEARD_MAX: usize = 256;
 
@@ -101,10 +104,12 @@ pub(super) struct Tick {
     has_started: bool,
     /// When the daemon was started, where it may have had to wait for the lead since.
     started_at: DateTime<Utc>,
-    /// What was cut off before the start and may be begun again: once it can be said whether its job is scheduled.
+    /// Runs that were cut off before the start and may be begun again: once it is known whether their jobs are scheduled.
     cut_off: Vec<CutOff>,
     /// Since when nobody can say whether automation is paused.
     pause_unknown_since: Option<DateTime<Utc>>,
+    /// A look at the pause is late, and may come yet.
+    looks_again: bool,
     /// When the pause was looked at, and what waits, by monotonic time.
     looked_at: Option<Duration>,
     /// Why automation is paused, and which jobs' skips were told in this pause.
@@ -165,6 +170,7 @@ impl Tick {
             started_at: moment.wall,
             cut_off,
             pause_unknown_since: None,
+            looks_again: false,
             looked_at: None,
             paused: seen.answer,
             told_paused: BTreeSet::new(),
@@ -173,7 +179,7 @@ impl Tick {
             ending: Ending::default(),
             clock,
         };
-        tick.tell_pause_look(seen.hangs_since);
+        tick.looks_again = seen.hangs_since.is_some();
         tick.tell_lease_jobs();
         match tick.clock_not_set {
             Some(_) => tell_not_set(moment),
@@ -289,7 +295,11 @@ impl Tick {
         if is_stale || self.planner.has_work(moment) {
             let seen = self.settings.pause.take(moment.wall);
             self.paused = seen.answer;
-            self.tell_pause_look(seen.hangs_since);
+            // On a busy machine a look may be late by more than a blink, and its answer is there at the next one.
+            let hangs = |since: &DateTime<Utc>| moment.wall - *since >= HANGS_AFTER;
+            let told = seen.hangs_since.filter(hangs);
+            self.looks_again = seen.hangs_since.is_some() && told.is_none();
+            self.tell_pause_look(told);
             self.looked_at = Some(moment.monotonic);
             if self.paused.is_none() {
                 self.told_paused.clear();
@@ -312,6 +322,9 @@ impl Tick {
         if self.lead.is_some() && !self.running.is_empty() {
             // A machine that slept has lost its lease, and nothing that runs must outlive that.
             wake = wake.min(now + LOOK_AT_LEASE);
+        }
+        if self.looks_again {
+            wake = wake.min(now + HANGS_AFTER);
         }
         if let Some(stop) = &self.stopping {
             wake = wake.min(now + stop.until.saturating_sub(moment.monotonic));

@@ -399,7 +399,7 @@ struct World {
     slept: i64,
     /// Wall time minus boot time.
     offset: i64,
-    /// What the offset was before the clock was lost.
+    /// The offset before the clock was lost.
     right_offset: i64,
     /// Jobs that are to be scheduled as soon as the clock is set.
     pending: Option<Vec<Arc<JobSpec>>>,
@@ -548,7 +548,7 @@ impl World {
         }
     }
 
-    /// What is done at each look, before anything is decided: false where the clock is certainly wrong.
+    /// Done at each look, before anything is decided: false where the clock is certainly wrong.
     fn look_at_clock(&mut self) -> bool {
         if self.is_unset() {
             return false;
