@@ -554,11 +554,6 @@ impl Plan {
     }
 }
 
-/// Whether no line can name the instant: those are whole seconds.
-fn is_demanded(instant: DateTime<Utc>) -> bool {
-    instant.timestamp_subsec_micros() != 0
-}
-
 fn waiting(known: &Remembered) -> Vec<Waiting> {
     let waiting =
         |&(instant, epoch): &(DateTime<Utc>, u32)| Waiting { instant, epoch, role: Role::Unjudged };

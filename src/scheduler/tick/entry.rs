@@ -222,7 +222,7 @@ impl Entry {
             }
             Entry::Refused(past) => {
                 writer.take_back(past.row)?;
-                writer.skip(&past.record, past.epoch, |_| false).map(|_| ())
+                writer.skip(&mut past.record, past.epoch, |_| false).map(|_| ())
             }
             // Its line may be gone, and with it what would be the instant before it.
             Entry::Skip(record, epoch) => writer.skip(record, *epoch, |_| false).map(|_| ()),
