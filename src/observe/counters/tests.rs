@@ -1,10 +1,13 @@
 use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
 
 use chrono::TimeDelta;
 use serde_json::json;
 
 use super::*;
 use crate::config;
+use crate::gate::Standing;
 use crate::job::SkipReason;
 
 fn noon() -> DateTime<Utc> {
@@ -62,7 +65,13 @@ fn busy() -> Counters {
     skipped.count = 12;
     counters.count(&skipped);
     counters.count(&skipped);
-    assert!(counters.observe(&Status { queued: 2, ..Status::default() }));
+    let lease = Standing::Leader {
+        epoch: 7,
+        until: Duration::from_secs(60),
+        marks: Arc::default(),
+        fault: None,
+    };
+    assert!(counters.observe(&Status { queued: 2, lease: Some(lease), ..Status::default() }));
     counters
 }
 
