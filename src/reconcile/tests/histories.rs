@@ -463,9 +463,7 @@ impl Scene {
             return Err("the dry run changed the graph".to_owned());
         }
         let absent_before = self.absent();
-        if let Some(pick) = sync.writer {
-            locked(&self.world).begin_writing(pick);
-        }
+        let saved = sync.writer.and_then(|pick| locked(&self.world).begin_writing(pick));
         let stop = Stop::new();
         {
             let mut meddling = locked(&self.meddling);
@@ -494,7 +492,7 @@ impl Scene {
         let is_exact = !matches!(trouble, Some(What::Vault(_) | What::Service { .. }));
         match (&outcome, trouble) {
             (Ok(report), _) if is_exact => {
-                self.check_nodes(&before, full, sync.confirmed, began)?;
+                self.check_nodes(&before, full, sync.confirmed, began, saved)?;
                 if trouble.is_none() {
                     self.check_stats(&before, report, wrote)?;
                     if let Some(foretold) = foretold {
@@ -586,6 +584,7 @@ impl Scene {
         full: bool,
         confirmed: bool,
         now: DateTime<Utc>,
+        saved: Option<&str>,
     ) -> Result<(), String> {
         let world = locked(&self.world);
         let nodes = self.nodes();
@@ -600,8 +599,11 @@ impl Scene {
                     if oracle::may_wait(&world, was) || world.is_merging(id) || has_drifted {
                         may_be.push(was.cloned());
                     }
-                    // Where the graph no longer names a place, a file that was read speaks before one that was not.
-                    if has_drifted && !oracle::is_at_home(&world, id, was) {
+                    // Where the graph no longer names a place, a file that was read speaks before one that was not, and one
+                    // that is whole before one that is just being saved: that one may not have shown the id yet.
+                    let holds = |path: &str| world.occurrences(id).iter().any(|at| at.0 == path);
+                    let is_late = has_drifted || saved.is_some_and(holds);
+                    if is_late && !oracle::is_at_home(&world, id, was) {
                         let after = |(path, text)| oracle::after(was, &world, &text, path, now);
                         may_be.extend(world.occurrences(id).into_iter().map(after).map(Some));
                     }

@@ -299,14 +299,14 @@ impl World {
         }
     }
 
-    /// A writer begins to write a note as it is anew, and pauses behind one of its markers.
-    pub(super) fn begin_writing(&mut self, pick: usize) {
-        if let Some((path, at)) = self.pick_block(pick) {
-            let mut text = String::new();
-            self.files[path].blocks[..=at].iter().for_each(|block| block.write(&mut text));
-            self.write(path, text.trim_end().as_bytes());
-            self.paused = Some(path);
-        }
+    /// A writer begins to write a note as it is anew, and pauses behind one of its markers. Answers with the note.
+    pub(super) fn begin_writing(&mut self, pick: usize) -> Option<&'static str> {
+        let (path, at) = self.pick_block(pick)?;
+        let mut text = String::new();
+        self.files[path].blocks[..=at].iter().for_each(|block| block.write(&mut text));
+        self.write(path, text.trim_end().as_bytes());
+        self.paused = Some(path);
+        self.paused
     }
 
     /// The writer goes on to the end, if there is one.
