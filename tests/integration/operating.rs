@@ -252,7 +252,9 @@ fn a_note_that_would_lose_its_owner_is_not_written() {
     let sandbox = Sandbox::new("scheduler: {jobs: {vault_sync: {write_back: true}}}\n");
     let note = sandbox.write("vault/summaries/a.md", "One. <!-- aclarai:id=blk_a1 ver=1 -->\n");
     fs::create_dir(sandbox.path("state")).unwrap();
-    for open in ["", "vault", "vault/summaries", "vault/summaries/a.md"] {
+    // Others may look into the sandbox, whose configuration counts only where they may not write, and write in the vault.
+    fs::set_permissions(sandbox.path(""), fs::Permissions::from_mode(0o755)).unwrap();
+    for open in ["vault", "vault/summaries", "vault/summaries/a.md"] {
         fs::set_permissions(sandbox.path(open), fs::Permissions::from_mode(0o777)).unwrap();
     }
     std::os::unix::fs::chown(sandbox.path("state"), Some(65534), Some(65534)).unwrap();
