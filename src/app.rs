@@ -21,8 +21,9 @@ use crate::config::{
 use crate::gate::LeaseGate;
 use crate::graph;
 use crate::graph::lease::Candidate;
-use crate::job::{BadParameter, BuildError, DuplicateKind, Host, JobRegistry};
-use crate::jobs::command::Surroundings;
+use crate::job::{BadParameter, BuildError, DuplicateKind, Host, Job, JobRegistry};
+use crate::jobs::Surroundings;
+use crate::jobs::fed::Fed;
 use crate::jobs::{self, Deps, supervisor};
 use crate::observe::notify::Hooks;
 use crate::scheduler::{ConfiguredJob, StartError};
@@ -105,21 +106,21 @@ impl Origin<'_> {
     }
 
     fn build(&self, config: &Config) -> Result<Built, DuplicateKind> {
-        let registry = self.registry(config)?;
+        let (registry, deps) = self.registry(config)?;
         let mut built = Built::default();
         for spec in config.scheduler.jobs.values() {
-            build(&registry, config, spec, &mut built);
+            build(&registry, &deps, config, spec, &mut built);
         }
         Ok(built)
     }
 
     /// The kinds of job there are under this configuration.
-    fn registry(&self, config: &Config) -> Result<JobRegistry, DuplicateKind> {
+    fn registry(&self, config: &Config) -> Result<(JobRegistry, Arc<Deps>), DuplicateKind> {
         let mut host = Host::with_vault(&config.vault.root);
         host.config = config.source.as_ref().map(|file| self.env.cwd().join(file));
         host.clock = Arc::clone(&self.clock);
         let mut registry = JobRegistry::new(host);
-        let deps = Deps {
+        let deps = Arc::new(Deps {
             vault: config.vault.clone(),
             graph: config.graph.clone(),
             retries: config.retries,
@@ -127,10 +128,10 @@ impl Origin<'_> {
             sandbox: config.scheduler.sandbox,
             clock: Arc::clone(&self.clock),
             surroundings: self.surroundings(config),
-        };
-        jobs::register_builtins(&mut registry, deps)?;
+        });
+        jobs::register_builtins(&mut registry, &deps)?;
         (self.register)(&mut registry)?;
-        Ok(registry)
+        Ok((registry, deps))
     }
 
     /// The commands that tell somebody under this configuration.
@@ -222,7 +223,13 @@ impl App {
     }
 }
 
-fn build(registry: &JobRegistry, config: &Config, spec: &Arc<JobSpec>, built: &mut Built) {
+fn build(
+    registry: &JobRegistry,
+    deps: &Arc<Deps>,
+    config: &Config,
+    spec: &Arc<JobSpec>,
+    built: &mut Built,
+) {
     if let Some(kind) = spec.explicit_kind.as_deref().filter(|kind| !registry.knows(kind)) {
         let known = registry.kinds().collect::<Vec<_>>().join(", ");
         let remedy = match suggestion(kind, registry.kinds()) {
@@ -234,7 +241,13 @@ fn build(registry: &JobRegistry, config: &Config, spec: &Arc<JobSpec>, built: &m
         return;
     }
     match registry.build(spec) {
-        Ok(job) => built.jobs.push(ConfiguredJob { spec: Arc::clone(spec), job: job.into() }),
+        Ok(job) => {
+            let job: Arc<dyn Job> = match jobs::BUILT_IN.contains(&spec.kind()) {
+                true => job.into(),
+                false => Arc::new(Fed::new(job, spec, Arc::clone(deps))),
+            };
+            built.jobs.push(ConfiguredJob { spec: Arc::clone(spec), job });
+        }
         Err(error @ BuildError::NotRunnable) => {
             built.not_runnable.insert(spec.name.clone(), error.to_string());
         }

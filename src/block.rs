@@ -8,6 +8,9 @@ use std::fmt;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
+use chrono::{DateTime, Utc};
+use serde::{Serialize, Serializer};
+
 /// The longest id, in bytes: Neo4j refuses index keys beyond about 8,000, and no service writes more than 50.
 pub const ID_BYTES_MAX: usize = 1_000;
 
@@ -20,7 +23,7 @@ pub(crate) fn is_page_id(id: &str) -> bool {
 }
 
 /// The id in a marker: one or more characters, none of them white space.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
 pub struct BlockId(String);
 
 impl BlockId {
@@ -119,20 +122,92 @@ pub enum Tier {
     Three = 3,
 }
 
+impl Serialize for Tier {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_u8(*self as u8)
+    }
+}
+
 impl Tier {
-    /// The tier that the prefix of an id stands for; `None` for any other prefix, where the folder decides.
-    pub fn of_id(id: &BlockId) -> Option<Tier> {
-        let id = id.as_str();
-        if id.starts_with("blk_") {
-            Some(Tier::One)
-        } else if id.starts_with("clm_") {
-            Some(Tier::Two)
-        } else if is_page_id(id) {
-            Some(Tier::Three)
-        } else {
-            None
+    /// The tier with this number, where there is one.
+    pub fn of_number(number: i64) -> Option<Tier> {
+        match number {
+            1 => Some(Tier::One),
+            2 => Some(Tier::Two),
+            3 => Some(Tier::Three),
+            _ => None,
         }
     }
+
+    /// How the ids of a tier begin, each with the tier: for a store that must tell it by itself.
+    pub fn id_prefixes() -> impl Iterator<Item = (&'static str, Tier)> {
+        let pages = PAGE_PREFIXES.into_iter().map(|prefix| (prefix, Tier::Three));
+        [("blk_", Tier::One), ("clm_", Tier::Two)].into_iter().chain(pages)
+    }
+
+    /// The tier that the prefix of an id stands for; `None` for any other prefix, where the folder decides.
+    pub fn of_id(id: &BlockId) -> Option<Tier> {
+        let mut prefixes = Tier::id_prefixes();
+        prefixes.find(|(prefix, _)| id.as_str().starts_with(prefix)).map(|(_, tier)| tier)
+    }
+}
+
+/// A block as a graph holds it, with its texts. `None` is a property that it has not, as one that the original service wrote
+/// has no `body`. As JSON it is the line that the program of a command job with a `feed` reads.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct WholeBlock {
+    /// The id of its marker.
+    pub id: BlockId,
+    /// The graph's version.
+    pub version: i64,
+    /// Its tier, else the one that its id stands for.
+    pub tier: Option<Tier>,
+    /// The line before the marker, as the original's services know the block; at most 8,000 bytes of it.
+    pub text: Option<String>,
+    /// All of the block, its white space joined, without our own comments and anchors.
+    pub body: Option<String>,
+    /// The hash of `text`.
+    pub hash: Option<String>,
+    /// The hash of `body`.
+    pub body_hash: Option<String>,
+    /// Absolute path of its note.
+    pub source_file: Option<String>,
+    /// The line of its marker, where that is known.
+    pub line: Option<u32>,
+    /// Since when it is marked: when its text was last written.
+    #[serde(serialize_with = "in_seconds")]
+    pub marked_at: Option<DateTime<Utc>>,
+    /// Whether its note, or it, is gone from the vault.
+    pub archived: bool,
+    /// Whether it is marked for reprocessing.
+    #[serde(skip)]
+    pub marked: bool,
+}
+
+impl WholeBlock {
+    /// A block of this id, marked, that has nothing else yet: for a test of a job, which sets what it needs.
+    pub fn of_id(id: impl Into<String>) -> WholeBlock {
+        let id = BlockId::new(id);
+        WholeBlock {
+            version: 1,
+            tier: Tier::of_id(&id),
+            text: None,
+            body: None,
+            hash: None,
+            body_hash: None,
+            source_file: None,
+            line: None,
+            marked_at: None,
+            archived: false,
+            marked: true,
+            id,
+        }
+    }
+}
+
+fn in_seconds<S: Serializer>(at: &Option<DateTime<Utc>>, serializer: S) -> Result<S::Ok, S::Error> {
+    at.map(crate::text::instant).serialize(serializer)
 }
 
 /// One block as the parser found it in a file.

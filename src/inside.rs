@@ -27,8 +27,8 @@ pub mod finding {
 /// The graph stores.
 pub mod graph {
     pub use crate::graph::{
-        Applied, Change, Conflict, Content, Facts, GraphError, GraphStore, MemoryStore, Purge,
-        SqliteStore, StoredBlock, Write, check, open, open_dry,
+        Applied, Change, Conflict, Content, Facts, GraphError, GraphStore, HandedOut, Mark, Marks,
+        MemoryStore, Purge, SqliteStore, StoredBlock, Which, Write, check, open, open_dry,
     };
 }
 
@@ -40,16 +40,15 @@ pub mod history {
 /// Jobs.
 pub mod job {
     pub use crate::job::{
-        BuildError, Job, JobError, JobErrorKind, NoProgress, RunContext, RunId, RunOptions,
-        RunReport, Trigger,
+        BuildError, Job, JobError, JobErrorKind, RunContext, RunId, RunOptions, RunReport, Trigger,
     };
 }
 
 /// The built-in jobs.
 pub mod jobs {
-    pub use crate::jobs::command::{CommandJob, Surroundings};
+    pub use crate::jobs::command::CommandJob;
     pub use crate::jobs::vault_sync::VaultSync;
-    pub use crate::jobs::{Deps, verdict_of};
+    pub use crate::jobs::{Deps, Surroundings, verdict_of};
 }
 
 /// The sync.

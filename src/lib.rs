@@ -50,10 +50,11 @@ mod stop;
 mod text;
 mod vault;
 
+pub use block::{BlockId, Tier, WholeBlock};
 pub use clock::{Alarm, Clock};
 pub use config::{JobName, JobSpec, Params};
 pub use job::{
-    BuildError, DuplicateKind, Host, Job, JobError, JobErrorKind, JobRegistry, NoProgress,
+    BuildError, DuplicateKind, Feed, Host, Job, JobError, JobErrorKind, JobRegistry, NoProgress,
     Progress, RunContext, RunId, RunOptions, RunReport, Trigger, params,
 };
 pub use stop::Stop;

@@ -11,9 +11,11 @@ const SOURCE: &str = include_str!("../src/lib.rs");
 
 const DOOR: &[&str] = &[
     "Alarm",
+    "BlockId",
     "BuildError",
     "Clock",
     "DuplicateKind",
+    "Feed",
     "Host",
     "Job",
     "JobError",
@@ -29,7 +31,9 @@ const DOOR: &[&str] = &[
     "RunOptions",
     "RunReport",
     "Stop",
+    "Tier",
     "Trigger",
+    "WholeBlock",
     "cli",
     "params",
 ];

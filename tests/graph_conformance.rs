@@ -12,8 +12,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use aclarai_scheduler::inside::block::{BlockId, ContentHash, Tier};
 use aclarai_scheduler::inside::graph::{
-    Applied, Change, Conflict, Content, Facts, GraphStore, MemoryStore, Purge, SqliteStore,
-    StoredBlock, Write,
+    Applied, Change, Conflict, Content, Facts, GraphStore, HandedOut, Mark, Marks, MemoryStore,
+    Purge, SqliteStore, StoredBlock, Which, Write,
 };
 use aclarai_scheduler::inside::stop::Stop;
 #[cfg(feature = "neo4j")]
@@ -794,6 +794,252 @@ fn texts_are_whole_or_what_the_original_kept(graph: &dyn Graph) {
     assert!(store.texts(&[]).unwrap().is_empty());
 }
 
+/// The ids of the blocks that wait, the longest waiting first.
+fn waiting(store: &dyn GraphStore, which: &Which, limit: usize) -> Vec<String> {
+    let mut ids = Vec::new();
+    store.marks(which, limit, &mut |mark: Mark| ids.push(mark.id.to_string())).unwrap();
+    ids
+}
+
+/// Blocks as they are handed out now.
+fn hand_out(store: &dyn GraphStore, ids: &[&str]) -> Vec<HandedOut> {
+    let now = |id: &&str| HandedOut::now(BlockId::new(*id), &find(store, id).unwrap());
+    ids.iter().map(now).collect()
+}
+
+fn marked_blocks_come_oldest_first_and_only_those_asked_for(graph: &dyn Graph) {
+    let store = graph.open();
+    assert_eq!(waiting(&*store, &Which::default(), 10), [""; 0]);
+    assert_eq!(store.count_marks(&Which::default()).unwrap(), Marks::default());
+    let minute = |minutes| noon() + TimeDelta::minutes(minutes);
+    let of_tier = |tier| Content { tier, ..content("one") };
+    for (id, at, write_) in [
+        ("clm_new", 9, Write::Content(of_tier(Tier::Two))),
+        ("blk_old", 1, Write::Content(of_tier(Tier::One))),
+        ("odd_mid", 5, Write::Content(of_tier(Tier::Two))),
+        ("blk_quiet", 2, Write::Content(Content { mark: false, ..content("quiet") })),
+        ("blk_gone", 3, Write::Content(content("gone"))),
+    ] {
+        write(&*store, id, write_, minute(at));
+    }
+    write(&*store, "blk_gone", Write::Archive, minute(10));
+    let asked = |tiers: &[Tier], prefixes: &[&str], archived| Which {
+        tiers: tiers.to_vec(),
+        prefixes: prefixes.iter().map(|prefix| (*prefix).to_owned()).collect(),
+        archived,
+        consumer: None,
+    };
+    for (which, expected) in [
+        (Which::default(), &["blk_old", "odd_mid", "clm_new"][..]),
+        (asked(&[], &[], true), &["blk_old", "blk_gone", "odd_mid", "clm_new"]),
+        (asked(&[Tier::Two], &[], false), &["odd_mid", "clm_new"]),
+        (asked(&[Tier::One, Tier::Three], &[], false), &["blk_old"]),
+        (asked(&[], &["clm_", "odd"], false), &["odd_mid", "clm_new"]),
+        (asked(&[Tier::Two], &["clm_"], false), &["clm_new"]),
+        (asked(&[], &["b%", "*", "?", "BLK_"], false), &[]),
+    ] {
+        assert_eq!(waiting(&*store, &which, 10), expected, "{which:?}");
+        let marks = store.count_marks(&which).unwrap();
+        assert_eq!(marks.count, expected.len() as u64, "{which:?}");
+    }
+    assert_eq!(waiting(&*store, &Which::default(), 2), ["blk_old", "odd_mid"]);
+    assert_eq!(
+        store.count_marks(&Which::default()).unwrap(),
+        Marks { count: 3, oldest: Some(minute(1)) }
+    );
+    let mut first = None;
+    store.marks(&Which::default(), 1, &mut |mark| first = Some(mark)).unwrap();
+    let bytes = ("one".len() + "one, and the rest".len()) as u64;
+    let (version, source_file) = (1, Some("/vault/a.md".to_owned()));
+    let id = BlockId::new("blk_old");
+    assert_eq!(first, Some(Mark { id, version, marked_at: Some(minute(1)), source_file, bytes }));
+
+    // Marked by another service, which told no time: it may have waited longest.
+    graph.edit("clm_stub", json!({ "needs_reprocessing": true }));
+    assert_eq!(waiting(&*store, &Which::default(), 1), ["clm_stub"]);
+    assert_eq!(waiting(&*store, &asked(&[Tier::Two], &[], false), 1), ["clm_stub"]);
+}
+
+fn whole_blocks_come_in_the_order_asked_for(graph: &dyn Graph) {
+    let store = graph.open();
+    write(&*store, "clm_1", Write::Content(Content { tier: Tier::Two, ..content("one") }), noon());
+    write(&*store, "clm_1", Write::Archive, noon());
+    graph.edit("doc_2", json!({ "text": "One line", "hash": "h", "version": 3 }));
+    graph.edit("stub", json!({ "needs_reprocessing": true }));
+    let ids = ["stub", "absent", "clm_1", "doc_2"].map(BlockId::new);
+    let found = store.whole(&ids).unwrap();
+    let shown: Vec<_> = found.iter().map(|block| block.id.as_str()).collect();
+    assert_eq!(shown, ["stub", "clm_1", "doc_2"]);
+    let [stub, whole, original] = &found[..] else { unreachable!() };
+    assert_eq!((stub.version, &stub.text, &stub.hash), (0, &None, &None));
+    assert_eq!((stub.tier, stub.marked, stub.archived), (None, true, false));
+    assert_eq!(whole.body.as_deref(), Some("one, and the rest"));
+    assert_eq!(whole.hash, Some(hash("one").to_string()));
+    assert_eq!(whole.body_hash, Some(hash("one, and the rest").to_string()));
+    assert_eq!((whole.tier, whole.marked, whole.archived), (Some(Tier::Two), true, true));
+    assert_eq!(
+        (whole.marked_at, whole.source_file.as_deref()),
+        (Some(noon()), Some("/vault/a.md"))
+    );
+    assert_eq!((original.version, original.text.as_deref()), (3, Some("One line")));
+    assert_eq!((&original.body, original.tier, original.marked), (&None, Some(Tier::Three), false));
+    assert!(store.whole(&[]).unwrap().is_empty());
+}
+
+fn a_mark_goes_only_from_what_was_handed_out(graph: &dyn Graph) {
+    let store = graph.open();
+    let marked = |id: &str| graph.node(id).unwrap().get("needs_reprocessing") == Some(&json!(true));
+    let clear = |blocks: &[HandedOut]| store.clear_marks(blocks, None).unwrap();
+    for (edit, label) in [
+        (json!({"hash": "0000"}), "hash"),
+        (json!({"hash": null}), "hash removed"),
+        (json!({"body_hash": "0000"}), "body_hash"),
+        (json!({"body_hash": null}), "body_hash removed"),
+        (json!({"version": 9}), "version"),
+        (json!({"version": null}), "version removed"),
+    ] {
+        graph.delete("blk_1");
+        write(&*store, "blk_1", Write::Content(content("one")), noon());
+        let handed_out = hand_out(&*store, &["blk_1"]);
+        graph.edit("blk_1", edit);
+        let before = graph.node("blk_1");
+        assert_eq!(clear(&handed_out), [BlockId::new("blk_1")], "{label}");
+        assert_eq!(graph.node("blk_1"), before, "{label}");
+    }
+    graph.delete("blk_1");
+    write(&*store, "blk_1", Write::Content(content("one")), noon());
+    write(&*store, "blk_2", Write::Content(content("two")), noon());
+    let gone = HandedOut { id: BlockId::new("gone"), ..hand_out(&*store, &["blk_1"]).remove(0) };
+    let mut handed_out = hand_out(&*store, &["blk_2", "blk_1"]);
+    handed_out.push(gone);
+    // Where it lies, and what another service notes on it, is no change of it.
+    graph.edit("blk_1", json!({"source_file": "/vault/moved.md", "vault_version": 7}));
+    let mut expected = graph.node("blk_1").unwrap();
+    assert_eq!(clear(&handed_out), [BlockId::new("gone")]);
+    expected.remove("needs_reprocessing");
+    assert_eq!(graph.node("blk_1"), Some(expected), "nothing but the mark is touched");
+    assert!(!marked("blk_2") && graph.node("gone").is_none());
+    assert_eq!(clear(&handed_out), [BlockId::new("gone")], "again, after a lost answer");
+    assert_eq!(store.count_marks(&Which::default()).unwrap().count, 0);
+    assert_eq!(clear(&[]), []);
+
+    let update = Content { version: 2, ..content("new") };
+    write(&*store, "blk_2", Write::Content(update), noon());
+    assert!(marked("blk_2"), "a change after it marks the block again");
+
+    graph.edit("stub", json!({"needs_reprocessing": true}));
+    assert_eq!(clear(&hand_out(&*store, &["stub"])), []);
+    assert!(!marked("stub"));
+}
+
+fn a_consumer_has_its_own_cursor_and_leaves_the_mark(graph: &dyn Graph) {
+    let store = graph.open();
+    for (id, minutes) in [("blk_1", 1), ("blk_2", 2), ("blk_3", 3)] {
+        let mark = id != "blk_3";
+        let at = noon() + TimeDelta::minutes(minutes);
+        write(&*store, id, Write::Content(Content { mark, ..content(id) }), at);
+    }
+    let of = |name: &str| Which { consumer: Some(name.to_owned()), ..Which::default() };
+    let left = |name| waiting(&*store, &of(name), 10);
+    assert_eq!(left("index"), ["blk_1", "blk_2", "blk_3"], "marked or not");
+    let handed_out = hand_out(&*store, &["blk_1", "blk_3"]);
+    assert_eq!(store.clear_marks(&handed_out, Some("index")).unwrap(), []);
+    assert_eq!(store.clear_marks(&handed_out, Some("index")).unwrap(), []);
+    assert_eq!(left("index"), ["blk_2"]);
+    assert_eq!(store.count_marks(&of("index")).unwrap().count, 1);
+    assert_eq!(left("other"), ["blk_1", "blk_2", "blk_3"]);
+    assert_eq!(waiting(&*store, &Which::default(), 10), ["blk_1", "blk_2"], "no mark was touched");
+
+    let update = Content { version: 2, ..content("new") };
+    let later = noon() + TimeDelta::hours(1);
+    write(&*store, "blk_1", Write::Content(update), later);
+    assert_eq!(left("index"), ["blk_2", "blk_1"], "a new version is new to it");
+    assert_eq!(
+        store.clear_marks(&handed_out[..1], Some("index")).unwrap(),
+        [BlockId::new("blk_1")]
+    );
+    assert_eq!(left("index"), ["blk_2", "blk_1"]);
+
+    write(&*store, "blk_3", Write::Archive, later);
+    let (archived_from, archived_before) = (noon(), later + TimeDelta::hours(1));
+    let (detach, dry_run) = (false, false);
+    let purge = Purge { archived_from, archived_before, detach, dry_run };
+    assert_eq!(store.purge(&purge).unwrap().deleted, [BlockId::new("blk_3")]);
+    write(&*store, "blk_3", Write::Content(content("again")), later);
+    assert_eq!(left("index"), ["blk_2", "blk_1", "blk_3"], "deleted, made anew: never done");
+}
+
+/// One changes blocks, two take them and say that they are done: what changed after it was taken is still marked.
+fn no_change_is_lost_to_a_mark_that_goes_at_the_same_time(graph: &dyn Graph) {
+    const BLOCKS: usize = 8;
+    const CHANGES: i64 = 12;
+    let ids: Vec<String> = (0..BLOCKS).map(|i| format!("blk_{i}")).collect();
+    let store = graph.open();
+    for id in &ids {
+        write(&*store, id, Write::Content(content(id)), noon());
+    }
+    let done: std::sync::Mutex<BTreeMap<BlockId, i64>> = Default::default();
+    let is_over = std::sync::atomic::AtomicBool::new(false);
+    let stores = [graph.open(), graph.open()];
+    std::thread::scope(|scope| {
+        for store in &stores {
+            scope.spawn(|| {
+                while !is_over.load(Ordering::Acquire) {
+                    let taken = waiting(&**store, &Which::default(), 5);
+                    let taken: Vec<BlockId> = taken.into_iter().map(BlockId::new).collect();
+                    let blocks = store.whole(&taken).unwrap();
+                    let handed_out: Vec<HandedOut> = blocks
+                        .into_iter()
+                        .map(|block| {
+                            let (version, hash) = (block.version, block.hash);
+                            HandedOut { id: block.id, version, hash, body_hash: block.body_hash }
+                        })
+                        .collect();
+                    let stale = store.clear_marks(&handed_out, None).unwrap();
+                    let mut done = done.lock().unwrap();
+                    for block in handed_out.iter().filter(|block| !stale.contains(&block.id)) {
+                        let version = done.entry(block.id.clone()).or_default();
+                        *version = block.version.max(*version);
+                    }
+                }
+            });
+        }
+        for round in 1..=CHANGES {
+            for id in &ids {
+                let read = find(&*store, id);
+                let version = read.as_ref().unwrap().version + 1;
+                let text = format!("{id} {round}");
+                let update = Content { version, ..content(&text) };
+                let change = change(id, read, Write::Content(update));
+                // A mark that goes is no change that a sync would have to look at again.
+                assert_eq!(store.apply(&[change], noon()).unwrap(), Applied::default());
+            }
+        }
+        is_over.store(true, Ordering::Release);
+    });
+    let done = done.into_inner().unwrap();
+    for id in &ids {
+        let node = graph.node(id).unwrap();
+        assert_eq!(node["version"], json!(CHANGES + 1));
+        let is_marked = node.contains_key("needs_reprocessing");
+        let last_done = done.get(&BlockId::new(id)).copied().unwrap_or(0);
+        assert!(is_marked || last_done == CHANGES + 1, "{id}: done {last_done}, and no mark");
+    }
+}
+
+fn a_block_shows_all_its_properties(graph: &dyn Graph) {
+    let store = graph.open();
+    assert_eq!(store.properties(&BlockId::new("blk_1")).unwrap(), None);
+    write(&*store, "blk_1", Write::Content(content("one")), noon());
+    let shown = store.properties(&BlockId::new("blk_1")).unwrap().unwrap();
+    let at = shown["last_updated"].as_str().unwrap().parse::<DateTime<Utc>>().unwrap();
+    assert_eq!(at, noon());
+    let shown = present(shown.iter().map(|(name, value)| (name.as_str(), value.clone())));
+    let mut expected = graph.node("blk_1").unwrap();
+    expected.insert("last_updated".to_owned(), shown["last_updated"].clone());
+    assert_eq!(shown, expected);
+}
+
 macro_rules! conformance {
     ($($case:ident)*) => {
         mod memory {
@@ -834,4 +1080,10 @@ conformance! {
     tokens_stay_under_their_scope
     what_was_written_is_there_for_the_next_run
     a_healthy_store_checks_out
+    marked_blocks_come_oldest_first_and_only_those_asked_for
+    whole_blocks_come_in_the_order_asked_for
+    a_mark_goes_only_from_what_was_handed_out
+    a_consumer_has_its_own_cursor_and_leaves_the_mark
+    no_change_is_lost_to_a_mark_that_goes_at_the_same_time
+    a_block_shows_all_its_properties
 }

@@ -96,6 +96,9 @@ const WIRING: &[(&str, &[&str])] = &[
         ],
     ),
     ("cli/blocks.rs", &["block", "text", "vault"]),
+    ("cli/dirty.rs", &["block", "clock", "config", "graph", "signals", "stop", "text"]),
+    ("cli/done.rs", &["block", "clock", "graph"]),
+    ("cli/show.rs", &["block", "reconcile"]),
     ("cli/purge.rs", &["app", "clock", "daemon", "graph", "signals", "stop", "text"]),
     (
         "cli/check",
@@ -145,7 +148,7 @@ const WIRING: &[(&str, &[&str])] = &[
         "cli/jobs.rs",
         &["app", "clock", "config", "gate", "history", "job", "observe", "schedule", "text"],
     ),
-    ("cli/status.rs", &["app", "clock", "config", "observe", "text"]),
+    ("cli/status.rs", &["app", "clock", "config", "graph", "observe", "stop", "text"]),
     ("cli/backup.rs", &["config", "sqlite", "state"]),
 ];
 

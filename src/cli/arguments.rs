@@ -20,9 +20,9 @@ Commands, each by an example (`aclarai-scheduler COMMAND --help` tells more):
   status                    the daemon: since when, what runs, what is next
   attention                 all that waits for a person, with what to do
   backup /srv/backup        copies of state and graph, while all goes on
-  pause                     nothing starts by its schedule from now on
-  resume                    schedules start runs again
+  pause    resume           nothing starts by its schedule; it does again
   purge --older-than 30d    deletes blocks archived longer ago; try --dry-run
+  dirty  done ID  show ID   marked blocks; takes marks away; one block, whole
   blocks notes/idea.md      what the parser sees in a file
   bench --files 10000       how fast this machine scans and stores a vault
   install --user --dry-run  what it takes to run under systemd
@@ -132,6 +132,16 @@ pub(super) enum Command {
     /// Deletes blocks that were archived longer ago than that; nothing else ever deletes from the graph
     #[command(after_help = "Example: aclarai-scheduler purge --older-than 30d --dry-run")]
     Purge(Purge),
+    /// Shows the blocks that are marked for reprocessing, the longest marked first
+    #[command(after_help = "Example: aclarai-scheduler dirty --tier 1 --limit 10")]
+    Dirty(Dirty),
+    /// Takes the marks of blocks away, each only where the block did not change meanwhile; exit code 3 where one did
+    #[command(after_help = "Examples: aclarai-scheduler done blk_7f3k blk_9q2x@4\n          \
+                      aclarai-scheduler dirty --json | ./my_program | aclarai-scheduler done -")]
+    Done(Done),
+    /// Shows everything the graph knows of a block
+    #[command(after_help = "Example: aclarai-scheduler show blk_7f3k")]
+    Show(Show),
     /// Shows what the parser sees in files: id, version, line, level, text, hashes, warnings
     #[command(after_help = "Example: aclarai-scheduler blocks notes/idea.md --json")]
     Blocks(Blocks),
@@ -286,6 +296,37 @@ pub(super) struct Purge {
 }
 
 #[derive(Debug, Args)]
+pub(super) struct Dirty {
+    /// Only blocks of this tier, 1 to 3; may be given again
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(i64).range(1..=3))]
+    pub(super) tier: Vec<i64>,
+    /// Only ids that begin with this; may be given again
+    #[arg(long, value_name = "P")]
+    pub(super) prefix: Vec<String>,
+    /// At most so many
+    #[arg(long, value_name = "N")]
+    pub(super) limit: Option<usize>,
+    /// Print JSON Lines: one object a line, as a program with a feed reads them
+    #[command(flatten)]
+    pub(super) format: Format,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Done {
+    /// Blocks, each with @VERSION where it must still have that one; `-` reads ids or the lines of `dirty --json`
+    #[arg(required = true, value_name = "ID[@VERSION]")]
+    pub(super) ids: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Show {
+    /// The block
+    pub(super) id: String,
+    #[command(flatten)]
+    pub(super) format: Format,
+}
+
+#[derive(Debug, Args)]
 pub(super) struct Blocks {
     /// Markdown files; `-` is standard input
     #[arg(required = true, value_name = "FILE")]
@@ -413,7 +454,7 @@ mod tests {
         }
         for command in Arguments::command().get_subcommands() {
             let name = command.get_name();
-            assert!(help.contains(&format!("\n  {name} ")), "{name} has no example in the help");
+            assert!(help.contains(&format!("  {name} ")), "{name} has no example in the help");
             let own = command.get_after_help().unwrap().to_string();
             assert!(own.starts_with("Example"), "{name} has no example in its own help");
             assert!(own.contains(&format!("aclarai-scheduler {name}")), "{own}");

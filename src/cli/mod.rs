@@ -11,6 +11,8 @@ pub(crate) mod bench;
 mod blocks;
 mod check;
 mod completions;
+mod dirty;
+mod done;
 mod exit;
 mod history;
 mod install;
@@ -23,6 +25,7 @@ mod purge;
 mod run;
 mod serve;
 mod setup;
+mod show;
 mod status;
 
 use std::process::ExitCode;
@@ -112,6 +115,9 @@ fn obey(arguments: Arguments, register: Register<'_>) -> Result<Exit, Failure> {
         Command::Pause => pause::pause(&setup),
         Command::Resume => pause::resume(&setup),
         Command::Purge(arguments) => purge::purge(&setup, &arguments),
+        Command::Dirty(arguments) => dirty::dirty(&setup, &arguments),
+        Command::Done(arguments) => done::done(&setup, &arguments),
+        Command::Show(arguments) => show::show(&setup, &arguments),
         Command::Blocks(arguments) => blocks::blocks(&arguments),
         Command::Bench(arguments) => bench::bench(&setup, &arguments),
         Command::Install(arguments) => install::install(&setup, &arguments),

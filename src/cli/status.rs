@@ -1,14 +1,20 @@
 //! `status`: is a daemon running on this state folder, and what is it doing? For people, and by its exit code for
 //! probes.
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use chrono::{DateTime, Utc};
 
 use super::arguments::Format;
 use super::exit::{Exit, Failure};
 use super::out::{Out, written};
 use super::setup::Setup;
-use crate::clock::{Moment, SystemClock};
+use crate::clock::{Clock, Moment, SystemClock};
+use crate::config::{Config, RetryPolicy};
+use crate::graph::{self, GraphError, Marks};
 use crate::observe::seen::{Jobs, SeenDaemon};
+use crate::stop::Stop;
 use crate::text::{instant, relative, visible};
 
 pub(super) fn status(setup: &Setup<'_>, format: &Format) -> Result<Exit, Failure> {
@@ -19,9 +25,17 @@ pub(super) fn status(setup: &Setup<'_>, format: &Format) -> Result<Exit, Failure
     let jobs = Jobs { specs: &config.scheduler.jobs, not_runnable: &app.not_runnable };
     let seen = SeenDaemon::look(&config.state_dir, jobs, paused, moment)?;
     setup.warn_of_other_config(config, seen.in_force())?;
+    let marks = marks(config);
     let mut out = Out::stdout();
-    let result =
-        if format.json { out.json(&seen.to_json()) } else { write(&seen, &mut out, moment.wall) };
+    let result = if format.json {
+        let mut shown = seen.to_json();
+        let known = marks.as_ref().ok();
+        shown["blocks_marked"] = known.map(|marks| marks.count).into();
+        shown["oldest_mark"] = known.and_then(|marks| marks.oldest).map(instant).into();
+        out.json(&shown)
+    } else {
+        write(&seen, &marks, &mut out, moment.wall)
+    };
     written(result.and_then(|()| out.flush()), Exit::Done)?;
     match (seen.daemon, seen.health) {
         (Some(_), Some(health)) if !health.reasons.is_empty() => {
@@ -35,7 +49,29 @@ pub(super) fn status(setup: &Setup<'_>, format: &Format) -> Result<Exit, Failure
     }
 }
 
-fn write(seen: &SeenDaemon<'_>, out: &mut Out, now: DateTime<Utc>) -> std::io::Result<()> {
+/// How long the graph may take to be counted: a probe must not hang with a server.
+const GRAPH_PATIENCE: Duration = Duration::from_secs(3);
+
+/// How many blocks are marked, or why that cannot be told. It says nothing of the daemon's health.
+fn marks(config: &Config) -> Result<Marks, String> {
+    let end = SystemClock.monotonic() + GRAPH_PATIENCE;
+    let stop = Stop::new().with_deadline(end, Arc::new(SystemClock));
+    let once = RetryPolicy { max_attempts: 1, ..RetryPolicy::default() };
+    let marks = graph::count_marks(&config.graph, once, stop, Arc::new(SystemClock));
+    marks.map_err(|error| match error {
+        GraphError::Cancelled => {
+            format!("the graph gave no answer within {} s", GRAPH_PATIENCE.as_secs())
+        }
+        error => error.to_string(),
+    })
+}
+
+fn write(
+    seen: &SeenDaemon<'_>,
+    marks: &Result<Marks, String>,
+    out: &mut Out,
+    now: DateTime<Utc>,
+) -> std::io::Result<()> {
     match &seen.daemon {
         None => writeln!(out, "not running")?,
         Some(daemon) => {
@@ -68,6 +104,14 @@ fn write(seen: &SeenDaemon<'_>, out: &mut Out, now: DateTime<Utc>) -> std::io::R
         let record = &run.record;
         let since = relative(record.started_at.unwrap_or(record.decided_at), now);
         writeln!(out, "{} {}: {since}, in {}", record.state.as_str(), record.run_id, run.holder)?;
+    }
+    match marks {
+        Ok(Marks { count: 0, .. }) => writeln!(out, "marked for reprocessing: nothing")?,
+        Ok(Marks { count, oldest }) => {
+            let since = oldest.map(|at| format!(", the oldest {}", relative(at, now)));
+            writeln!(out, "marked for reprocessing: {count} blocks{}", since.unwrap_or_default())?;
+        }
+        Err(why) => writeln!(out, "marked for reprocessing: unknown: {why}")?,
     }
     match &seen.next {
         Some((at, job)) => {

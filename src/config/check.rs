@@ -297,6 +297,7 @@ impl Checker<'_> {
             description: description.unwrap_or_else(|| default_description.to_owned()),
             policy: raw.policy,
             command: self.command(name, raw.command, raw.working_dir, raw.env),
+            feed: raw.feed.map(Box::new),
             params: raw.params,
         }
     }

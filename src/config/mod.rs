@@ -45,12 +45,12 @@ pub use params::Params;
 pub(crate) use policy::{KeepOutput, Overlap};
 pub use policy::{RetryPolicy, RunPolicy};
 pub(crate) use raw::job_key_like;
-pub(crate) use settings::LeaseConfig;
 #[cfg(test)]
 pub(crate) use settings::{After, AfterOutcome};
 pub use settings::{
     CommandSpec, Config, GraphConfig, JobName, JobSpec, Neo4jConfig, Overrides, VaultConfig,
 };
+pub(crate) use settings::{FeedSpec, LeaseConfig};
 pub(crate) use value::{duration_of, parse_duration, suggestion};
 
 /// The configuration file this program comes with: every setting with its meaning and its default.

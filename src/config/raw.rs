@@ -14,7 +14,7 @@ use super::node::{Lines, Node, shown_key, shown_shape};
 use super::params::Params;
 use super::policy::{RetryPolicy, RunPolicy};
 use super::section::{Maybe, Nullable, Section, is_ours};
-use super::settings::AfterOutcome;
+use super::settings::{AfterOutcome, FeedSpec};
 use super::tree::{fault_of_file, parse};
 use super::value;
 
@@ -106,6 +106,7 @@ pub(super) struct Job {
     pub(super) command: Maybe<Vec<String>>,
     pub(super) working_dir: Maybe<String>,
     pub(super) env: BTreeMap<String, String>,
+    pub(super) feed: Option<FeedSpec>,
     pub(super) policy: RunPolicy,
     pub(super) params: Params,
 }
@@ -323,6 +324,11 @@ fn read_job(section: &mut Section<'_>, defaults: &RunPolicy) -> Job {
         command: section.command("command").and_then(Given::flatten),
         working_dir: section.maybe("working_dir", value::path),
         env: environment(section.section("env")),
+        feed: {
+            let is_given = section.has("feed");
+            let feed = feed(section.section("feed"));
+            is_given.then_some(feed)
+        },
         policy: RunPolicy::read(section, defaults),
         params: Params::default(),
     }
@@ -354,6 +360,50 @@ fn after(value: &Node) -> Result<(String, AfterOutcome), String> {
         Some(_) => return Err("on: write success, failure or any".to_owned()),
     };
     Ok((job.to_owned(), on))
+}
+
+/// `feed` of a job; every key of it may be left out.
+fn feed(mut section: Section<'_>) -> FeedSpec {
+    let base = FeedSpec::default();
+    let feed = FeedSpec {
+        tiers: section.or("tiers", tiers, base.tiers),
+        ids: section.or("ids", prefixes, base.ids),
+        limit: section.or("limit", value::whole(1..=FEED_LIMIT_MAX), base.limit),
+        archived: section.flag("archived").is_some_and(|given| given.value),
+        consumer: section.maybe("consumer", consumer).map(|given| given.value),
+    };
+    section.refuse_unknown();
+    feed
+}
+
+/// How many blocks a program may be given at once: some 100 bytes of memory each.
+const FEED_LIMIT_MAX: u32 = 100_000;
+
+fn tiers(value: &Node) -> Result<Vec<u8>, String> {
+    const FORM: &str = "write a list of the tiers 1, 2 and 3, such as [1, 2]";
+    let tier = |node: &Node| node.as_u64().filter(|tier| (1..=3).contains(tier)).map(|t| t as u8);
+    let tiers: Option<Vec<u8>> = value.as_list().and_then(|items| items.map(tier).collect());
+    tiers.filter(|tiers| !tiers.is_empty()).ok_or_else(|| FORM.to_owned())
+}
+
+fn prefixes(value: &Node) -> Result<Vec<String>, String> {
+    const FORM: &str = "write a list of beginnings of ids, such as [clm_]";
+    let is_part_of_id = |text: &&String| !text.is_empty() && !text.contains(char::is_whitespace);
+    let prefixes = value.as_list().and_then(|items| {
+        items.map(|item| value::word(item).ok().filter(|word| is_part_of_id(&word))).collect()
+    });
+    prefixes.filter(|list: &Vec<_>| !list.is_empty()).ok_or_else(|| FORM.to_owned())
+}
+
+fn consumer(value: &Node) -> Result<String, String> {
+    let name = value::text(value)?;
+    if name.is_empty() || name.contains(|c: char| c.is_whitespace() || c.is_control()) {
+        Err("write a name without white space, such as search".to_owned())
+    } else if name.chars().count() > 100 {
+        Err("at most 100 characters".to_owned())
+    } else {
+        Ok(name)
+    }
 }
 
 /// `env` of a job. The values may be secrets, so none is shown.

@@ -232,6 +232,8 @@ pub struct JobSpec {
     pub policy: RunPolicy,
     /// `command`, `working_dir`, `env`: an external program.
     pub command: Option<CommandSpec>,
+    /// `feed`: which marked blocks it is given.
+    pub feed: Option<Box<FeedSpec>>,
     /// Every key of the job that is not the scheduler's: its parameters.
     pub params: Params,
 }
@@ -281,6 +283,33 @@ pub enum AfterOutcome {
     Failure,
     /// Either.
     Any,
+}
+
+/// `feed` of a job: which blocks it is given to work on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FeedSpec {
+    /// Only blocks of these tiers; empty: of all.
+    pub tiers: Vec<u8>,
+    /// Only ids that begin with one of these; empty: all.
+    pub ids: Vec<String>,
+    /// How many at once.
+    pub limit: u32,
+    /// Archived ones too.
+    pub archived: bool,
+    /// A cursor of its own instead of the mark.
+    pub consumer: Option<String>,
+}
+
+impl Default for FeedSpec {
+    fn default() -> FeedSpec {
+        FeedSpec {
+            tiers: Vec::new(),
+            ids: Vec::new(),
+            limit: 1000,
+            archived: false,
+            consumer: None,
+        }
+    }
 }
 
 /// `command`, `working_dir`, `env` of a job.

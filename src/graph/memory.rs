@@ -10,6 +10,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use chrono::{DateTime, Utc};
 
+use serde_json::{Map, Value, json};
+
+use super::marks::{HandedOut, Mark, Marks, Which, WholeBlock};
 use super::store::{
     Applied, BatchSize, Change, Conflict, GraphError, GraphStore, Purge, Purged, StoredBlock,
     Write, fit, indexable,
@@ -124,6 +127,8 @@ pub struct MemoryStore {
 struct Inner {
     nodes: BTreeMap<BlockId, Node>,
     tokens: BTreeMap<String, String>,
+    /// The version that each consumer has done of a block.
+    consumed: HashMap<(String, BlockId), i64>,
     meddler: Option<Meddler>,
     batch: Option<BatchSize>,
 }
@@ -134,6 +139,27 @@ impl Inner {
             Some(meddler) => meddler(moment, &mut self.nodes),
             None => Ok(()),
         }
+    }
+}
+
+impl Inner {
+    /// The blocks that wait, the longest waiting first.
+    fn waiting(&self, which: &Which) -> Vec<(&BlockId, &Node)> {
+        let waits = |id: &BlockId, node: &Node| match &which.consumer {
+            None => node.needs_reprocessing,
+            Some(consumer) => {
+                let done = self.consumed.get(&(consumer.clone(), id.clone()));
+                done != Some(&node.version.unwrap_or(0))
+            }
+        };
+        let mut waiting: Vec<(&BlockId, &Node)> = self
+            .nodes
+            .iter()
+            .filter(|(id, node)| which.names(id, node.tier, node.archived_at.is_some()))
+            .filter(|(id, node)| waits(id, node))
+            .collect();
+        waiting.sort_by_key(|(_, node)| node.last_updated);
+        waiting
     }
 }
 
@@ -250,8 +276,112 @@ impl GraphStore for MemoryStore {
             for id in &purged.deleted {
                 inner.nodes.remove(id);
             }
+            let Inner { nodes, consumed, .. } = &mut *inner;
+            consumed.retain(|(_, id), _| nodes.contains_key(id));
         }
         Ok(purged)
+    }
+
+    fn marks(
+        &self,
+        which: &Which,
+        limit: usize,
+        visit: &mut dyn FnMut(Mark),
+    ) -> Result<(), GraphError> {
+        let mut inner = self.inner();
+        inner.meddle(Step::BeforeRead)?;
+        let length = |text: &Option<String>| text.as_ref().map_or(0, String::len) as u64;
+        for (id, node) in inner.waiting(which).into_iter().take(limit) {
+            visit(Mark {
+                id: id.clone(),
+                version: node.version.unwrap_or(0),
+                marked_at: node.last_updated,
+                source_file: node.source_file.clone(),
+                bytes: length(&node.text) + length(&node.body),
+            });
+        }
+        Ok(())
+    }
+
+    fn count_marks(&self, which: &Which) -> Result<Marks, GraphError> {
+        let mut inner = self.inner();
+        inner.meddle(Step::BeforeRead)?;
+        let waiting = inner.waiting(which);
+        let oldest = waiting.iter().filter_map(|(_, node)| node.last_updated).min();
+        Ok(Marks { count: waiting.len() as u64, oldest })
+    }
+
+    fn whole(&self, ids: &[BlockId]) -> Result<Vec<WholeBlock>, GraphError> {
+        let mut inner = self.inner();
+        inner.meddle(Step::BeforeRead)?;
+        let whole = |id: &BlockId| {
+            let node = inner.nodes.get(id)?.clone();
+            Some(WholeBlock {
+                id: id.clone(),
+                version: node.version.unwrap_or(0),
+                tier: node.tier.or_else(|| Tier::of_id(id)),
+                text: node.text,
+                body: node.body,
+                hash: node.hash,
+                body_hash: node.body_hash,
+                source_file: node.source_file,
+                line: None,
+                marked_at: node.last_updated,
+                archived: node.archived_at.is_some(),
+                marked: node.needs_reprocessing,
+            })
+        };
+        Ok(ids.iter().filter_map(whole).collect())
+    }
+
+    fn clear_marks(
+        &self,
+        blocks: &[HandedOut],
+        consumer: Option<&str>,
+    ) -> Result<Vec<BlockId>, GraphError> {
+        let mut inner = self.inner();
+        inner.meddle(Step::BeforeOther)?;
+        let mut stale = Vec::new();
+        for block in blocks {
+            let node = inner.nodes.get_mut(&block.id);
+            match (node.filter(|node| block.is(&node.stored())), consumer) {
+                (None, _) => stale.push(block.id.clone()),
+                (Some(node), None) => node.needs_reprocessing = false,
+                (Some(_), Some(consumer)) => {
+                    let key = (consumer.to_owned(), block.id.clone());
+                    inner.consumed.insert(key, block.version);
+                }
+            }
+        }
+        Ok(stale)
+    }
+
+    fn properties(&self, id: &BlockId) -> Result<Option<Map<String, Value>>, GraphError> {
+        let mut inner = self.inner();
+        inner.meddle(Step::BeforeRead)?;
+        let Some(node) = inner.nodes.get(id) else { return Ok(None) };
+        let conflict = node.conflict.as_ref();
+        let all = [
+            ("id", json!(id.as_str())),
+            ("hash", json!(node.hash)),
+            ("body_hash", json!(node.body_hash)),
+            ("version", json!(node.version)),
+            ("vault_version", json!(node.vault_version)),
+            ("source_file", json!(node.source_file)),
+            ("tier", json!(node.tier.map(|tier| tier as u8))),
+            ("archived", json!(node.archived_at.is_some())),
+            ("archived_at", json!(node.archived_at)),
+            ("conflict", json!(conflict.is_some())),
+            ("conflict_version", json!(conflict.map(|c| c.version))),
+            ("conflict_hash", json!(conflict.map(|c| &c.hash))),
+            ("conflict_file", json!(conflict.map(|c| &c.file))),
+            ("needs_reprocessing", json!(node.needs_reprocessing)),
+            ("last_updated", json!(node.last_updated)),
+            ("text", json!(node.text)),
+            ("body", json!(node.body)),
+        ];
+        let there = all.into_iter().filter(|(_, value)| !value.is_null());
+        Ok(Some(there.map(|(name, value)| (name.to_owned(), value)).collect()))
     }
 
     fn check(&self) -> Vec<Finding> {

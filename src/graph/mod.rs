@@ -6,6 +6,7 @@
 //! for one run and dropped after it: an idle daemon holds no connection, no cache and no runtime.
 
 pub(crate) mod lease;
+mod marks;
 mod memory;
 #[cfg(feature = "neo4j")]
 mod neo4j;
@@ -21,7 +22,9 @@ use crate::config::{GraphConfig, Neo4jConfig, RetryPolicy};
 use crate::finding::{Finding, Level};
 use crate::sandbox::existing;
 use crate::stop::Stop;
+use crate::text::instant;
 
+pub use marks::{HandedOut, Mark, Marks, Which};
 pub use memory::MemoryStore;
 #[cfg(test)]
 pub(crate) use memory::{Node, Step};
@@ -76,6 +79,17 @@ pub fn open_dry(
             Ok(Box::new(DryRun::new(store)))
         }
     }
+}
+
+/// How many blocks of the configured graph are marked and not archived, and since when the oldest one: for those who only
+/// show it. Changes nothing.
+pub(crate) fn count_marks(
+    config: &GraphConfig,
+    retries: RetryPolicy,
+    stop: Stop,
+    clock: Arc<dyn Clock>,
+) -> Result<Marks, GraphError> {
+    open_dry(config, retries, stop, clock)?.count_marks(&Which::default())
 }
 
 #[cfg(feature = "neo4j")]
@@ -178,10 +192,27 @@ pub fn check(
     match config {
         GraphConfig::Embedded { path } if is_missing(path) => vec![sqlite::check_missing(path)],
         _ => match open_dry(config, retries, stop, clock) {
-            Ok(store) => store.check(),
+            Ok(store) => {
+                let mut lines = store.check();
+                lines.push(check_marks(&*store));
+                lines
+            }
             Err(error) => check_unopened(config, &error),
         },
     }
+}
+
+fn check_marks(store: &dyn GraphStore) -> Finding {
+    let (level, message) = match store.count_marks(&Which::default()) {
+        Ok(Marks { count: 0, .. }) => (Level::Ok, "no block is marked for reprocessing".to_owned()),
+        Ok(Marks { count, oldest }) => {
+            let since = oldest.map(|at| format!(", the oldest since {}", instant(at)));
+            let since = since.unwrap_or_default();
+            (Level::Ok, format!("{count} blocks are marked for reprocessing{since}"))
+        }
+        Err(error) => (Level::Warning, error.to_string()),
+    };
+    Finding { name: "graph.marks".to_owned(), level, message }
 }
 
 /// The lines of `check` where there is no store to ask.

@@ -6,7 +6,9 @@
 use std::collections::HashMap;
 
 use chrono::{DateTime, Utc};
+use serde_json::{Map, Value};
 
+use super::marks::{HandedOut, Mark, Marks, Which, WholeBlock};
 use crate::block::{BlockId, ContentHash, ID_BYTES_MAX, Tier};
 use crate::finding::Finding;
 
@@ -27,6 +29,19 @@ pub struct StoredBlock {
     pub archived: bool,
     /// The vault's refused edit, where there is one.
     pub conflict: Option<Conflict>,
+}
+
+impl HandedOut {
+    /// Whether a node still is like this.
+    pub fn is(&self, node: &StoredBlock) -> bool {
+        (self.version, &self.hash, &self.body_hash) == (node.version, &node.hash, &node.body_hash)
+    }
+
+    /// The block as the graph has it now.
+    pub fn now(id: BlockId, node: &StoredBlock) -> HandedOut {
+        let StoredBlock { version, hash, body_hash, .. } = node;
+        HandedOut { id, version: *version, hash: hash.clone(), body_hash: body_hash.clone() }
+    }
 }
 
 /// An edit in the vault that is older than the graph, flagged on the node.
@@ -246,6 +261,32 @@ pub trait GraphStore: Send + Sync {
     /// Deletes blocks archived long enough.
     fn purge(&self, what: &Purge) -> Result<Purged, GraphError>;
 
+    /// Visits the blocks that wait, the longest waiting first, at most `limit` of them. A store that may be written makes
+    /// itself an index for it, where one helps.
+    fn marks(
+        &self,
+        which: &Which,
+        limit: usize,
+        visit: &mut dyn FnMut(Mark),
+    ) -> Result<(), GraphError>;
+
+    /// How many blocks wait, and since when.
+    fn count_marks(&self, which: &Which) -> Result<Marks, GraphError>;
+
+    /// Blocks with their texts, in the order asked for; absent ones are left out. All of them are in memory at once.
+    fn whole(&self, ids: &[BlockId]) -> Result<Vec<WholeBlock>, GraphError>;
+
+    /// Takes the marks of blocks away, or notes them as done by `consumer` and leaves their marks alone: each only where
+    /// the node still is what was handed out. Answers with those that are not. May be repeated.
+    fn clear_marks(
+        &self,
+        blocks: &[HandedOut],
+        consumer: Option<&str>,
+    ) -> Result<Vec<BlockId>, GraphError>;
+
+    /// Every property of a block by its name; `None` where there is no such block.
+    fn properties(&self, id: &BlockId) -> Result<Option<Map<String, Value>>, GraphError>;
+
     /// The lines of `check` about this store.
     fn check(&self) -> Vec<Finding>;
 
@@ -292,6 +333,35 @@ impl<S: GraphStore + ?Sized> GraphStore for Box<S> {
 
     fn purge(&self, what: &Purge) -> Result<Purged, GraphError> {
         (**self).purge(what)
+    }
+
+    fn marks(
+        &self,
+        which: &Which,
+        limit: usize,
+        visit: &mut dyn FnMut(Mark),
+    ) -> Result<(), GraphError> {
+        (**self).marks(which, limit, visit)
+    }
+
+    fn count_marks(&self, which: &Which) -> Result<Marks, GraphError> {
+        (**self).count_marks(which)
+    }
+
+    fn whole(&self, ids: &[BlockId]) -> Result<Vec<WholeBlock>, GraphError> {
+        (**self).whole(ids)
+    }
+
+    fn clear_marks(
+        &self,
+        blocks: &[HandedOut],
+        consumer: Option<&str>,
+    ) -> Result<Vec<BlockId>, GraphError> {
+        (**self).clear_marks(blocks, consumer)
+    }
+
+    fn properties(&self, id: &BlockId) -> Result<Option<Map<String, Value>>, GraphError> {
+        (**self).properties(id)
     }
 
     fn check(&self) -> Vec<Finding> {

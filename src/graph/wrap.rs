@@ -9,8 +9,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
+use serde_json::{Map, Value};
 use xxhash_rust::xxh3::xxh3_64;
 
+use super::marks::{HandedOut, Mark, Marks, Which, WholeBlock};
 use super::store::{
     Applied, BatchSize, Change, GraphError, GraphStore, Purge, Purged, StoredBlock,
 };
@@ -70,6 +72,21 @@ impl Patience {
                 answer => return answer,
             }
         }
+    }
+
+    /// The same for a visit, which is not tried again once something was visited: the caller has already counted it.
+    fn insist_once_begun(
+        &self,
+        attempt: impl FnMut(&Cell<bool>) -> Result<(), GraphError>,
+    ) -> Result<(), GraphError> {
+        let mut attempt = attempt;
+        let begun = Cell::new(false);
+        self.insist(|| match attempt(&begun) {
+            Err(GraphError::Transient(fault)) if begun.get() => {
+                Ok(Err(GraphError::Transient(fault)))
+            }
+            answer => answer.map(Ok),
+        })?
     }
 
     /// Half to all of the policy's wait: clients that failed together should not come back together.
@@ -156,20 +173,47 @@ impl<S: GraphStore> GraphStore for Retrying<S> {
     }
 
     fn for_each(&self, visit: &mut dyn FnMut(BlockId, StoredBlock)) -> Result<(), GraphError> {
-        // Not tried again once something was visited: the caller has already counted it.
-        let visited = Cell::new(false);
-        self.patience.insist(|| {
-            let answer = self.store.for_each(&mut |id, block| {
-                visited.set(true);
+        self.patience.insist_once_begun(|begun| {
+            self.store.for_each(&mut |id, block| {
+                begun.set(true);
                 visit(id, block);
-            });
-            match answer {
-                Err(GraphError::Transient(fault)) if visited.get() => {
-                    Ok(Err(GraphError::Transient(fault)))
-                }
-                answer => answer.map(Ok),
-            }
-        })?
+            })
+        })
+    }
+
+    fn marks(
+        &self,
+        which: &Which,
+        limit: usize,
+        visit: &mut dyn FnMut(Mark),
+    ) -> Result<(), GraphError> {
+        self.patience.insist_once_begun(|begun| {
+            self.store.marks(which, limit, &mut |mark| {
+                begun.set(true);
+                visit(mark);
+            })
+        })
+    }
+
+    fn count_marks(&self, which: &Which) -> Result<Marks, GraphError> {
+        self.patience.insist(|| self.store.count_marks(which))
+    }
+
+    fn whole(&self, ids: &[BlockId]) -> Result<Vec<WholeBlock>, GraphError> {
+        self.patience.insist(|| self.store.whole(ids))
+    }
+
+    /// May be repeated: what the lost answer spoke of is as it should be, and is not found changed.
+    fn clear_marks(
+        &self,
+        blocks: &[HandedOut],
+        consumer: Option<&str>,
+    ) -> Result<Vec<BlockId>, GraphError> {
+        self.patience.insist(|| self.store.clear_marks(blocks, consumer))
+    }
+
+    fn properties(&self, id: &BlockId) -> Result<Option<Map<String, Value>>, GraphError> {
+        self.patience.insist(|| self.store.properties(id))
     }
 
     fn is_empty(&self) -> Result<bool, GraphError> {
@@ -252,6 +296,32 @@ impl<S: GraphStore> GraphStore for DryRun<S> {
 
     fn purge(&self, what: &Purge) -> Result<Purged, GraphError> {
         self.0.purge(&Purge { dry_run: true, ..*what })
+    }
+
+    fn marks(
+        &self,
+        which: &Which,
+        limit: usize,
+        visit: &mut dyn FnMut(Mark),
+    ) -> Result<(), GraphError> {
+        self.0.marks(which, limit, visit)
+    }
+
+    fn count_marks(&self, which: &Which) -> Result<Marks, GraphError> {
+        self.0.count_marks(which)
+    }
+
+    fn whole(&self, ids: &[BlockId]) -> Result<Vec<WholeBlock>, GraphError> {
+        self.0.whole(ids)
+    }
+
+    /// Nothing is taken away.
+    fn clear_marks(&self, _: &[HandedOut], _: Option<&str>) -> Result<Vec<BlockId>, GraphError> {
+        Ok(Vec::new())
+    }
+
+    fn properties(&self, id: &BlockId) -> Result<Option<Map<String, Value>>, GraphError> {
+        self.0.properties(id)
     }
 
     fn check(&self) -> Vec<Finding> {
@@ -443,6 +513,30 @@ mod tests {
             }
             fn purge(&self, what: &Purge) -> Result<Purged, GraphError> {
                 self.0.purge(what)
+            }
+            fn marks(
+                &self,
+                which: &Which,
+                limit: usize,
+                visit: &mut dyn FnMut(Mark),
+            ) -> Result<(), GraphError> {
+                self.0.marks(which, limit, visit)
+            }
+            fn count_marks(&self, which: &Which) -> Result<Marks, GraphError> {
+                self.0.count_marks(which)
+            }
+            fn whole(&self, ids: &[BlockId]) -> Result<Vec<WholeBlock>, GraphError> {
+                self.0.whole(ids)
+            }
+            fn clear_marks(
+                &self,
+                blocks: &[HandedOut],
+                consumer: Option<&str>,
+            ) -> Result<Vec<BlockId>, GraphError> {
+                self.0.clear_marks(blocks, consumer)
+            }
+            fn properties(&self, id: &BlockId) -> Result<Option<Map<String, Value>>, GraphError> {
+                self.0.properties(id)
             }
             fn check(&self) -> Vec<Finding> {
                 self.0.check()

@@ -4,6 +4,7 @@
 //! retries, timeout and overlap are not its business: they belong to the job's [`JobSpec`](crate::config::JobSpec).
 
 mod fault;
+mod feed;
 pub(crate) mod registry;
 pub(crate) mod run;
 pub(crate) mod stat;
@@ -19,6 +20,8 @@ use crate::clock::{Clock, SystemClock};
 use crate::config::JobName;
 use crate::stop::{Stop, Why};
 pub(crate) use fault::{Fault, FaultLevel};
+pub use feed::Feed;
+pub(crate) use feed::{Blocks, FeedSource};
 pub(crate) use registry::BadParameter;
 pub use registry::{BuildError, DuplicateKind, Host, JobRegistry, params};
 pub use run::{RunId, Trigger};
@@ -53,6 +56,8 @@ pub struct RunContext<'a> {
     pub options: RunOptions,
     /// Told how far the run is; shown as a progress bar on a terminal.
     pub progress: &'a dyn Progress,
+    /// Where marked blocks come from, for a job that asks for them.
+    pub(crate) feed: Option<&'a dyn FeedSource>,
 }
 
 impl RunContext<'static> {
@@ -71,6 +76,7 @@ impl RunContext<'static> {
             stop: Stop::new(),
             options: RunOptions::default(),
             progress: &NoProgress,
+            feed: None,
         }
     }
 }

@@ -16,6 +16,12 @@ names! {
     ITEMS_PROCESSED = "items_processed";
     /// Items that it changed.
     ITEMS_UPDATED = "items_updated";
+    /// Items that it was given and could not do now: it will be given them again.
+    ITEMS_FAILED = "items_failed";
+    /// Blocks that changed while they were worked on, and keep their mark.
+    BLOCKS_STALE = "blocks_stale";
+    /// Blocks that still wait after the run.
+    BLOCKS_LEFT = "blocks_left";
     /// Items that failed; the run is done, and a person should look.
     ERRORS = "errors";
     /// Markdown files found in the tiers.

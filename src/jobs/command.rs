@@ -14,38 +14,34 @@
 //!   job's parameters as a JSON object) and `VAULT_PATH` in its environment, beside what the daemon itself was given,
 //!   in its environment or in `.env`, which includes `NEO4J_PASSWORD` and its like; and `env`, which outranks all of
 //!   these.
+//! - With `feed` it reads the blocks that wait from its standard input, and says on its standard output what it has done:
+//!   see [`feed`](super::feed). Without a block it is not started; while it makes progress and more is left, it is started
+//!   again.
 
-use std::collections::BTreeMap;
 use std::ffi::OsString;
-use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use rustix::process::Signal;
 use serde_json::Value;
 
+use super::Deps;
 use super::attend::{Listener, attend};
+use super::feed::{self, Feed, Round};
 use super::flood::{self, Flood};
 use super::last_lines::LastLines;
 use super::output::Line;
+use super::pump::Pump;
 use super::supervisor::{self, Ended, Order, ProgramEnd};
 use super::tail::Tail;
 use super::verdict::Verdict;
-use crate::config::{CommandSpec, JobSpec, KeepOutput};
+use crate::config::{CommandSpec, FeedSpec, JobSpec, KeepOutput};
 use crate::history::keep_output;
-use crate::job::{BadParameter, BuildError, Job, JobError, JobErrorKind, RunContext, RunReport};
+use crate::job::{
+    BadParameter, BuildError, Fault, Job, JobError, JobErrorKind, RunContext, RunReport, set_apart,
+};
 use crate::logging;
 use crate::text::{self, not_started};
-
-/// Variables by which systemd speaks to the daemon; no job may use them in its name.
-const NOT_INHERITED: [&str; 6] = [
-    "NOTIFY_SOCKET",
-    "WATCHDOG_USEC",
-    "WATCHDOG_PID",
-    "LISTEN_FDS",
-    "LISTEN_PID",
-    "LISTEN_FDNAMES",
-];
 
 /// A program, run once per run.
 pub struct CommandJob {
@@ -53,57 +49,13 @@ pub struct CommandJob {
     params: String,
     keep_output: KeepOutput,
     keep_output_bytes: usize,
-    surroundings: Arc<Surroundings>,
-}
-
-/// The surroundings that all command jobs share.
-pub struct Surroundings {
-    /// The vault, told to the program as `VAULT_PATH`.
-    pub vault: PathBuf,
-    /// Where the end of a run's output is kept.
-    pub state_dir: PathBuf,
-    /// Variables beside those this process was given.
-    pub environment: BTreeMap<String, String>,
-    /// An executable that calls [`supervisor::dispatch`](super::supervisor::dispatch) first, normally
-    /// [`supervisor::SELF`](super::supervisor::SELF).
-    pub supervisor: PathBuf,
-}
-
-impl fmt::Debug for Surroundings {
-    /// Without the values of variables: secrets are among them.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let names: Vec<&String> = self.environment.keys().collect();
-        f.debug_struct("Surroundings")
-            .field("vault", &self.vault)
-            .field("state_dir", &self.state_dir)
-            .field("environment", &names)
-            .field("supervisor", &self.supervisor)
-            .finish()
-    }
-}
-
-impl Surroundings {
-    /// Changes to the environment that a program inherits, so that it finds all that programs find here,
-    /// and `ours`.
-    pub(super) fn environment_with(
-        &self,
-        ours: Vec<(&str, OsString)>,
-    ) -> Vec<(OsString, Option<OsString>)> {
-        let removed = NOT_INHERITED.iter().map(|name| (OsString::from(name), None));
-        let given = |(name, value): (&String, &String)| (name.into(), Some(value.into()));
-        let added = self.environment.iter().map(given);
-        let ours = ours.into_iter().chain([("VAULT_PATH", self.vault.clone().into())]);
-        let ours = ours.map(|(name, value)| (OsString::from(name), Some(value)));
-        removed.chain(added).chain(ours).collect()
-    }
+    feed: Option<Box<FeedSpec>>,
+    deps: Arc<Deps>,
 }
 
 impl CommandJob {
     /// The job that `spec` describes.
-    pub fn from_spec(
-        spec: &JobSpec,
-        surroundings: Arc<Surroundings>,
-    ) -> Result<CommandJob, BuildError> {
+    pub fn from_spec(spec: &JobSpec, deps: Arc<Deps>) -> Result<CommandJob, BuildError> {
         let Some(command) = spec.command.clone() else {
             let message = "missing: write the program and its arguments as a list";
             return Err(BadParameter::new("command", message).into());
@@ -113,19 +65,21 @@ impl CommandJob {
             params: spec.params.to_json().to_string(),
             keep_output: spec.policy.keep_output,
             keep_output_bytes: spec.policy.keep_output_bytes.try_into().unwrap_or(usize::MAX),
-            surroundings,
+            feed: spec.feed.clone(),
+            deps,
         })
     }
 
-    fn order(&self, ctx: &RunContext<'_>) -> Order {
+    fn order(&self, ctx: &RunContext<'_>, blocks: Option<usize>) -> Order {
         let scheduled_for = text::instant(ctx.scheduled_for);
-        let ours: Vec<(&str, OsString)> = vec![
+        let mut ours: Vec<(&str, OsString)> = vec![
             ("ACLARAI_JOB_ID", ctx.run_id.as_str().into()),
             ("ACLARAI_JOB_NAME", ctx.job.as_str().into()),
             ("ACLARAI_SCHEDULED_FOR", scheduled_for.into()),
             ("ACLARAI_JOB_PARAMS", self.params.clone().into()),
         ];
-        let mut env = self.surroundings.environment_with(ours);
+        ours.extend(blocks.map(|count| ("ACLARAI_FEED_COUNT", count.to_string().into())));
+        let mut env = self.deps.surroundings.environment_with(ours);
         let given = |(name, value): (&String, &String)| (name.into(), Some(value.into()));
         env.extend(self.command.env.iter().map(given));
         Order {
@@ -139,11 +93,11 @@ impl CommandJob {
 
 impl CommandJob {
     /// Keeps the end of the output as the configuration says. That it cannot be kept is no failure of the run.
-    fn keep(&self, ctx: &RunContext<'_>, result: &Result<RunReport, JobError>, tail: Tail) {
+    fn keep(&self, ctx: &RunContext<'_>, result: &Result<RunReport, JobError>, tail: &mut Tail) {
         let went_wrong = result.as_ref().map_or(true, RunReport::needs_attention);
         let kept = match self.keep_output {
-            KeepOutput::Always => Some(tail.finish()),
-            KeepOutput::Failed if went_wrong => Some(tail.finish()),
+            KeepOutput::Always => Some(tail.kept()),
+            KeepOutput::Failed if went_wrong => Some(tail.kept()),
             // Of an earlier try that failed.
             KeepOutput::Failed if ctx.attempt > 1 => None,
             KeepOutput::Failed | KeepOutput::Never => return,
@@ -152,7 +106,7 @@ impl CommandJob {
         if kept.is_none() && ctx.attempt == 1 {
             return;
         }
-        if let Err(error) = keep_output(&self.surroundings.state_dir, ctx.run_id, kept.as_deref()) {
+        if let Err(error) = keep_output(&self.deps.state_dir, ctx.run_id, kept.as_deref()) {
             let (job_id, job_name) = (ctx.run_id.as_str(), ctx.job.as_str());
             logging::warn!(job_id, job_name, error = error.to_string().as_str();
                 "output of the run cannot be kept"
@@ -170,23 +124,116 @@ impl Job for CommandJob {
             report.set("would_run", Value::from(self.command.argv.clone()).to_string());
             return Ok(report);
         }
-        let supervised =
-            supervisor::start(&self.surroundings.supervisor, ctx.run_id.as_str(), &self.order(ctx))
-                .map_err(|error| {
-                    JobError::transient(format!(
-                        "cannot start a supervisor for the command: {}",
-                        not_started(&error)
-                    ))
-                })?;
+        match &self.feed {
+            Some(feed) => self.run_fed(feed, ctx),
+            None => self.run_once(ctx, &mut self.tail(), None),
+        }
+    }
+}
+
+impl CommandJob {
+    fn tail(&self) -> Tail {
         let keeps = self.keep_output != KeepOutput::Never;
-        let tail = Tail::new(if keeps { self.keep_output_bytes } else { 0 });
-        let mut output = Output::of(ctx, tail);
+        Tail::new(if keeps { self.keep_output_bytes } else { 0 })
+    }
+
+    /// Runs the program with the blocks that wait, again and again while it makes progress and there are more.
+    fn run_fed(&self, spec: &FeedSpec, ctx: &RunContext<'_>) -> Result<RunReport, JobError> {
+        let mut feed = Feed::open(spec, &self.deps, ctx)?;
+        let (mut tail, mut last) = (self.tail(), Ok(RunReport::new()));
+        loop {
+            let begun = ctx
+                .checkpoint()
+                .and_then(|()| feed.begin_round().map_err(|error| feed::of_run(error, &ctx.stop)));
+            let round = match begun {
+                Ok(round) => round,
+                Err(error) => {
+                    last = Err(error);
+                    break;
+                }
+            };
+            if round.len() == 0 {
+                break;
+            }
+            last = self.run_once(ctx, &mut tail, Some(&round));
+            let end = round.end();
+            if !feed.end_round(end) || last.is_err() {
+                break;
+            }
+        }
+        let told = |feed: &mut Feed, report: &mut RunReport| {
+            report.stats = set_apart(std::mem::take(&mut report.stats), &feed::STATISTICS);
+            feed.report(report);
+        };
+        match last {
+            Ok(mut report) => {
+                told(&mut feed, &mut report);
+                Ok(report)
+            }
+            Err(mut error) => {
+                let mut report = error.report.take().map(|report| *report).unwrap_or_default();
+                told(&mut feed, &mut report);
+                Err(error.with_report(report))
+            }
+        }
+    }
+
+    /// Runs the program once, with the blocks of `round` if there are any.
+    fn run_once(
+        &self,
+        ctx: &RunContext<'_>,
+        tail: &mut Tail,
+        round: Option<&Round>,
+    ) -> Result<RunReport, JobError> {
+        let cannot_pipe = |error| {
+            JobError::transient(format!("cannot make a pipe for the command's input: {error}"))
+        };
+        let pump = round.map(Pump::new).transpose().map_err(cannot_pipe)?;
+        let order = self.order(ctx, round.map(Round::len));
+        let (program, input) =
+            (&self.deps.surroundings.supervisor, pump.as_ref().map(Pump::read_end));
+        let supervised =
+            supervisor::start(program, ctx.run_id.as_str(), &order, input).map_err(|error| {
+                let why = not_started(&error);
+                JobError::transient(format!("cannot start a supervisor for the command: {why}"))
+            })?;
+        let mut output = Output::of(ctx, std::mem::replace(tail, Tail::new(0)), round);
+        let outcome = match &pump {
+            Some(pump) => pump.run_beside(|| attend(supervised, &mut output)),
+            None => attend(supervised, &mut output),
+        };
         // The program has begun and may have done its work: whatever is wrong on this side, it is not run again.
-        let outcome = attend(supervised, &mut output)
+        let outcome = outcome
             .map_err(|error| JobError::permanent(format!("lost sight of the command: {error}")))?;
-        let (result, tail) = output.judge(outcome);
+        let (mut result, said) = output.judge(outcome);
+        *tail = said;
+        if let (Some(round), Some(pump)) = (round, &pump) {
+            settle(round, pump, &mut result, ctx);
+        }
         self.keep(ctx, &result, tail);
         result
+    }
+}
+
+/// Draws the conclusions from how a program ended: which blocks are done, and whether the graph took that in.
+fn settle(
+    round: &Round,
+    pump: &Pump<'_>,
+    result: &mut Result<RunReport, JobError>,
+    ctx: &RunContext<'_>,
+) {
+    if let Ok(report) = result {
+        let unread = round.say_rest_done(Some(pump.read_by_program()));
+        if unread > 0 && pump.fault().is_none() {
+            let text =
+                format!("{unread} blocks were not read by the program: they keep their marks");
+            report.faults.push(Fault::warning("", text));
+        }
+    }
+    let failed = round.clear_due().err().or_else(|| pump.fault());
+    if let (Some(error), Ok(report)) = (failed, &mut *result) {
+        let report = std::mem::take(report);
+        *result = Err(feed::of_run(error, &ctx.stop).with_report(report));
     }
 }
 
@@ -198,11 +245,21 @@ struct Output<'a> {
     flood: Flood,
     tail: Tail,
     told_to_stop: Option<JobError>,
+    /// The blocks that it was given.
+    round: Option<&'a Round>,
 }
 
 impl Listener for Output<'_> {
     fn standard_output(&mut self, line: Line<'_>) {
         if line.is_blank() {
+            return;
+        }
+        // What it says of blocks is between the two: it may be a line for each of very many.
+        if let Some(round) = self.round
+            && let Some(said) = feed::said(line.kept, line.length)
+        {
+            round.hear(said, self.ctx.clock.monotonic());
+            self.clear_marks(round);
             return;
         }
         self.log("stdout", line);
@@ -221,13 +278,16 @@ impl Listener for Output<'_> {
         if let Some(count) = self.flood.turn(self.ctx.clock.monotonic()) {
             self.log_left_out(count);
         }
+        if let Some(round) = self.round {
+            self.clear_marks(round);
+        }
         self.told_to_stop = self.ctx.checkpoint().err();
         self.told_to_stop.is_some()
     }
 }
 
 impl<'a> Output<'a> {
-    fn of(ctx: &'a RunContext<'a>, tail: Tail) -> Output<'a> {
+    fn of(ctx: &'a RunContext<'a>, tail: Tail, round: Option<&'a Round>) -> Output<'a> {
         Output {
             ctx,
             last_lines: LastLines::default(),
@@ -235,6 +295,17 @@ impl<'a> Output<'a> {
             flood: Flood::beginning(ctx.clock.monotonic()),
             tail,
             told_to_stop: None,
+            round,
+        }
+    }
+
+    /// Takes the marks away that are due, as long as the graph is there: at the end it is asked once more.
+    fn clear_marks(&mut self, round: &Round) {
+        if let Err(error) = round.clear_some(self.ctx.clock.monotonic()) {
+            let (job_id, job_name) = (self.ctx.run_id.as_str(), self.ctx.job.as_str());
+            logging::warn!(job_id, job_name, error = error.to_string().as_str();
+                "marks of done blocks cannot be taken away now: this is tried again until the run ends"
+            );
         }
     }
 

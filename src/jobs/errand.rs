@@ -3,7 +3,8 @@
 use std::ffi::OsString;
 
 use super::attend::{Listener, attend};
-use super::command::{Surroundings, signal_name};
+use super::command::signal_name;
+use super::deps::Surroundings;
 use super::output::Line;
 use super::supervisor::{self, Ended, Order};
 use crate::stop::Stop;
@@ -33,8 +34,8 @@ impl Errand<'_> {
             working_dir: None,
             input: Some(self.input),
         };
-        let supervised =
-            supervisor::start(&surroundings.supervisor, self.label, &order).map_err(|error| {
+        let supervised = supervisor::start(&surroundings.supervisor, self.label, &order, None)
+            .map_err(|error| {
                 format!("cannot start a supervisor for the command: {}", not_started(&error))
             })?;
         let mut said = Said { stop, last_line: None, is_told: false };

@@ -20,9 +20,10 @@
 
 use std::ffi::{OsStr, OsString};
 use std::fs;
-use std::io::{self, Read, Seek, Write};
+use std::io::{self, IoSlice, IoSliceMut, Read, Seek, Write};
+use std::mem::MaybeUninit;
 use std::net::Shutdown;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
@@ -32,6 +33,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, poll};
+use rustix::net::{
+    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
+    SendAncillaryMessage, SendFlags, recvmsg, sendmsg,
+};
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, WaitOptions};
 use serde::{Deserialize, Serialize};
 use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGQUIT, SIGTERM};
@@ -105,23 +110,60 @@ pub(super) struct Supervised {
 }
 
 /// Starts `program` (an executable that calls [`dispatch`] first, normally [`SELF`]) as guard and supervisor of what
-/// `order` says. `label` is shown in process lists.
-pub(super) fn start(program: &Path, label: &str, order: &Order) -> io::Result<Supervised> {
+/// `order` says. `label` is shown in process lists. `input`, if given, becomes the standard input of what it runs.
+pub(super) fn start(
+    program: &Path,
+    label: &str,
+    order: &Order,
+    input: Option<BorrowedFd<'_>>,
+) -> io::Result<Supervised> {
     let (mut ours, theirs) = UnixStream::pair()?;
     let child = Command::new(program)
         .arg0(PROCESS_NAME)
         .args([GUARD, label])
         // Its own group: Ctrl-C at a terminal is for the daemon, which then asks for an orderly end.
         .process_group(0)
-        .stdin(Stdio::from(std::os::fd::OwnedFd::from(theirs)))
+        .stdin(Stdio::from(OwnedFd::from(theirs)))
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()?;
     let mut line = serde_json::to_vec(order).map_err(io::Error::other)?;
     line.push(b'\n');
     // A supervisor that died already is noticed by the missing outcome; its standard error says more than this error.
-    let _ = ours.write_all(&line);
+    let _ = match input {
+        Some(input) => {
+            send_with(&ours, &line, input).and_then(|sent| ours.write_all(&line[sent..]))
+        }
+        None => ours.write_all(&line),
+    };
     Ok(Supervised { child, socket: ours })
+}
+
+/// Sends as much of `line` as there is room for, and `input` along with it.
+fn send_with(socket: &UnixStream, line: &[u8], input: BorrowedFd<'_>) -> io::Result<usize> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut along = SendAncillaryBuffer::new(&mut space);
+    let input = [input];
+    along.push(SendAncillaryMessage::ScmRights(&input));
+    Ok(sendmsg(socket, &[IoSlice::new(line)], &mut along, SendFlags::NOSIGNAL)?)
+}
+
+/// Reads, and takes what was sent along.
+fn receive(
+    socket: &UnixStream,
+    chunk: &mut [u8],
+    input: &mut Option<OwnedFd>,
+) -> io::Result<usize> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut along = RecvAncillaryBuffer::new(&mut space);
+    let mut chunks = [IoSliceMut::new(chunk)];
+    let received = recvmsg(socket, &mut chunks, &mut along, RecvFlags::CMSG_CLOEXEC)?;
+    for message in along.drain() {
+        if let RecvAncillaryMessage::ScmRights(descriptors) = message {
+            *input = descriptors.last().or(input.take());
+        }
+    }
+    Ok(received.bytes)
 }
 
 impl Drop for Supervised {
@@ -222,7 +264,7 @@ fn supervise(guard: Option<Pid>) -> io::Result<()> {
     let orphaned = || rustix::process::getppid() != guard;
     let signals = Signals::listen()?;
     let mut socket = UnixStream::from(io::stdin().as_fd().try_clone_to_owned()?);
-    let Some(order) = read_order(&mut socket)? else {
+    let Some((order, input)) = read_order(&socket)? else {
         return Ok(()); // The daemon went, or thought better of it, before anything was started.
     };
     // A guard that died before the death signal was asked for sends none.
@@ -231,7 +273,7 @@ fn supervise(guard: Option<Pid>) -> io::Result<()> {
     }
     let without_more =
         |ended| ProgramEnd { ended, left_behind: 0, left_names: Vec::new(), unkillable: false };
-    let outcome = match start_program(&order) {
+    let outcome = match start_program(&order, input) {
         Ok(program) => watch(&program, &mut socket, &signals, &orphaned)
             .unwrap_or_else(|error| without_more(Ended::Unseen(error.to_string()))),
         Err(reason) => without_more(Ended::NotStarted(reason)),
@@ -242,11 +284,11 @@ fn supervise(guard: Option<Pid>) -> io::Result<()> {
 }
 
 /// The order is one line; bytes that follow it ask for an end. `None`: do not begin.
-fn read_order(socket: &mut UnixStream) -> io::Result<Option<Order>> {
-    let mut line = Vec::new();
+fn read_order(socket: &UnixStream) -> io::Result<Option<(Order, Option<OwnedFd>)>> {
+    let (mut line, mut input) = (Vec::new(), None);
     let mut chunk = [0; 4096];
     loop {
-        match socket.read(&mut chunk) {
+        match receive(socket, &mut chunk, &mut input) {
             Ok(0) => return Ok(None),
             Ok(count) => line.extend_from_slice(&chunk[..count]),
             Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
@@ -256,14 +298,15 @@ fn read_order(socket: &mut UnixStream) -> io::Result<Option<Order>> {
             None => {}
             Some(end) if end + 1 < line.len() => return Ok(None),
             Some(end) => {
-                return serde_json::from_slice(&line[..end]).map(Some).map_err(io::Error::other);
+                let order = serde_json::from_slice(&line[..end]).map_err(io::Error::other)?;
+                return Ok(Some((order, input)));
             }
         }
     }
 }
 
 /// Starts the program in a process group of its own; the error is a line for a person.
-fn start_program(order: &Order) -> Result<Child, String> {
+fn start_program(order: &Order, piped: Option<OwnedFd>) -> Result<Child, String> {
     let Some((program, arguments)) = order.argv.split_first() else {
         return Err("command is empty".to_owned());
     };
@@ -272,7 +315,11 @@ fn start_program(order: &Order) -> Result<Child, String> {
             .map_err(|error| format!("working_dir {}: {error}", folder.to_string_lossy()))?;
     }
     let mut command = Command::new(program);
-    let input = order.input.as_deref().map_or_else(|| Ok(Stdio::null()), to_read);
+    let input = match (piped, order.input.as_deref()) {
+        (Some(piped), _) => Ok(piped.into()),
+        (None, Some(text)) => to_read(text),
+        (None, None) => Ok(Stdio::null()),
+    };
     let input = input.map_err(|error| format!("cannot hold its input in memory: {error}"))?;
     command.args(arguments).process_group(0).stdin(input);
     for (name, value) in &order.env {

@@ -35,16 +35,15 @@ impl Tail {
         self.cut |= surplus > 0;
     }
 
-    /// The bytes kept, from the beginning of a whole line where there is one.
-    pub(super) fn finish(mut self) -> Vec<u8> {
+    /// What is kept; it begins with a whole line where there is one.
+    pub(super) fn kept(&mut self) -> Vec<u8> {
         self.shorten();
         let line_end = self.bytes.iter().position(|byte| *byte == b'\n');
-        if self.cut
-            && let Some(line_end) = line_end.filter(|end| end + 1 < self.bytes.len())
-        {
-            self.bytes.drain(..=line_end);
-        }
-        self.bytes
+        let begin = match line_end.filter(|end| end + 1 < self.bytes.len()) {
+            Some(line_end) if self.cut => line_end + 1,
+            _ => 0,
+        };
+        self.bytes[begin..].to_vec()
     }
 }
 
@@ -59,7 +58,7 @@ mod tests {
             tail.push(line.as_bytes());
             assert!(tail.bytes.len() <= 2 * most);
         }
-        assert_eq!(String::from_utf8(tail.finish()).unwrap(), expected);
+        assert_eq!(String::from_utf8(tail.kept()).unwrap(), expected);
     }
 
     #[test]

@@ -70,6 +70,11 @@ impl VaultSync {
                 bad.push(BadParameter { key: key.to_owned(), value, message });
             }
         }
+        if spec.feed.is_some() {
+            let message = "vault_sync marks blocks and takes none: move it to the job that works on them, and write \
+                           `after: vault_sync` there";
+            bad.push(BadParameter::new("feed", message));
+        }
         if bad.is_empty() {
             Ok(VaultSync { settings, deps })
         } else {

@@ -21,7 +21,7 @@ use crate::clock::Clock;
 use crate::config::{Config, JobName, RunPolicy};
 use crate::history::{History, Output, Standing, to_json, went_wrong};
 use crate::job::{RunRecord, RunState};
-use crate::jobs::command::Surroundings;
+use crate::jobs::Surroundings;
 use crate::jobs::errand::Errand;
 use crate::logging;
 use crate::scheduler::{Event, Status};

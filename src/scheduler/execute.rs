@@ -73,6 +73,7 @@ pub(super) fn carry_out(run: &Assignment<'_>) -> RunEnd {
             stop: stop.clone(),
             options: run.options,
             progress: run.progress,
+            feed: None,
         };
         // The job may have left anything of its own half-done; nothing here is shared with it.
         let result = catch_unwind(AssertUnwindSafe(|| run.job.job.run(&context)))

@@ -25,6 +25,7 @@ pub(crate) fn spec(name: &str, cron: &str, zone: Zone) -> JobSpec {
         description: String::new(),
         policy: RunPolicy::default(),
         command: None,
+        feed: None,
         params: Params::default(),
     }
 }

@@ -9,11 +9,13 @@ use std::sync::{Arc, Mutex, Once};
 use std::time::Duration;
 
 use aclarai_scheduler::inside::clock::{Clock, SystemClock};
-use aclarai_scheduler::inside::config::{CommandSpec, JobName, JobSpec, Params, RunPolicy};
-use aclarai_scheduler::inside::job::{
-    Job, JobError, JobErrorKind, NoProgress, RunContext, RunId, RunOptions, RunReport, Trigger,
+use aclarai_scheduler::inside::config::{
+    CommandSpec, GraphConfig, JobName, JobSpec, Params, RetryPolicy, RunPolicy, VaultConfig,
 };
-use aclarai_scheduler::inside::jobs::{CommandJob, Surroundings};
+use aclarai_scheduler::inside::job::{
+    Job, JobError, JobErrorKind, RunContext, RunId, RunOptions, RunReport, Trigger,
+};
+use aclarai_scheduler::inside::jobs::{CommandJob, Deps, Surroundings};
 use aclarai_scheduler::inside::schedule::{Schedule, Zone};
 use rustix::process::Signal;
 
@@ -57,6 +59,7 @@ fn run(argv: &[&str]) -> Run {
             working_dir: None,
             env: BTreeMap::new(),
         }),
+        feed: None,
         params: Params::default(),
     };
     Run {
@@ -81,24 +84,34 @@ impl Run {
             environment: [("OF_DOTENV".to_owned(), "yes".to_owned())].into(),
             supervisor: PROGRAM.into(),
         };
-        let job = CommandJob::from_spec(&self.spec, Arc::new(surroundings)).unwrap();
-        let clock = SystemClock;
-        job.run(&RunContext {
-            run_id: &self.id,
-            job: &self.spec.name,
-            trigger: Trigger::Schedule,
-            scheduled_for: "2026-08-24T12:00:00Z".parse().unwrap(),
-            attempt: 1,
-            clock: &clock,
-            stop: match self.timeout {
-                Some(timeout) => self
-                    .stop
-                    .with_deadline(SystemClock.monotonic() + timeout, Arc::new(SystemClock)),
-                None => self.stop.clone(),
+        let deps = Deps {
+            vault: VaultConfig {
+                root: "/some/vault".into(),
+                tiers: [None, None, None],
+                whole: true,
             },
-            options: self.options,
-            progress: &NoProgress,
-        })
+            graph: GraphConfig::Embedded { path: self.state.path().join("graph.db") },
+            retries: RetryPolicy::default(),
+            state_dir: self.state.path().to_owned(),
+            sandbox: false,
+            clock: Arc::new(SystemClock),
+            surroundings: Arc::new(surroundings),
+        };
+        let job = CommandJob::from_spec(&self.spec, Arc::new(deps)).unwrap();
+        let clock = SystemClock;
+        let mut ctx: RunContext<'_> = RunContext::for_test();
+        (ctx.run_id, ctx.job, ctx.clock) = (&self.id, &self.spec.name, &clock);
+        ctx.trigger = Trigger::Schedule;
+        ctx.scheduled_for = "2026-08-24T12:00:00Z".parse().unwrap();
+        ctx.options = self.options;
+        ctx.stop = match self.timeout {
+            Some(timeout) => {
+                let end = SystemClock.monotonic() + timeout;
+                self.stop.with_deadline(end, Arc::new(SystemClock))
+            }
+            None => self.stop.clone(),
+        };
+        job.run(&ctx)
     }
 
     /// Runs in the background, does something meanwhile, and returns how the run ended.

@@ -16,6 +16,7 @@ mod completions;
 mod config;
 mod daemon;
 mod docs;
+mod feed;
 mod first_steps;
 mod full_disk;
 mod journal;

@@ -208,6 +208,7 @@ fn sync(
         stop: Stop::new(),
         options: RunOptions::default(),
         progress: &NoProgress,
+        feed: None,
     };
     let graph = GraphConfig::Embedded { path: scratch.join("graph.db") };
     let store = graph::open(&graph, RetryPolicy::default(), Stop::new(), Arc::clone(&clock))

@@ -110,6 +110,12 @@ fn every_default_in_the_reference_is_true() {
     let with_lease = settled(&good(&file_with("scheduler.lease", "{}"), &[]));
     assert_ne!(base, with_lease);
     for Row { path, default, .. } in rows() {
+        if path.starts_with("scheduler.jobs.NAME.feed.") {
+            let config = good(&file_with(&path, &default), &[]);
+            let feed = job(&config, "NAME").feed.as_deref();
+            assert_eq!(feed, Some(&crate::config::FeedSpec::default()), "{path}");
+            continue;
+        }
         // Where a store or a tier is named, that alone means something.
         if path == "databases.graph" || path.starts_with("paths.tier") {
             continue;

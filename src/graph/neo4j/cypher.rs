@@ -66,7 +66,7 @@ const STATE: [&str; 9] = [
 ];
 
 /// Stands for an absent property where two states are compared, as null is equal to nothing.
-const ABSENT: &str = "\u{0}absent";
+pub(super) const ABSENT: &str = "\u{0}absent";
 
 /// Blocks by id, through the index.
 pub(super) fn seek(ids: &[BlockId]) -> Query {
@@ -296,26 +296,28 @@ fn update_row(change: &Change, expected: &StoredBlock) -> BoltType {
     BoltType::List(BoltList { value: row })
 }
 
+/// Whether others have a relationship with a block. That a consumer of ours has done it is none.
+const RELATED: &str =
+    "EXISTS { (b)-[r]-() WHERE NOT (type(r) = 'DONE' AND startNode(r):SchedulerConsumer) }";
+
 /// The archived blocks that are old enough, and for each whether other nodes have a relationship with it.
 pub(super) fn find_old(what: &Purge) -> Query {
-    Query::new(
+    Query::new(format!(
         "MATCH (b:Block) WHERE b.archived = true AND $from <= b.archived_at < $before AND toStringOrNull(b.id) = b.id \
-         RETURN [b.id, EXISTS { (b)--() }] AS r ORDER BY b.id"
-            .to_owned(),
-    )
+         RETURN [b.id, {RELATED}] AS r ORDER BY b.id"
+    ))
     .param("from", zoned(what.archived_from))
     .param("before", zoned(what.archived_before))
 }
 
 /// Deletes those of `ids` that are still old enough, under lock; answers with the ids deleted.
 pub(super) fn delete(ids: &[BlockId], what: &Purge) -> Query {
-    let (unrelated, delete) =
-        if what.detach { ("", "DETACH DELETE") } else { ("AND NOT EXISTS { (b)--() } ", "DELETE") };
+    let unrelated = if what.detach { String::new() } else { format!("AND NOT {RELATED} ") };
     let ids: BoltList = ids.iter().map(BlockId::as_str).collect();
     Query::new(format!(
         "UNWIND $ids AS id MATCH (b:Block {{id: id}}) SET b._LOCK_ = true \
          WITH b, id, b.archived = true AND $from <= b.archived_at < $before {unrelated}AS old REMOVE b._LOCK_ \
-         WITH b, id, old WHERE old {delete} b RETURN id AS r"
+         WITH b, id, old WHERE old DETACH DELETE b RETURN id AS r"
     ))
     .param("ids", BoltType::List(ids))
     .param("from", zoned(what.archived_from))
@@ -327,6 +329,6 @@ pub(super) fn zoned(at: DateTime<Utc>) -> BoltType {
     at.fixed_offset().into()
 }
 
-fn list<const N: usize>(values: [BoltType; N]) -> BoltType {
+pub(super) fn list<const N: usize>(values: [BoltType; N]) -> BoltType {
     BoltType::List(BoltList { value: values.into() })
 }

@@ -14,6 +14,7 @@ mod backdoor;
 mod cypher;
 mod fault;
 mod lease;
+mod marks;
 
 pub(super) use lease::Neo4jKeeper;
 
@@ -28,8 +29,10 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use neo4rs::{BoltType, ConfigBuilder, DetachedRowStream, Graph, Query};
 use serde::de::DeserializeOwned;
+use serde_json::{Map, Value};
 use tokio::runtime::Runtime;
 
+use super::marks::{HandedOut, Mark, Marks, Which, WholeBlock};
 use super::store::{
     Applied, BatchSize, Change, GraphError, GraphStore, Purge, Purged, StoredBlock, fit,
 };
@@ -300,6 +303,25 @@ impl Neo4jStore {
         self.wait_until(stop, limit + GRACE, answer).map_err(|stopped| self.error(doing, stopped))
     }
 
+    /// Asks one question and visits the answer row by row.
+    fn sweep<T: DeserializeOwned>(
+        &self,
+        doing: &str,
+        question: Query,
+        mut visit: impl FnMut(T),
+    ) -> Result<(), GraphError> {
+        let graph = self.graph()?;
+        let sweep = async {
+            let of = |error| ServerFault::of(&error);
+            let mut rows = begin(&graph, limited(question, SCAN_LIMIT)).await?;
+            while let Some(row) = rows.next().await.map_err(of)? {
+                visit(row.get("r").map_err(|error| ServerFault::unreadable(&error))?);
+            }
+            Ok(())
+        };
+        self.wait(SCAN_LIMIT + GRACE, sweep).map_err(|stopped| self.error(doing, stopped))
+    }
+
     fn ask_number(&self, doing: &str, question: &str) -> Result<i64, GraphError> {
         let rows = self.ask(doing, STATEMENT_LIMIT, Query::new(question.to_owned()))?;
         Ok(rows.first().copied().unwrap_or(0))
@@ -495,20 +517,10 @@ impl GraphStore for Neo4jStore {
     }
 
     fn for_each(&self, visit: &mut dyn FnMut(BlockId, StoredBlock)) -> Result<(), GraphError> {
-        let graph = self.graph()?;
-        let sweep = async {
-            let of = |error| ServerFault::of(&error);
-            let mut rows = begin(&graph, limited(cypher::scan(), SCAN_LIMIT)).await?;
-            while let Some(row) = rows.next().await.map_err(of)? {
-                let row: StoredRow =
-                    row.get("r").map_err(|error| ServerFault::unreadable(&error))?;
-                let (id, block) = row.into();
-                visit(id, block);
-            }
-            Ok(())
-        };
-        self.wait(SCAN_LIMIT + GRACE, sweep)
-            .map_err(|stopped| self.error("cannot read blocks", stopped))
+        self.sweep("cannot read blocks", cypher::scan(), |row: StoredRow| {
+            let (id, block) = row.into();
+            visit(id, block);
+        })
     }
 
     fn is_empty(&self) -> Result<bool, GraphError> {
@@ -571,6 +583,54 @@ impl GraphStore for Neo4jStore {
             purged.deleted = deleted;
         }
         Ok(purged)
+    }
+
+    fn marks(
+        &self,
+        which: &Which,
+        limit: usize,
+        visit: &mut dyn FnMut(Mark),
+    ) -> Result<(), GraphError> {
+        let question = marks::marks(which, limit);
+        self.sweep("cannot read marked blocks", question, |row: marks::MarkRow| visit(row.into()))
+    }
+
+    fn count_marks(&self, which: &Which) -> Result<Marks, GraphError> {
+        let doing = "cannot count marked blocks";
+        let rows: Vec<marks::CountRow> = self.ask(doing, SCAN_LIMIT, marks::count(which))?;
+        Ok(rows.into_iter().next().map(Marks::from).unwrap_or_default())
+    }
+
+    fn whole(&self, ids: &[BlockId]) -> Result<Vec<WholeBlock>, GraphError> {
+        if ids.is_empty() {
+            return Ok(Vec::new());
+        }
+        let rows: Vec<marks::WholeRow> =
+            self.ask("cannot read marked blocks", STATEMENT_LIMIT, marks::whole(ids))?;
+        Ok(rows.into_iter().map(WholeBlock::from).collect())
+    }
+
+    fn clear_marks(
+        &self,
+        blocks: &[HandedOut],
+        consumer: Option<&str>,
+    ) -> Result<Vec<BlockId>, GraphError> {
+        let mut stale = Vec::new();
+        for part in blocks.chunks(STATEMENT_ROWS) {
+            // In the order of ids, as all writers take their locks.
+            let mut part = part.to_vec();
+            part.sort_unstable_by(|a, b| a.id.cmp(&b.id));
+            let statement = marks::clear(&part, consumer);
+            let ids: Vec<String> =
+                self.ask("cannot take marks away", STATEMENT_LIMIT, statement)?;
+            stale.extend(ids.into_iter().map(BlockId::new));
+        }
+        Ok(stale)
+    }
+
+    fn properties(&self, id: &BlockId) -> Result<Option<Map<String, Value>>, GraphError> {
+        let question = marks::properties(id);
+        Ok(marks::as_map(self.ask("cannot read a block", STATEMENT_LIMIT, question)?))
     }
 
     fn check(&self) -> Vec<Finding> {

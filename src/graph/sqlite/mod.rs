@@ -8,6 +8,7 @@
 //! is damaged, foreign or newer is left as it is, and the error says what a person can do.
 
 mod file;
+mod marks;
 mod rows;
 
 use std::collections::HashMap;
@@ -20,10 +21,12 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use rusqlite::{Connection, ErrorCode, OptionalExtension, Transaction, TransactionBehavior};
+use serde_json::{Map, Value};
 
 use self::file::{FORMAT, create, damaged, examine, fault, name};
 pub(super) use self::file::{check_missing, make_place};
 use self::rows::{RowWriter, STORED, stamp, stored};
+use super::marks::{HandedOut, Mark, Marks, Which, WholeBlock};
 use super::store::{
     Applied, BatchSize, Change, GraphError, GraphStore, Purge, Purged, StoredBlock, fit,
 };
@@ -72,6 +75,8 @@ const LOCK_WAITS_MAX: u32 = 60;
 pub struct SqliteStore {
     path: PathBuf,
     stop: Stop,
+    /// False for a store that was opened to look.
+    may_write: bool,
     /// Whether something was committed that a power cut could still take back.
     unsynced: AtomicBool,
     /// SQLite serves one thread at a time; this lock is the queue for it and so, unlike others, is held during I/O.
@@ -83,7 +88,7 @@ impl SqliteStore {
     pub fn open(path: &Path, stop: Stop) -> Result<SqliteStore, GraphError> {
         create(path)?;
         let fault = |error| fault(path, "cannot open it", &error);
-        let store = SqliteStore::new(path, stop, sqlite::open(path).map_err(fault)?)?;
+        let store = SqliteStore::new(path, stop, true, sqlite::open(path).map_err(fault)?)?;
         store.set_up()?;
         Ok(store)
     }
@@ -91,18 +96,24 @@ impl SqliteStore {
     /// Opens a graph that is there, for a run that changes nothing: works on a read-only mount, too.
     pub fn open_to_look(path: &Path, stop: Stop) -> Result<SqliteStore, GraphError> {
         let fault = |error| fault(path, "cannot open it", &error);
-        let store = SqliteStore::new(path, stop, sqlite::look(path).map_err(fault)?)?;
+        let store = SqliteStore::new(path, stop, false, sqlite::look(path).map_err(fault)?)?;
         store.schema_version(&store.connection())?;
         Ok(store)
     }
 
-    fn new(path: &Path, stop: Stop, connection: Connection) -> Result<SqliteStore, GraphError> {
+    fn new(
+        path: &Path,
+        stop: Stop,
+        may_write: bool,
+        connection: Connection,
+    ) -> Result<SqliteStore, GraphError> {
         connection
             .busy_timeout(LOCK_WAIT)
             .map_err(|error| fault(path, "cannot open it", &error))?;
         Ok(SqliteStore {
             path: path.to_owned(),
             stop,
+            may_write,
             unsynced: AtomicBool::new(false),
             connection: Mutex::new(connection),
         })
@@ -214,6 +225,14 @@ impl SqliteStore {
             Ok(result)
         };
         read().map_err(|error| self.fault("cannot read it", error))
+    }
+
+    /// Makes what feeds need, once in the life of a graph.
+    fn prepare_for_feeds(&self) -> Result<(), GraphError> {
+        if !self.may_write || self.read(marks::is_prepared)? {
+            return Ok(());
+        }
+        self.transaction(marks::prepare)
     }
 
     fn pragma(&self, connection: &Connection, setting: &str) -> Result<(), GraphError> {
@@ -370,10 +389,61 @@ impl GraphStore for SqliteStore {
         let mut deleted: Vec<BlockId> = if what.dry_run {
             self.read(|connection| list(connection, format!("SELECT id {OLD}")))?
         } else {
-            self.transaction(|connection| list(connection, format!("DELETE {OLD} RETURNING id")))?
+            self.transaction(|connection| {
+                let deleted = list(connection, format!("DELETE {OLD} RETURNING id"))?;
+                marks::forget_deleted(connection)?;
+                Ok(deleted)
+            })?
         };
         deleted.sort_unstable();
         Ok(Purged { deleted, kept_related: Vec::new() })
+    }
+
+    fn marks(
+        &self,
+        which: &Which,
+        limit: usize,
+        visit: &mut dyn FnMut(Mark),
+    ) -> Result<(), GraphError> {
+        self.prepare_for_feeds()?;
+        let (mut visited, mut stopped) = (0u32, false);
+        self.read(|connection| {
+            marks::visit(connection, which, limit, |mark| {
+                visited = visited.wrapping_add(1);
+                stopped = visited.is_multiple_of(1024) && self.stop.is_told();
+                if !stopped {
+                    visit(mark);
+                }
+                !stopped
+            })
+        })?;
+        if stopped { Err(GraphError::Cancelled) } else { Ok(()) }
+    }
+
+    fn count_marks(&self, which: &Which) -> Result<Marks, GraphError> {
+        self.read(|connection| marks::count(connection, which))
+    }
+
+    fn whole(&self, ids: &[BlockId]) -> Result<Vec<WholeBlock>, GraphError> {
+        self.read(|connection| marks::whole(connection, ids))
+    }
+
+    fn clear_marks(
+        &self,
+        blocks: &[HandedOut],
+        consumer: Option<&str>,
+    ) -> Result<Vec<BlockId>, GraphError> {
+        if blocks.is_empty() {
+            return Ok(Vec::new());
+        }
+        if consumer.is_some() {
+            self.prepare_for_feeds()?;
+        }
+        self.transaction(|connection| marks::clear(connection, blocks, consumer))
+    }
+
+    fn properties(&self, id: &BlockId) -> Result<Option<Map<String, Value>>, GraphError> {
+        self.read(|connection| marks::properties(connection, id))
     }
 
     fn check(&self) -> Vec<Finding> {

@@ -181,6 +181,28 @@ fn seeks_use_the_index() {
 }
 
 #[test]
+fn marks_are_read_through_an_index_that_the_first_feed_makes() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("graph.db");
+    let store = SqliteStore::open(&path, never()).unwrap();
+    store.apply(&[create("a", "")], noon()).unwrap();
+    let plan = |store: &SqliteStore| {
+        let connection = store.connection();
+        let (sql, _) = marks::select_marks(&connection, &Which::default()).unwrap();
+        let mut statement = connection.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).unwrap();
+        let mut rows = statement.raw_query();
+        rows.next().unwrap().unwrap().get::<_, String>("detail").unwrap()
+    };
+    assert!(!plan(&store).contains("INDEX"), "a graph that is not fed from pays for none");
+    let looking = SqliteStore::open_to_look(&path, never()).unwrap();
+    let mut found = 0;
+    looking.marks(&Which::default(), 9, &mut |_| found += 1).unwrap();
+    assert_eq!((found, plan(&looking).contains("INDEX")), (1, false), "a look makes nothing");
+    store.marks(&Which::default(), 9, &mut |_| {}).unwrap();
+    assert!(plan(&store).contains("USING INDEX blocks_marked"), "{}", plan(&store));
+}
+
+#[test]
 fn to_look_leaves_what_a_killed_run_left() {
     let folder = tempfile::tempdir().unwrap();
     let (path, copy) = (folder.path().join("graph.db"), folder.path().join("copy.db"));

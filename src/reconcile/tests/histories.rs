@@ -571,6 +571,7 @@ impl Scene {
             stop,
             options,
             progress: &NoProgress,
+            feed: None,
         };
         let open = if options.dry_run { StatCache::open_read_only } else { StatCache::open };
         let mut cache = open(&self.state(), &settings.vault.root, now).unwrap();

@@ -177,6 +177,7 @@ impl Rig {
             stop: Stop::new(),
             options,
             progress: &NoProgress,
+            feed: None,
         };
         let state = self.dir.path().join("state");
         let open = if options.dry_run { StatCache::open_read_only } else { StatCache::open };

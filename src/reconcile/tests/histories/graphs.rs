@@ -33,16 +33,17 @@ mod served {
     use std::sync::{Arc, Mutex};
 
     use chrono::{DateTime, Utc};
+    use serde_json::{Map, Value};
 
     use super::super::{Meddling, Nodes, locked};
     use super::Graph;
-    use crate::block::BlockId;
+    use crate::block::{BlockId, WholeBlock};
     use crate::clock::SystemClock;
     use crate::config::Neo4jConfig;
     use crate::finding::Finding;
     use crate::graph::{
-        Applied, BatchSize, Change, GraphError, GraphStore, Neo4jStore, Purge, Purged, Step,
-        StoredBlock,
+        Applied, BatchSize, Change, GraphError, GraphStore, HandedOut, Mark, Marks, Neo4jStore,
+        Purge, Purged, Step, StoredBlock, Which,
     };
 
     /// The server at `ACLARAI_TEST_NEO4J_URI`; `None` where none is named.
@@ -141,6 +142,35 @@ mod served {
         fn purge(&self, what: &Purge) -> Result<Purged, GraphError> {
             self.meddle(Step::BeforeOther)?;
             self.store.purge(what)
+        }
+
+        fn marks(
+            &self,
+            which: &Which,
+            limit: usize,
+            visit: &mut dyn FnMut(Mark),
+        ) -> Result<(), GraphError> {
+            self.store.marks(which, limit, visit)
+        }
+
+        fn count_marks(&self, which: &Which) -> Result<Marks, GraphError> {
+            self.store.count_marks(which)
+        }
+
+        fn whole(&self, ids: &[BlockId]) -> Result<Vec<WholeBlock>, GraphError> {
+            self.store.whole(ids)
+        }
+
+        fn clear_marks(
+            &self,
+            blocks: &[HandedOut],
+            consumer: Option<&str>,
+        ) -> Result<Vec<BlockId>, GraphError> {
+            self.store.clear_marks(blocks, consumer)
+        }
+
+        fn properties(&self, id: &BlockId) -> Result<Option<Map<String, Value>>, GraphError> {
+            self.store.properties(id)
         }
 
         fn check(&self) -> Vec<Finding> {
