@@ -58,7 +58,8 @@ impl Tick {
     /// Leaves the sign of life: at once where there is a new reason to call a person, else now and then.
     pub(super) fn show_life(&mut self, moment: Moment, status: &Status) {
         let reasons = self.reasons(status);
-        if !self.life.is_due(moment) && reasons == self.life.reasons && self.lead == self.life.lead
+        let standby = status.lease.as_ref().and_then(Standing::in_words);
+        if !self.life.is_due(moment) && reasons == self.life.reasons && standby == self.life.standby
         {
             return;
         }
@@ -72,7 +73,7 @@ impl Tick {
             waiting: status.queued,
             held: held.collect(),
             config: self.config.clone(),
-            standby: status.lease.as_ref().and_then(Standing::in_words),
+            standby: standby.clone(),
             lease_epoch: self.lead,
         };
         if !self.life.sign.is_in_place()
@@ -85,7 +86,7 @@ impl Tick {
         }
         self.life.left_at = Some(moment.boottime);
         self.life.reasons = reasons;
-        self.life.lead = self.lead;
+        self.life.standby = standby;
     }
 
     fn held(&self, run: &Running) -> Held {

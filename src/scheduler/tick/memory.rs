@@ -24,12 +24,12 @@ pub(super) struct Life {
     /// Boot time.
     pub(super) left_at: Option<Duration>,
     pub(super) reasons: Vec<String>,
-    pub(super) lead: Option<i64>,
+    pub(super) standby: Option<String>,
 }
 
 impl Life {
     pub(super) fn new(sign: SignOfLife) -> Life {
-        Life { sign, left_at: None, reasons: Vec::new(), lead: None }
+        Life { sign, left_at: None, reasons: Vec::new(), standby: None }
     }
 
     /// Whether it is time to leave a sign, also if nothing has changed.
