@@ -2,13 +2,16 @@
 
 use std::io::Read;
 use std::process::Stdio;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
+use aclarai_scheduler::inside::clock::{Clock, SystemClock};
 use rustix::fs::{FileType, Mode};
 use rustix::process::Signal;
 use serde_json::json;
 
 use crate::sandbox::{PROGRAM, Sandbox};
-use crate::wait::{wait_for, wait_until};
+use crate::wait::{PATIENCE, wait_for, wait_until};
 
 const HELLO: &str = r#"
 scheduler:
@@ -279,11 +282,24 @@ fn a_window_made_narrower_leaves_no_stale_progress_line() {
     let entry = format!("STATE_DIRECTORY={}", sandbox.path("state").display());
     let programs = crate::wait::processes_with(&entry);
     let (pid, _) = programs.iter().find(|(_, name)| name.starts_with("aclarai")).unwrap();
-    crate::wait::signal(*pid, rustix::process::Signal::STOP);
+    crate::wait::signal(*pid, Signal::STOP);
     narrow(*pid);
     let before = shown.len();
-    crate::wait::signal(*pid, rustix::process::Signal::CONT);
-    while read_on(&mut shown) {}
+    crate::wait::signal(*pid, Signal::CONT);
+    // `script` stops itself where it sees that its program was stopped, at any time from now on.
+    let (has_ended, script) = (AtomicBool::new(false), child.id().cast_signed());
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let deadline = SystemClock.monotonic() + PATIENCE;
+            while !has_ended.load(Ordering::Relaxed) {
+                let is_late = SystemClock.monotonic() > deadline;
+                crate::wait::signal(script, if is_late { Signal::KILL } else { Signal::CONT });
+                SystemClock.wait(Duration::from_millis(10), &|| false);
+            }
+        });
+        while read_on(&mut shown) {}
+        has_ended.store(true, Ordering::Relaxed);
+    });
     child.wait().unwrap();
     let after = String::from_utf8_lossy(&shown[before..]).into_owned();
     // What stands in one row of a hundred columns takes two of thirty, and both are erased.
