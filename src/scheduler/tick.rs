@@ -93,8 +93,9 @@ pub(super) struct Tick {
     lease: Option<LeaseGate>,
     /// Which lead of this host it is; `None` where it has none, and where it is alone.
     lead: Option<i64>,
-    /// The lead for which the jobs' marks were taken over.
-    marks_taken: Option<i64>,
+    /// Whether the jobs' marks were taken over in this lead. Not told by its number: a server that was put back begins to
+    /// count anew.
+    marks_taken: bool,
     trust: ClockTrust,
     /// That the wall clock is certainly wrong: nothing is decided until it is set.
     clock_not_set: Option<String>,
@@ -162,7 +163,7 @@ impl Tick {
             config,
             lease,
             lead: None,
-            marks_taken: None,
+            marks_taken: false,
             trust,
             clock_not_set,
             is_unscheduled: true,

@@ -25,6 +25,7 @@ impl Tick {
             return;
         }
         if self.lead.take().is_some() {
+            self.marks_taken = false;
             self.let_go();
         }
         // With a wrong clock nothing is decided, and a daemon that ends begins nothing.
@@ -41,15 +42,11 @@ impl Tick {
 
     /// Goes on where the hosts before this one left off.
     pub(super) fn take_marks(&mut self, moment: Moment) {
-        let Some(Standing::Leader { marks, epoch, .. }) =
-            self.lease.as_ref().map(LeaseGate::standing)
-        else {
+        let standing = self.lease.as_ref().map(LeaseGate::standing);
+        let Some(Standing::Leader { marks, .. }) = standing.filter(|_| !self.marks_taken) else {
             return;
         };
-        if self.marks_taken == Some(epoch) {
-            return;
-        }
-        self.marks_taken = Some(epoch);
+        self.marks_taken = true;
         let plan = self.planner.take_over(&marks, moment.wall);
         let now = moment.wall.trunc_subsecs(6);
         let to_entry = |skip| Entry::Skip(Box::new(to_record(skip, now)), skip.epoch);
