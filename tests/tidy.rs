@@ -148,7 +148,7 @@ const WIRING: &[(&str, &[&str])] = &[
         "cli/jobs.rs",
         &["app", "clock", "config", "gate", "history", "job", "observe", "schedule", "text"],
     ),
-    ("cli/status.rs", &["app", "clock", "config", "graph", "observe", "stop", "text"]),
+    ("cli/status.rs", &["app", "clock", "graph", "observe", "text"]),
     ("cli/backup.rs", &["config", "sqlite", "state"]),
 ];
 

@@ -1,20 +1,16 @@
 //! `status`: is a daemon running on this state folder, and what is it doing? For people, and by its exit code for
 //! probes.
 
-use std::sync::Arc;
-use std::time::Duration;
-
 use chrono::{DateTime, Utc};
 
 use super::arguments::Format;
 use super::exit::{Exit, Failure};
 use super::out::{Out, written};
 use super::setup::Setup;
-use crate::clock::{Clock, Moment, SystemClock};
-use crate::config::{Config, RetryPolicy};
-use crate::graph::{self, GraphError, Marks};
+use crate::clock::{Moment, SystemClock};
+use crate::graph::Marks;
+use crate::observe::marks;
 use crate::observe::seen::{Jobs, SeenDaemon};
-use crate::stop::Stop;
 use crate::text::{instant, relative, visible};
 
 pub(super) fn status(setup: &Setup<'_>, format: &Format) -> Result<Exit, Failure> {
@@ -25,16 +21,11 @@ pub(super) fn status(setup: &Setup<'_>, format: &Format) -> Result<Exit, Failure
     let jobs = Jobs { specs: &config.scheduler.jobs, not_runnable: &app.not_runnable };
     let seen = SeenDaemon::look(&config.state_dir, jobs, paused, moment)?;
     setup.warn_of_other_config(config, seen.in_force())?;
-    let marks = marks(config);
+    let marks = marks::count(&config.graph);
     let mut out = Out::stdout();
-    let result = if format.json {
-        let mut shown = seen.to_json();
-        let known = marks.as_ref().ok();
-        shown["blocks_marked"] = known.map(|marks| marks.count).into();
-        shown["oldest_mark"] = known.and_then(|marks| marks.oldest).map(instant).into();
-        out.json(&shown)
-    } else {
-        write(&seen, &marks, &mut out, moment.wall)
+    let result = match format.json {
+        true => out.json(&seen.to_json(marks.as_ref().ok())),
+        false => write(&seen, &marks, &mut out, moment.wall),
     };
     written(result.and_then(|()| out.flush()), Exit::Done)?;
     match (seen.daemon, seen.health) {
@@ -47,23 +38,6 @@ pub(super) fn status(setup: &Setup<'_>, format: &Format) -> Result<Exit, Failure
             config.state_dir.display()
         ))),
     }
-}
-
-/// How long the graph may take to be counted: a probe must not hang with a server.
-const GRAPH_PATIENCE: Duration = Duration::from_secs(3);
-
-/// How many blocks are marked, or why that cannot be told. It says nothing of the daemon's health.
-fn marks(config: &Config) -> Result<Marks, String> {
-    let end = SystemClock.monotonic() + GRAPH_PATIENCE;
-    let stop = Stop::new().with_deadline(end, Arc::new(SystemClock));
-    let once = RetryPolicy { max_attempts: 1, ..RetryPolicy::default() };
-    let marks = graph::count_marks(&config.graph, once, stop, Arc::new(SystemClock));
-    marks.map_err(|error| match error {
-        GraphError::Cancelled => {
-            format!("the graph gave no answer within {} s", GRAPH_PATIENCE.as_secs())
-        }
-        error => error.to_string(),
-    })
 }
 
 fn write(

@@ -6,10 +6,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use chrono::{DateTime, Utc};
 
+use super::marks;
 use super::seen::{Jobs, SeenDaemon, SeenJob};
 use crate::clock::Moment;
-use crate::config::{Config, Env, JobName, JobSpec};
+use crate::config::{Config, Env, GraphConfig, JobName, JobSpec};
 use crate::gate::{Look, PauseSwitch};
+use crate::graph::Marks;
 use crate::state::StateError;
 
 /// What is known of the configuration in force.
@@ -21,6 +23,9 @@ pub(crate) struct Known {
     switch: PauseSwitch,
     /// The look at the pause file: a vault that does not answer holds nobody up. Made with the first request that asks.
     pause: Mutex<Option<Look<Option<String>>>>,
+    graph: GraphConfig,
+    /// The look at the graph, in the same way.
+    marks: Mutex<Option<Look<Option<Marks>>>>,
 }
 
 impl Known {
@@ -36,7 +41,19 @@ impl Known {
             hosts: config.scheduler.listen_hosts.clone(),
             switch: PauseSwitch::of(config, env.clone()),
             pause: Mutex::new(None),
+            graph: config.graph.clone(),
+            marks: Mutex::new(None),
         }
+    }
+
+    /// How many blocks are marked; `None` where the graph did not say so yet.
+    pub(super) fn marks(&self, now: DateTime<Utc>) -> Option<Marks> {
+        let mut look = lock(&self.marks);
+        if look.is_none() {
+            let graph = self.graph.clone();
+            *look = Look::on_thread("http-marks", None, move || marks::count(&graph).ok()).ok();
+        }
+        look.as_mut().and_then(|look| look.take(now).answer)
     }
 
     /// What asks for a pause now; `known` where nobody can say.

@@ -15,6 +15,7 @@ mod http;
 #[cfg(feature = "http")]
 mod known;
 mod log;
+pub(crate) mod marks;
 mod metrics_file;
 #[cfg(not(feature = "http"))]
 mod no_window;

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 
 use crate::clock::Moment;
 use crate::config::{JobName, JobSpec};
+use crate::graph::Marks;
 use crate::history::{History, OpenRun, to_json};
 use crate::job::{BuildError, RunRecord, RunState};
 use crate::scheduler::health::{self, Health, Held};
@@ -77,7 +78,7 @@ impl<'c> SeenDaemon<'c> {
     }
 
     /// As JSON, as `status --json` prints it.
-    pub(crate) fn to_json(&self) -> Value {
+    pub(crate) fn to_json(&self, marks: Option<&Marks>) -> Value {
         let daemon = self.daemon.as_ref();
         let sign = self.health.as_ref().and_then(|health| health.sign.as_ref());
         let running: Vec<Value> = self
@@ -123,6 +124,8 @@ impl<'c> SeenDaemon<'c> {
             "running_jobs": running.iter().filter(|run| run["state"] == RunState::Running.as_str()).collect::<Vec<_>>(),
             "queued_jobs": running.iter().filter(|run| run["state"] == RunState::Queued.as_str()).collect::<Vec<_>>(),
             "next": self.next.map(|(at, job)| json!({"job_name": job.as_str(), "at": instant(at)})),
+            "blocks_marked": marks.map(|marks| marks.count),
+            "oldest_mark": marks.and_then(|marks| marks.oldest).map(instant),
         })
     }
 }

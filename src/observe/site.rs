@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use super::asked::{Asked, Wish, percent_decoded};
 use super::counters::Shared;
 use super::known::{Known, Now, lock};
-use super::page::{Form, Page};
+use super::page::{self, Form, Kind, Page};
 use super::process;
 use super::seen::SeenJob;
 use super::status_page;
@@ -128,7 +128,7 @@ impl Site {
         match asked.path.as_str() {
             "/healthz" => self.healthz(&known),
             "/readyz" => self.readyz(&known),
-            "/metrics" => self.metrics(&asked.accept),
+            "/metrics" => self.metrics(&known, &asked.accept),
             "/style.css" => Answer::new(200, "text/css; charset=utf-8", status_page::STYLE),
             "/page.js" => Answer::new(200, "text/javascript; charset=utf-8", status_page::SCRIPT),
             path => match path.strip_prefix("/api/v1/") {
@@ -184,13 +184,23 @@ impl Site {
         }
     }
 
-    fn metrics(&self, accept: &str) -> Answer {
+    fn metrics(&self, known: &Known, accept: &str) -> Answer {
         let (form, kind) = match prefers_open_metrics(accept) {
             true => (Form::OpenMetrics, OPEN_METRICS),
             false => (Form::Prometheus, PROMETHEUS),
         };
         let mut page = Page::of(form);
         process::render(&mut page);
+        if let Some(marks) = known.marks(self.clock.now()) {
+            let help = "Blocks that are marked for reprocessing.";
+            page.family("blocks_marked", Kind::Gauge, help);
+            page.sample(&[], marks.count);
+            if let Some(oldest) = marks.oldest {
+                let help = "Since when the oldest of them is marked.";
+                page.family("oldest_mark_timestamp_seconds", Kind::Gauge, help);
+                page.sample(&[], page::at(oldest));
+            }
+        }
         let mut counters = self.counters.lock();
         counters.look_ahead(self.clock.now());
         Answer::new(200, kind, counters.render_to(page).finish())
@@ -211,7 +221,8 @@ impl Site {
 
     fn status(&self, known: Arc<Known>) -> Result<Answer, StateError> {
         let now = self.now(known);
-        Ok(Answer::json(200, &now.daemon()?.to_json()))
+        let marks = now.known.marks(now.moment.wall);
+        Ok(Answer::json(200, &now.daemon()?.to_json(marks.as_ref())))
     }
 
     fn jobs(&self, known: Arc<Known>) -> Result<Answer, StateError> {

@@ -112,7 +112,7 @@ impl Neo4jStore {
     /// Deletes everything.
     pub(crate) fn wipe(&self) {
         // In portions: a server that holds a large graph has not the memory to delete it in one transaction.
-        const WIPE: &str = "MATCH (n) CALL (n) { DETACH DELETE n } IN TRANSACTIONS OF 5000 ROWS";
+        const WIPE: &str = "MATCH (n) WHERE NOT n:SchedulerLease AND NOT n:SchedulerJob CALL (n) { DETACH DELETE n } IN TRANSACTIONS OF 5000 ROWS";
         self.run(Query::new(WIPE.into()));
     }
 
