@@ -526,3 +526,6 @@ fn tell_of_strangers(marks: &Marks, jobs: &[JobName]) {
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+#[cfg(test)]
+mod simulation;
