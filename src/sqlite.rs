@@ -174,7 +174,26 @@ pub(crate) fn make_folder(dir: &Path, kind: Folder) -> Result<(), Denied> {
         .mode(0o700)
         .create(dir)
         .map_err(|error| Denied::system(dir, "create", error))?;
+    if kind == Folder::Private {
+        close_fresh_mount(dir).map_err(|error| Denied::system(dir, "close to others", error))?;
+    }
     check_folder(dir, kind)
+}
+
+/// A file system that was mounted a moment ago may be open to all, as a tmpfs is. While it is empty, nobody else has put
+/// anything into it: then it is closed to others. Any other folder that others may write to is left, and refused.
+fn close_fresh_mount(dir: &Path) -> io::Result<()> {
+    let folder = fs::symlink_metadata(dir)?;
+    let is_open = folder.is_dir() && folder.mode() & 0o022 != 0;
+    if !is_open || folder.uid() != rustix::process::geteuid().as_raw() {
+        return Ok(());
+    }
+    let is_mount = fs::symlink_metadata(dir.join(".."))?.dev() != folder.dev();
+    if is_mount && fs::read_dir(dir)?.next().is_none() {
+        fs::set_permissions(dir, fs::Permissions::from_mode(0o700))?;
+        crate::logging::info!(folder = dir.display().to_string().as_str(); "an empty file system that was open to all is closed to others");
+    }
+    Ok(())
 }
 
 /// Checks that a folder which is there is ours alone. The folder may be named by a link, if the link is ours too.

@@ -41,7 +41,7 @@ impl SmallDisk {
         fs::create_dir(sandbox.path("state")).unwrap();
         // The line that is waited for looks like one of the log.
         let holder = sandbox.start_shell(
-            "unshare -m sh -c 'mount -t tmpfs -o size=3m,mode=700 tmpfs \"$STATE_DIRECTORY\" \
+            "unshare -m sh -c 'mount -t tmpfs -o size=3m tmpfs \"$STATE_DIRECTORY\" \
              && echo \"{\\\"message\\\": \\\"mounted\\\"}\" >&2 && exec sleep 1000' \
              || echo '{\"message\": \"mounted\", \"not\": true}' >&2",
         );

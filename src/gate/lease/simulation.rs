@@ -191,7 +191,7 @@ impl World {
         let host = &mut hosts[index];
         let (who, stop) = (host.who.clone(), Stop::new());
         for sent in &mut host.sent {
-            if sent.answer.is_some() || !sent.arrives.is_some_and(|at| at <= *now) {
+            if sent.answer.is_some() || sent.arrives.is_none_or(|at| at > *now) {
                 continue;
             }
             sent.arrives = None;
