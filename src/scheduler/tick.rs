@@ -266,12 +266,8 @@ impl Tick {
             }
             _ => {}
         }
-        let may_schedule = self.lease.is_none() || self.lead.is_some();
-        if self.clock_not_set.is_none()
-            && self.is_unscheduled
-            && self.stopping.is_none()
-            && may_schedule
-        {
+        let may_schedule = self.clock_not_set.is_none() && self.stopping.is_none() && self.leads();
+        if may_schedule && self.is_unscheduled {
             // Where the clock was right before, the planner has that moment to compare with.
             if !self.has_started || self.lease.is_some() {
                 self.planner.observe(moment);
