@@ -59,16 +59,23 @@ impl Alarm {
 /// A difference between wall and boot time up to this is a clock being adjusted, not set.
 pub(crate) const STEP_MIN: TimeDelta = TimeDelta::seconds(2);
 
-/// When this program was built: no clock that is right shows an earlier time. 1970 where the build does not say.
+/// When this program was built: no clock that is right shows an earlier time. The beginning of 2026 where the build does
+/// not say, or says something earlier.
 pub(crate) fn built() -> DateTime<Utc> {
     let seconds = option_env!("ACLARAI_BUILT").and_then(|seconds| seconds.parse().ok());
-    seconds.and_then(|seconds| DateTime::from_timestamp(seconds, 0)).unwrap_or_default()
+    let said = seconds.and_then(|seconds| DateTime::from_timestamp(seconds, 0));
+    said.unwrap_or_default().max(first_of_all())
 }
 
 /// The beginning of 2026, before which there was no such program: nothing that it wrote down is older. Not the time of the
 /// build, since what an earlier release wrote stays true after an upgrade.
 pub(crate) fn first_of_all() -> DateTime<Utc> {
     DateTime::from_timestamp(1_767_225_600, 0).unwrap_or_default()
+}
+
+/// An instant that was written down, unless the clock was not set then.
+pub(crate) fn by_a_set_clock(at: DateTime<Utc>) -> Option<DateTime<Utc>> {
+    (at >= first_of_all()).then_some(at)
 }
 
 /// That the wall clock is certainly wrong, in words; `None` where it may be right.

@@ -17,7 +17,7 @@ use super::exit::{Exit, Failure};
 use super::out::{Cell, Out, Tone, written};
 use super::setup::Setup;
 use crate::app::{App, AppError, Holder};
-use crate::clock::{Clock, SystemClock};
+use crate::clock::{self, Clock, SystemClock};
 use crate::config::{CommandSpec, Config, GraphConfig, JobSpec};
 use crate::finding::{Finding, Level};
 use crate::gate::PAUSE_FILE;
@@ -69,6 +69,10 @@ impl Findings {
     fn look_at(&mut self, setup: &Setup<'_>, app: &App) -> Result<(), Failure> {
         let config = &app.config;
         self.config(config);
+        if let Some(why) = clock::not_set(SystemClock.now()) {
+            let remedy = "nothing is scheduled until it is set: set it, or wait until the network has set it";
+            self.add("clock", Level::Warning, format!("{why}: {remedy}"));
+        }
         self.jobs(app);
         self.vault(config);
         if let Some(why) = setup.pause(config)?.is_paused() {
@@ -395,6 +399,9 @@ fn schedule(spec: &JobSpec, now: DateTime<Utc>) -> (Level, String) {
     }
     if spec.manual_only {
         return (Level::Ok, "manual only".to_owned());
+    }
+    if clock::not_set(now).is_some() {
+        return (Level::Ok, format!("{when}: next known once the clock is set"));
     }
     match spec.schedule.next_after(now) {
         Some(next) => (Level::Ok, format!("{when}: next at {}", instant(next))),

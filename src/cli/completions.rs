@@ -23,8 +23,141 @@ pub(super) fn completions(shell: Shell) -> Result<Exit, Failure> {
 /// The name of the program, and of the functions of the scripts.
 const PROGRAM: &str = "aclarai-scheduler";
 
-/// Prints the names of the jobs, in each of the shells.
-const JOBS: &str = "aclarai-scheduler jobs 2>/dev/null | awk 'NR > 1 { print $1 }'";
+/// The options by which another configuration, or another state folder, is meant: what stands of them on the line goes along
+/// where the names of jobs are asked for.
+const PLACES: [&str; 2] = ["--config", "--state-dir"];
+
+/// Takes the names out of the table of `jobs`.
+const NAMES: &str = "awk 'NR > 1 { print $1 }'";
+
+/// The function of bash. It cuts a line at `=` too, so that `--config=FILE` is three words. A word is read as the line will be,
+/// but a word that could run something is left as it is typed.
+const BASH: &str = r#"_aclarai_scheduler_read() {
+    local word=$1
+    case $word in
+        *[\`\(\;\&\|\<\>\@\[]*) ;;
+        *) eval "word=$word" 2>/dev/null ;;
+    esac
+    printf '%s' "$word"
+}
+_aclarai_scheduler() {
+    local cur=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD-1]} command= word i
+    local program=aclarai-scheduler
+    local -a given=()
+    COMPREPLY=()
+    case $before$cur in
+        =*) before=${COMP_WORDS[COMP_CWORD-2]} ;;
+        *=) cur= ;;
+    esac
+    case ${COMP_WORDS[0]} in
+        */*) program=$(_aclarai_scheduler_read "${COMP_WORDS[0]}") ;;
+    esac
+    for ((i = 1; i < ${#COMP_WORDS[@]}; i++)); do
+        word=${COMP_WORDS[i]}
+        [ $i = $COMP_CWORD ] && continue
+        case $word in
+            {names}) [ -z "$command" ] && [ $i -lt $COMP_CWORD ] && command=$word ;;
+            {with_value})
+                [ "${COMP_WORDS[i+1]}" = = ] && ((i++))
+                ((i++))
+                case $word in
+                    {places}) [ $i != $COMP_CWORD ] && given+=("$word" "$(_aclarai_scheduler_read "${COMP_WORDS[i]}")") ;;
+                esac ;;
+        esac
+    done
+{cases}}
+complete -F _aclarai_scheduler aclarai-scheduler
+"#;
+
+/// The function of zsh.
+const ZSH: &str = r#"#compdef aclarai-scheduler
+_aclarai-scheduler_read() {
+    local word=${(Q)1}
+    [[ $word == \~(|/*) ]] && word=$HOME${word#\~}
+    [[ $word == *[\`\(]* ]] || word=${(e)word}
+    print -r -- $word
+}
+_aclarai-scheduler() {
+    local cur=${words[CURRENT]} before=${words[CURRENT-1]} command= word program=aclarai-scheduler
+    local -i i
+    local -a given
+    if [[ $cur == --*=* ]]; then
+        before=${cur%%=*}
+        compset -P 1 '*='
+        cur=${cur#*=}
+    fi
+    [[ ${words[1]} == */* ]] && program=$(_aclarai-scheduler_read ${words[1]})
+    for ((i = 2; i <= $#words; i++)); do
+        word=${words[i]}
+        (( i == CURRENT )) && continue
+        case $word in
+            {names}) [[ -z $command ]] && (( i < CURRENT )) && command=$word ;;
+            {with_value})
+                (( i++ ))
+                case $word in
+                    {places}) (( i != CURRENT )) && given+=($word "$(_aclarai-scheduler_read ${words[i]})") ;;
+                esac ;;
+            {places_with_value}) given+=("${word%%=*}" "$(_aclarai-scheduler_read ${word#*=})") ;;
+        esac
+    done
+{cases}}
+if [[ $funcstack[1] == _aclarai-scheduler ]]; then
+    _aclarai-scheduler "$@"
+else
+    compdef _aclarai-scheduler aclarai-scheduler
+fi
+"#;
+
+/// The functions of fish.
+const FISH: &str = r#"function __aclarai_scheduler_command
+    set -l words (commandline -opc)
+    set -e words[1]
+    set -l skip 0
+    for word in $words
+        if test $skip = 1
+            set skip 0
+            continue
+        end
+        switch $word
+            case {with_value}
+                set skip 1
+            case {names}
+                echo $word
+                return
+        end
+    end
+end
+function __aclarai_scheduler_in
+    test "$(__aclarai_scheduler_command)" = "$argv[1]"
+end
+function __aclarai_scheduler_read
+    set -l word (string replace -r '^~(?=/|$)' -- $HOME $argv[1])
+    string replace -r '^\$HOME(?=/|$)' -- $HOME $word
+end
+function __aclarai_scheduler_jobs
+    set -l words (commandline -op)
+    set -l program aclarai-scheduler
+    string match -q '*/*' -- $words[1]; and set program (__aclarai_scheduler_read $words[1])
+    set -l given
+    set -l option
+    for word in $words[2..-1]
+        if test -n "$option"
+            set -a given $option (__aclarai_scheduler_read $word)
+            set option
+            continue
+        end
+        switch $word
+            case {places}
+                set option $word
+            case {places_with_value}
+                set -l parts (string split -m 1 = -- $word)
+                set -a given $parts[1] (__aclarai_scheduler_read $parts[2])
+        end
+    end
+    $program $given jobs 2>/dev/null | {jobs}
+end
+complete -c aclarai-scheduler -f
+"#;
 
 /// The offers of a shell in one place.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -119,17 +252,17 @@ impl Words {
         names.map(String::as_str).collect::<Vec<_>>().join(" ")
     }
 
-    /// The common part of bash and zsh: which command was typed, what follows an option, and what stands alone.
-    /// `offer` says it in the shell's own words; `word` and `before` are the word at hand and the one before it.
-    fn cases(&self, word: &str, before: &str, offer: impl Fn(&Offer) -> String) -> String {
+    /// What bash and zsh offer, case by case: after an option, and for a word that stands alone. `offer` says it in the
+    /// shell's own words.
+    fn cases(&self, offer: impl Fn(&Offer) -> String) -> String {
         let mut text = String::new();
         let mut line = |line: String| writeln!(text, "{line}").expect("a String takes every line");
-        line(format!("    case {before} in"));
+        line("    case $before in".to_owned());
         for (name, of) in self.with_value() {
             line(format!("        {name}) {}; return ;;", offer(of)));
         }
         line("    esac".to_owned());
-        line(format!("    case \"$command {word}\" in"));
+        line("    case \"$command $cur\" in".to_owned());
         for verb in &self.verbs {
             let options = Offer::Words(words(&self.options_of(Some(verb))));
             line(format!("        \"{} -\"*) {} ;;", verb.name, offer(&options)));
@@ -146,14 +279,19 @@ impl Words {
         text
     }
 
-    /// `serve|run|...) command=$word; break ;;`, and options whose value is no command.
-    fn scan(&self) -> String {
-        let names = self.names().replace(' ', "|");
+    /// A script with its blanks filled in, lists with this between their words.
+    fn filled(&self, script: &str, between: &str, cases: &str) -> String {
         let with_value: Vec<String> = self.with_value().into_iter().map(|(name, _)| name).collect();
-        format!(
-            "            {names}) command=$word; break ;;\n            {}) ((i++)) ;;\n",
-            with_value.join("|")
-        )
+        // fish would take a bare star for a pattern of files.
+        let anything = if between == " " { "\\*" } else { "*" };
+        let places_with_value = PLACES.map(|place| format!("{place}={anything}"));
+        script
+            .replace("{names}", &self.names().replace(' ', between))
+            .replace("{with_value}", &with_value.join(between))
+            .replace("{places}", &PLACES.join(between))
+            .replace("{places_with_value}", &places_with_value.join(between))
+            .replace("{jobs}", NAMES)
+            .replace("{cases}", cases)
     }
 
     fn bash(&self) -> String {
@@ -167,16 +305,12 @@ impl Words {
             Offer::Folders => {
                 "compopt -o filenames; COMPREPLY=($(compgen -d -- \"$cur\"))".to_owned()
             }
-            Offer::Jobs => format!("COMPREPLY=($(compgen -W \"$({JOBS})\" -- \"$cur\"))"),
+            Offer::Jobs => format!(
+                "COMPREPLY=($(compgen -W \"$(\"$program\" \"${{given[@]}}\" jobs 2>/dev/null | {NAMES})\" -- \"$cur\"))"
+            ),
             Offer::Nothing => "COMPREPLY=()".to_owned(),
         };
-        format!(
-            "_aclarai_scheduler() {{\n    local cur=${{COMP_WORDS[COMP_CWORD]}} command= word i\n    COMPREPLY=()\n    \
-             for ((i = 1; i < COMP_CWORD; i++)); do\n        word=${{COMP_WORDS[i]}}\n        case $word in\n{}        \
-             esac\n    done\n{}}}\ncomplete -F _aclarai_scheduler {PROGRAM}\n",
-            self.scan(),
-            self.cases("$cur", "${COMP_WORDS[COMP_CWORD-1]}", offer)
-        )
+        self.filled(BASH, "|", &self.cases(offer))
     }
 
     fn zsh(&self) -> String {
@@ -184,16 +318,12 @@ impl Words {
             Offer::Words(words) => format!("compadd -- {}", words.join(" ")),
             Offer::Files => "_files".to_owned(),
             Offer::Folders => "_files -/".to_owned(),
-            Offer::Jobs => format!("compadd -- ${{(f)\"$({JOBS})\"}}"),
+            Offer::Jobs => {
+                format!("compadd -- ${{(f)\"$($program $given jobs 2>/dev/null | {NAMES})\"}}")
+            }
             Offer::Nothing => ":".to_owned(),
         };
-        format!(
-            "#compdef {PROGRAM}\n_{PROGRAM}() {{\n    local command= word\n    local -i i\n    for ((i = 2; i < \
-             CURRENT; i++)); do\n        word=${{words[i]}}\n        case $word in\n{}        esac\n    done\n{}}}\n\
-             if [[ $funcstack[1] == _{PROGRAM} ]]; then\n    _{PROGRAM} \"$@\"\nelse\n    compdef _{PROGRAM} {PROGRAM}\nfi\n",
-            self.scan(),
-            self.cases("${words[CURRENT]}", "${words[CURRENT-1]}", offer)
-        )
+        self.filled(ZSH, "|", &self.cases(offer))
     }
 
     fn fish(&self) -> String {
@@ -201,19 +331,10 @@ impl Words {
             Offer::Words(words) => format!("-x -a '{}'", words.join(" ")),
             Offer::Files => "-r -F".to_owned(),
             Offer::Folders => "-x -a '(__fish_complete_directories)'".to_owned(),
-            Offer::Jobs => format!("-x -a '({})'", JOBS.replace('\'', "\\'")),
+            Offer::Jobs => "-x -a '(__aclarai_scheduler_jobs)'".to_owned(),
             Offer::Nothing => "-x".to_owned(),
         };
-        let mut text = format!(
-            "function __aclarai_scheduler_command\n    set -l words (commandline -opc)\n    set -e words[1]\n    set -l \
-             skip 0\n    for word in $words\n        if test $skip = 1\n            set skip 0\n            continue\n        \
-             end\n        switch $word\n            case {}\n                set skip 1\n            case {}\n                \
-             echo $word\n                return\n        end\n    end\nend\n\
-             function __aclarai_scheduler_in\n    test \"$(__aclarai_scheduler_command)\" = \"$argv[1]\"\nend\n\
-             complete -c {PROGRAM} -f\n",
-            self.with_value().into_iter().map(|(name, _)| name).collect::<Vec<_>>().join(" "),
-            self.names()
-        );
+        let mut text = self.filled(FISH, " ", "");
         let mut add = |condition: &str, choice: &Choice| {
             let names: Vec<String> = choice
                 .names

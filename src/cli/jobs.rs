@@ -7,7 +7,7 @@ use super::exit::{Exit, Failure};
 use super::history::{head, state};
 use super::out::{Cell, Out, Tone, written};
 use super::setup::Setup;
-use crate::clock::{Moment, SystemClock};
+use crate::clock::{self, Moment, SystemClock};
 use crate::job::BuildError;
 use crate::observe::seen::{Jobs, SeenDaemon, SeenJob};
 use crate::schedule::Zone;
@@ -55,6 +55,9 @@ fn row(job: &SeenJob<'_>, now: DateTime<Utc>) -> Vec<Cell> {
         None if !job.runnable => Cell::new("not runnable", Tone::Doubtful),
         None if !spec.enabled => Cell::new("disabled", Tone::Quiet),
         None if spec.manual_only => Cell::new("manual only", Tone::Quiet),
+        None if clock::not_set(now).is_some() => {
+            Cell::new("known once the clock is set", Tone::Doubtful)
+        }
         None if spec.after.is_some() || spec.schedule.fires_at_start() => Cell::from(""),
         None => Cell::new("never", Tone::Doubtful),
     };

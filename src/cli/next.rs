@@ -2,9 +2,9 @@
 
 use super::arguments::Next;
 use super::exit::{Exit, Failure};
-use super::out::{Out, written};
+use super::out::{Out, say, written};
 use super::setup::{Setup, find_job};
-use crate::clock::{Clock, SystemClock};
+use crate::clock::{self, Clock, SystemClock};
 use crate::schedule::{Schedule, Zone};
 use crate::text::instant;
 
@@ -22,7 +22,13 @@ pub(super) fn next(setup: &Setup<'_>, arguments: &Next) -> Result<Exit, Failure>
             find_job(&setup.config()?, name)?.schedule.clone()
         }
     };
-    let from = arguments.from.unwrap_or_else(|| SystemClock.now());
+    let from = arguments.from.unwrap_or_else(|| {
+        let now = SystemClock.now();
+        if let Some(why) = clock::not_set(now) {
+            say(&format!("warning: {why}: name the instant to count from with --from"));
+        }
+        now
+    });
     let times = schedule.fire_times(from).take(arguments.number);
     let mut out = Out::stdout();
     let result = if arguments.format.json {

@@ -7,7 +7,7 @@ use super::arguments::Format;
 use super::exit::{Exit, Failure};
 use super::out::{Out, written};
 use super::setup::Setup;
-use crate::clock::{Moment, SystemClock};
+use crate::clock::{Moment, SystemClock, by_a_set_clock};
 use crate::graph::Marks;
 use crate::observe::marks;
 use crate::observe::seen::{Jobs, SeenDaemon};
@@ -49,8 +49,12 @@ fn write(
     match &seen.daemon {
         None => writeln!(out, "not running")?,
         Some(daemon) => {
-            let since = daemon.since.map(|since| format!(" ({})", relative(since, now)));
-            writeln!(out, "running: {daemon}{}", since.unwrap_or_default())?;
+            let since = match (daemon.pid, daemon.since) {
+                (_, Some(since)) => format!(" ({})", relative(since, now)),
+                (Some(_), None) => ", since before the clock was set".to_owned(),
+                (None, None) => String::new(),
+            };
+            writeln!(out, "running: {daemon}{since}")?;
         }
     }
     if let Some(file) = seen.in_force() {
@@ -67,7 +71,7 @@ fn write(
         let held = sign
             .held
             .iter()
-            .map(|held| format!("{} since {}", held.run_id, relative(held.since, now)));
+            .map(|held| format!("{} since {}", held.run_id, begun(held.since, now)));
         let held = held.collect::<Vec<_>>().join(", ");
         writeln!(out, "all {} workers are held, {} wait: {held}", sign.workers, sign.waiting)?;
     }
@@ -76,7 +80,7 @@ fn write(
     }
     for run in &seen.open {
         let record = &run.record;
-        let since = relative(record.started_at.unwrap_or(record.decided_at), now);
+        let since = begun(record.started_at.unwrap_or(record.decided_at), now);
         writeln!(out, "{} {}: {since}, in {}", record.state.as_str(), record.run_id, run.holder)?;
     }
     match marks {
@@ -87,10 +91,19 @@ fn write(
         }
         Err(why) => writeln!(out, "marked for reprocessing: unknown: {why}")?,
     }
-    match &seen.next {
-        Some((at, job)) => {
+    match (&seen.next, &seen.clock_not_set) {
+        (Some((at, job)), _) => {
             writeln!(out, "next: {job} at {} ({})", instant(*at), relative(*at, now))
         }
-        None => writeln!(out, "next: nothing is scheduled"),
+        (None, Some(why)) => writeln!(out, "next: known once the clock is set ({why})"),
+        (None, None) => writeln!(out, "next: nothing is scheduled"),
+    }
+}
+
+/// Since when something goes on, for a person.
+fn begun(at: DateTime<Utc>, now: DateTime<Utc>) -> String {
+    match by_a_set_clock(at) {
+        Some(at) => relative(at, now),
+        None => "before the clock was set".to_owned(),
     }
 }

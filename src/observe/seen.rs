@@ -8,7 +8,7 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 
-use crate::clock::Moment;
+use crate::clock::{self, Moment, by_a_set_clock};
 use crate::config::{JobName, JobSpec};
 use crate::graph::Marks;
 use crate::history::{History, OpenRun, to_json};
@@ -46,6 +46,8 @@ pub(crate) struct SeenDaemon<'c> {
     pub(crate) paused: Option<String>,
     /// Runs that are queued or running.
     pub(crate) open: Vec<OpenRun>,
+    /// That this machine's clock is certainly wrong, in words: then nobody can tell when anything is due.
+    pub(crate) clock_not_set: Option<String>,
     /// The next fire time there is.
     pub(crate) next: Option<(DateTime<Utc>, &'c JobName)>,
 }
@@ -65,11 +67,13 @@ impl<'c> SeenDaemon<'c> {
         };
         let scheduled =
             jobs.specs.values().filter(|spec| spec.is_scheduled() && jobs.run(&spec.name));
+        let clock_not_set = clock::not_set(moment.wall);
         let next = scheduled
+            .filter(|_| clock_not_set.is_none())
             .filter_map(|spec| Some((spec.schedule.next_after(moment.wall)?, &spec.name)))
             .min();
         let health = daemon.as_ref().map(|_| health::of(state_dir, moment));
-        Ok(SeenDaemon { daemon, health, paused, open, next })
+        Ok(SeenDaemon { daemon, health, paused, open, clock_not_set, next })
     }
 
     /// The configuration file that the daemon has.
@@ -90,7 +94,7 @@ impl<'c> SeenDaemon<'c> {
                     "job_id": run.record.run_id.as_str(),
                     "trigger": run.record.trigger.as_str(),
                     "state": run.record.state.as_str(),
-                    "since": run.record.started_at.map(instant),
+                    "since": run.record.started_at.and_then(by_a_set_clock).map(instant),
                     "pid": run.holder.pid,
                 })
             })
@@ -102,14 +106,14 @@ impl<'c> SeenDaemon<'c> {
                 Some(health) => health.reasons.clone(),
                 None => vec!["no daemon is running".to_owned()],
             },
-            "last_sign_of_life": sign.map(|sign| instant(sign.at)),
+            "last_sign_of_life": sign.and_then(|sign| by_a_set_clock(sign.at)).map(instant),
             "workers": sign.map(|sign| sign.workers),
             "workers_held_by": sign.map(|sign| {
                 let held = |held: &Held| {
                     json!({
                         "job_name": held.job,
                         "job_id": held.run_id,
-                        "since": instant(held.since),
+                        "since": by_a_set_clock(held.since).map(instant),
                         "overdue": held.is_overdue,
                     })
                 };
@@ -156,7 +160,8 @@ impl<'c> SeenJob<'c> {
         let mut seen = Vec::new();
         for spec in jobs.specs.values() {
             let runnable = jobs.run(&spec.name);
-            let next = if runnable && spec.is_scheduled() {
+            let may_fire = runnable && spec.is_scheduled() && daemon.clock_not_set.is_none();
+            let next = if may_fire {
                 spec.schedule.fire_times(moment.wall).take(NEXT).collect()
             } else {
                 Vec::new()

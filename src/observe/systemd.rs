@@ -78,6 +78,7 @@ fn status_line(status: &Status) -> String {
         return format!("starting nothing: {}", visible(fault));
     }
     let mut parts = Vec::new();
+    parts.extend(status.clock_not_set.clone());
     if status.stopping {
         parts.push("stopping".to_owned());
     }
@@ -98,6 +99,7 @@ fn status_line(status: &Status) -> String {
         Some((at, job)) => {
             parts.push(format!("next {job} at {}", instant(*at)));
         }
+        None if status.clock_not_set.is_some() => {}
         None => parts.push("nothing is scheduled".to_owned()),
     }
     parts.join("; ")
@@ -127,5 +129,8 @@ mod tests {
         );
         status.fault = Some("state.db: read-only".to_owned());
         assert_eq!(status_line(&status), "starting nothing: state.db: read-only");
+        let clock_not_set = Some("clock not set: it shows 1970-01-01".to_owned());
+        let unset = Status { clock_not_set, ..Status::default() };
+        assert_eq!(status_line(&unset), "clock not set: it shows 1970-01-01");
     }
 }

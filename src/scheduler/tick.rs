@@ -346,7 +346,12 @@ impl Tick {
             running: running.collect(),
             queued: self.runs.len() - self.running.len(),
             lease: self.lease.as_ref().map(LeaseGate::standing),
-            next: self.planner.next_due().filter(|_| self.leads()).cloned(),
+            // A clock that is not set tells no time at which anything falls due.
+            next: self
+                .planner
+                .next_due()
+                .filter(|_| self.leads() && self.clock_not_set.is_none())
+                .cloned(),
             fault: self.fault.as_ref().map(|(fault, _)| fault.clone()),
             stopping: self.stopping.is_some(),
         }

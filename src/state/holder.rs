@@ -5,6 +5,7 @@ use std::io::{Read, Seek};
 
 use chrono::{DateTime, Utc};
 
+use crate::clock::by_a_set_clock;
 use crate::text;
 
 /// The process that holds a lock, as it wrote itself down.
@@ -12,7 +13,7 @@ use crate::text;
 pub struct Holder {
     /// Its process id; `None` in the moment between taking the lock and writing it down.
     pub pid: Option<u32>,
-    /// When it took the lock.
+    /// When it took the lock; `None` also where the clock was not set then.
     pub since: Option<DateTime<Utc>>,
 }
 
@@ -24,7 +25,7 @@ impl Holder {
         let mut words = text.split_whitespace();
         Holder {
             pid: read.is_ok().then(|| words.next()?.parse().ok()).flatten(),
-            since: words.next().and_then(|since| since.parse().ok()),
+            since: words.next().and_then(|since| since.parse().ok()).and_then(by_a_set_clock),
         }
     }
 }

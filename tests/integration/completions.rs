@@ -15,8 +15,16 @@ scheduler:
     nightly_report: {enabled: true, command: ["true"]}
 "#;
 
+/// The jobs of another file, which is named on the line.
+const OTHER_JOBS: &str = r#"
+scheduler:
+  jobs:
+    vault_sync: {enabled: false}
+    weekly_report: {enabled: true, command: ["true"]}
+"#;
+
 /// What is typed, and the arguments that the program is then given.
-const TYPED: [(&str, &str); 11] = [
+const TYPED: [(&str, &str); 23] = [
     ("sta\t", "status"),
     ("run vau\t", "run vault_sync"),
     ("run nigh\t--dry\t--js\t", "run nightly_report --dry-run --json"),
@@ -28,6 +36,34 @@ const TYPED: [(&str, &str); 11] = [
     ("--log-form\tjs\tjo\t", "--log-format json jobs"),
     ("jobs --log-level WARN\t", "jobs --log-level WARNING"),
     ("--state\t/ jo\t", "--state-dir / jobs"),
+    ("history --outcome=interr\t", "history --outcome=interrupted"),
+    ("--log-format=js\tjo\t", "--log-format=json jobs"),
+    // Names of jobs are those of the configuration that the line names, wherever it does so.
+    ("--config other.yaml run wee\t", "--config other.yaml run weekly_report"),
+    ("--config=other.yaml run wee\t", "--config=other.yaml run weekly_report"),
+    ("run --config other.yaml wee\t", "run --config other.yaml weekly_report"),
+    (
+        "history --json --config=other.yaml wee\t",
+        "history --json --config=other.yaml weekly_report",
+    ),
+    (
+        "--config ./other.yaml --state-dir ./elsewhere next wee\t",
+        "--config ./other.yaml --state-dir ./elsewhere next weekly_report",
+    ),
+    (
+        "--log-level INFO --config other.yaml run wee\t",
+        "--log-level INFO --config other.yaml run weekly_report",
+    ),
+    (
+        "--config 'in my folder/other.yaml' run wee\t",
+        "--config in my folder/other.yaml run weekly_report",
+    ),
+    (
+        "--config in\\ my\\ folder/other.yaml run wee\t",
+        "--config in my folder/other.yaml run weekly_report",
+    ),
+    ("--config ~/other.yaml run wee\t", "--config HOME/other.yaml run weekly_report"),
+    ("--config $HOME/other.yaml run wee\t", "--config HOME/other.yaml run weekly_report"),
 ];
 
 /// Presses the keys in an interactive shell, where it is installed.
@@ -41,10 +77,11 @@ fn press(shell: &str, line: &str, setup: &str) {
     let script = sandbox.run(&["completions", shell]);
     assert_eq!(script.code, Some(0));
     sandbox.write("script", &script.stdout);
-    // The program itself where the script asks for names of jobs; else what it was called with.
-    let stub = format!(
-        "#!/bin/sh\nif [ \"$*\" = jobs ]; then exec {PROGRAM} jobs; fi\necho \"called: $*.\"\n"
-    );
+    for folder in ["", "in my folder/", "home/"] {
+        sandbox.write(&format!("{folder}other.yaml"), OTHER_JOBS);
+    }
+    // The program itself where the script asks for names of jobs; on the terminal, what it was called with.
+    let stub = format!("#!/bin/sh\n[ -t 1 ] || exec {PROGRAM} \"$@\"\necho \"called: $*.\"\n");
     let stub = sandbox.write("bin/aclarai-scheduler", &stub);
     std::fs::set_permissions(stub, std::fs::Permissions::from_mode(0o755)).unwrap();
     let path = format!("{}:{}", sandbox.path("bin").display(), std::env::var("PATH").unwrap());
@@ -65,7 +102,8 @@ fn press(shell: &str, line: &str, setup: &str) {
     wait_for(&format!("{shell} to be ready"), || shown().contains("ready-now").then_some(()));
     for (typed, called) in TYPED {
         write!(keys, "aclarai-scheduler {typed}\r").unwrap();
-        let expected = format!("called: {called}.");
+        let home = sandbox.path("home").display().to_string();
+        let expected = format!("called: {}.", called.replace("HOME", &home));
         let screen = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
             wait_for(&expected, || shown().contains(&expected).then_some(()));
         }));

@@ -28,6 +28,7 @@ mod sandbox;
 mod shown;
 mod surroundings;
 mod told;
+mod unset_clock;
 mod wait;
 mod walls;
 mod whose;

@@ -13,6 +13,7 @@ use super::words::{
     Said, bytes, counted, encoded, job_link, link, moment_of, number, outcome, run_address, said,
     time, when,
 };
+use crate::clock;
 use crate::config::JobSpec;
 use crate::history::{Filter, History, Mark, Stretch, remarks};
 use crate::job::{RunRecord, RunState, stat};
@@ -193,6 +194,7 @@ pub(super) fn next(now: &Now, job: &SeenJob<'_>) -> Markup {
         None if !job.runnable => none("not runnable: no code here runs it"),
         None if !spec.enabled => none("disabled"),
         None if spec.manual_only => none("by hand only"),
+        None if clock::not_set(now.moment.wall).is_some() => none("known once the clock is set"),
         None if spec.after.is_some() || spec.schedule.fires_at_start() => html! {},
         None => none("never"),
     };
