@@ -338,7 +338,6 @@ pub(super) struct Blocks {
     pub(super) format: Format,
 }
 
-/// Never a bare number: `30` would be 30 seconds to one and 30 days to another, and what is deleted is gone.
 /// States of runs, and reasons of skips.
 const OUTCOMES: [&str; 12] = [
     "succeeded",
@@ -406,6 +405,7 @@ fn when(text: &str) -> Result<When, String> {
     })
 }
 
+/// Never a bare number: `30` would be 30 seconds to one and 30 days to another, and what is deleted is gone.
 fn age(text: &str) -> Result<std::time::Duration, String> {
     crate::config::parse_duration(text)
         .map_err(|_| "write a number with a unit, such as 30d or 12h".to_owned())

@@ -12,8 +12,8 @@ use super::out::{Cell, Out, Tone, written};
 use super::setup::{Setup, find_job};
 use crate::clock::{Clock, SystemClock};
 use crate::config::{Config, JobName, JobSpec};
-use crate::history::{Filter, History, Output, remarks, to_json};
-use crate::job::{RunRecord, RunState};
+use crate::history::{Filter, History, Output, Row, remarks, row_to_json};
+use crate::job::{RunRecord, RunState, Skip};
 use crate::text::{duration, instant, visible_bytes};
 
 pub(super) fn history(setup: &Setup<'_>, arguments: &arguments::History) -> Result<Exit, Failure> {
@@ -44,7 +44,7 @@ pub(super) fn history(setup: &Setup<'_>, arguments: &arguments::History) -> Resu
     }
     let mut out = Out::stdout();
     let result = if arguments.format.json {
-        out.json(&records.iter().map(to_json).collect::<Vec<_>>())
+        out.json(&records.iter().map(row_to_json).collect::<Vec<_>>())
     } else if records.is_empty() && is_narrow {
         writeln!(out, "nothing recorded in {} is like that", config.state_dir.display())
     } else if records.is_empty() {
@@ -52,7 +52,7 @@ pub(super) fn history(setup: &Setup<'_>, arguments: &arguments::History) -> Resu
     } else {
         let mut rows =
             vec![["SCHEDULED FOR", "JOB", "OUTCOME", "TOOK", "REMARKS"].map(head).into()];
-        rows.extend(records.iter().map(row));
+        rows.extend(records.iter().map(cells));
         out.table(&rows)
     };
     written(result.and_then(|()| out.flush()), Exit::Done)
@@ -93,13 +93,13 @@ fn moment(
                 "at": instant(at),
                 "outcome": became.outcome(),
                 "why": became.why,
-                "run": became.record.as_ref().map(to_json),
+                "run": became.row.as_ref().map(row_to_json),
             })
         };
         out.json(&found.iter().map(shown).collect::<Vec<_>>())
     } else {
         let mut rows = vec![["JOB", "OUTCOME", "DUE", "TOOK", "REMARKS"].map(head).into()];
-        rows.extend(found.iter().map(Became::row));
+        rows.extend(found.iter().map(Became::cells));
         out.table(&rows)
     };
     written(result.and_then(|()| out.flush()), Exit::Done)
@@ -108,24 +108,20 @@ fn moment(
 /// The fate of a moment for one job.
 struct Became {
     job: JobName,
-    record: Option<RunRecord>,
+    row: Option<Row>,
     /// Where there is no row: why.
     why: Option<String>,
 }
 
-fn became(
-    job: JobName,
-    spec: Option<&JobSpec>,
-    records: Vec<RunRecord>,
-    at: DateTime<Utc>,
-) -> Became {
+fn became(job: JobName, spec: Option<&JobSpec>, rows: Vec<Row>, at: DateTime<Utc>) -> Became {
     let second = TimeDelta::seconds(1);
     let due = spec.and_then(|spec| spec.schedule.next_after(at - second));
     let is_due = due.is_some_and(|due| due < at + TimeDelta::minutes(1));
     // A stretch reaches over moments at which nothing was due.
-    let tells = |record: &RunRecord| record.count == 1 || is_due || spec.is_none();
-    if let Some(record) = records.into_iter().find(tells) {
-        return Became { job, record: Some(record), why: None };
+    let is_stretch = |row: &Row| matches!(row, Row::Skip(skip) if skip.count > 1);
+    let tells = |row: &Row| !is_stretch(row) || is_due || spec.is_none();
+    if let Some(row) = rows.into_iter().find(tells) {
+        return Became { job, row: Some(row), why: None };
     }
     let why = match (spec, due) {
         (None, _) => "not in the configuration, and nothing is recorded".to_owned(),
@@ -139,26 +135,26 @@ fn became(
         (Some(_), Some(due)) => format!("not due: by its present line next at {}", instant(due)),
         (Some(_), None) => "not due: no line of its own fires after that".to_owned(),
     };
-    Became { job, record: None, why: Some(why) }
+    Became { job, row: None, why: Some(why) }
 }
 
 impl Became {
     fn outcome(&self) -> &str {
-        match (&self.record, &self.why) {
-            (Some(record), _) => record.state.as_str(),
+        match (&self.row, &self.why) {
+            (Some(row), _) => row.outcome(),
             (None, Some(why)) => why.split(':').next().unwrap_or(why),
             (None, None) => "nothing",
         }
     }
 
-    fn row(&self) -> Vec<Cell> {
-        match &self.record {
-            Some(record) => vec![
+    fn cells(&self) -> Vec<Cell> {
+        match &self.row {
+            Some(row) => vec![
                 self.job.as_str().into(),
-                state(record),
-                instant(record.scheduled_for).into(),
-                record.duration_s.map(duration).unwrap_or_default().into(),
-                remarks(record).into(),
+                outcome(row),
+                instant(row.scheduled_for()).into(),
+                took(row),
+                remarks(row).into(),
             ],
             None => vec![
                 self.job.as_str().into(),
@@ -206,21 +202,31 @@ pub(super) fn state(record: &RunRecord) -> Cell {
     let tone = match record.state {
         RunState::Succeeded => Tone::Good,
         RunState::Failed => Tone::Bad,
-        RunState::Interrupted | RunState::Skipped => Tone::Doubtful,
+        RunState::Interrupted => Tone::Doubtful,
         RunState::Queued | RunState::Running => Tone::Plain,
     };
-    match record.reason {
-        Some(reason) => Cell::new(format!("{} ({})", record.state.as_str(), reason.as_str()), tone),
-        None => Cell::new(record.state.as_str(), tone),
+    Cell::new(record.state.as_str(), tone)
+}
+
+fn outcome(row: &Row) -> Cell {
+    match row {
+        Row::Run(run) => state(run),
+        Row::Skip(skip) => {
+            Cell::new(format!("{} ({})", Skip::WORD, skip.reason.as_str()), Tone::Doubtful)
+        }
     }
 }
 
-fn row(record: &RunRecord) -> Vec<Cell> {
+fn took(row: &Row) -> Cell {
+    row.run().and_then(|run| run.duration_s).map(duration).unwrap_or_default().into()
+}
+
+fn cells(row: &Row) -> Vec<Cell> {
     vec![
-        instant(record.scheduled_for).into(),
-        record.job.as_str().into(),
-        state(record),
-        record.duration_s.map(duration).unwrap_or_default().into(),
-        remarks(record).into(),
+        instant(row.scheduled_for()).into(),
+        row.job().as_str().into(),
+        outcome(row),
+        took(row),
+        remarks(row).into(),
     ]
 }

@@ -8,9 +8,10 @@
 use chrono::{DateTime, TimeDelta, Utc};
 use rusqlite::OptionalExtension;
 
-use super::{History, from_micros, instant, optional_instant, seconds, word};
+use super::History;
+use super::row::{from_micros, instant, optional_instant, seconds, word};
 use crate::config::JobName;
-use crate::job::{RunState, SkipReason};
+use crate::job::{RunState, Skip};
 use crate::state::StateError;
 
 /// Under which key of `meta` the gaps lie.
@@ -22,10 +23,8 @@ const GAPS_MAX: usize = 50;
 /// A run, or a stretch of skipped occurrences.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Mark {
-    /// Where it stands. A run whose process is gone may still count as running here.
-    pub(crate) state: RunState,
-    /// Why it made no run.
-    pub(crate) reason: Option<SkipReason>,
+    /// Where the run stands; `None` for a skipped stretch. A run whose process is gone may still count as running here.
+    pub(crate) state: Option<RunState>,
     /// When it was due, or began.
     pub(crate) from: DateTime<Utc>,
     /// The last instant of a skipped stretch, or the end of a run.
@@ -50,7 +49,7 @@ impl History {
         limit: usize,
     ) -> Result<Vec<Mark>, StateError> {
         let read = || -> rusqlite::Result<Vec<Mark>> {
-            let sql = "SELECT state, reason, scheduled_for, last_scheduled_for, count, started_at, finished_at, duration
+            let sql = "SELECT state, scheduled_for, last_scheduled_for, count, started_at, finished_at, duration
                        FROM runs WHERE job = ?1 ORDER BY seq DESC LIMIT ?2";
             let mut statement = self.state.connection().prepare_cached(sql)?;
             let mut rows = statement.query((job.as_str(), limit as i64))?;
@@ -58,13 +57,11 @@ impl History {
             while let Some(row) = rows.next()? {
                 let started = optional_instant(row, "started_at")?;
                 let finished = optional_instant(row, "finished_at")?;
-                let reason = match row.get_ref("reason")? {
-                    rusqlite::types::ValueRef::Null => None,
-                    _ => Some(word(row, "reason", SkipReason::from_word)?),
-                };
                 let mark = Mark {
-                    state: word(row, "state", RunState::from_word)?,
-                    reason,
+                    state: match row.get_ref("state")?.as_str()? {
+                        Skip::WORD => None,
+                        _ => Some(word(row, "state", RunState::from_word)?),
+                    },
                     from: match started {
                         Some(started) => started,
                         None => instant(row, "scheduled_for")?,

@@ -10,6 +10,7 @@
 mod marks;
 mod output;
 mod record;
+mod row;
 mod shown;
 mod standing;
 
@@ -17,19 +18,20 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use chrono::{DateTime, Utc};
-use rusqlite::types::Type;
-use rusqlite::{Connection, Row};
-use serde_json::{Map, Value};
+use rusqlite::{Connection, Row as SqlRow};
 
 use crate::config::JobName;
-use crate::job::{RunId, RunRecord, RunState, SkipReason, Trigger};
+use crate::job::{RunId, RunRecord, RunState, Skip, SkipReason};
 use crate::state::{Holder, Owner, State, StateError};
 #[cfg(feature = "http")]
 pub(crate) use marks::{Mark, Stretch};
 pub(crate) use output::{Output, keep_output};
 pub(crate) use record::{CutOff, Recorder, Remembered, RowId, Skipped, Writer};
-pub(crate) use shown::{remarks, to_json};
+pub(crate) use row::{Row, is_outcome};
+pub(crate) use shown::{remarks, row_to_json, run_remarks, to_json};
 pub(crate) use standing::{Standing, went_wrong};
+
+use row::{from_micros, micros, optional_instant, read_row, read_run, rows, seconds, select};
 
 /// The past, to look at. Never creates or changes anything.
 #[derive(Debug)]
@@ -68,18 +70,14 @@ impl History {
     }
 
     /// The newest `limit` rows, of one job or of all, the newest decision first.
-    pub fn recent(
-        &self,
-        job: Option<&JobName>,
-        limit: usize,
-    ) -> Result<Vec<RunRecord>, StateError> {
+    pub fn recent(&self, job: Option<&JobName>, limit: usize) -> Result<Vec<Row>, StateError> {
         self.found(&Filter { job, ..Filter::default() }, limit)
     }
 
     /// The newest `limit` rows that pass the filter, the newest decision first.
-    pub fn found(&self, filter: &Filter<'_>, limit: usize) -> Result<Vec<RunRecord>, StateError> {
+    pub fn found(&self, filter: &Filter<'_>, limit: usize) -> Result<Vec<Row>, StateError> {
         let mut seen = Seen::new(self.state.dir());
-        let mut read = || -> rusqlite::Result<Vec<RunRecord>> {
+        let mut read = || -> rusqlite::Result<Vec<Row>> {
             // The terms that are not asked for are left out, so that SQLite takes the index of the others.
             let mut terms = Vec::new();
             let mut values: Vec<rusqlite::types::Value> = Vec::new();
@@ -100,16 +98,16 @@ impl History {
                 ask("seq <", seq_of(self.state.connection(), run)?.unwrap_or(0).into());
             }
             // What SQLite can leave out need not be read: of millions of rows, the few that failed.
-            let state = filter.outcome.and_then(RunState::from_word);
-            match state {
-                Some(RunState::Interrupted) => {
-                    terms.push("state IN ('interrupted', 'queued', 'running')".to_owned());
-                }
-                Some(state) => terms.push(format!("state = '{}'", state.as_str())),
-                None => {
-                    let reason = filter.outcome.and_then(SkipReason::from_word);
-                    terms.extend(reason.map(|reason| format!("reason = '{}'", reason.as_str())));
-                }
+            if let Some(outcome) = filter.outcome {
+                terms.extend(match RunState::from_word(outcome) {
+                    Some(RunState::Interrupted) => {
+                        Some("state IN ('interrupted', 'queued', 'running')".to_owned())
+                    }
+                    Some(state) => Some(format!("state = '{}'", state.as_str())),
+                    None if outcome == Skip::WORD => Some(format!("state = '{}'", Skip::WORD)),
+                    None => SkipReason::from_word(outcome)
+                        .map(|reason| format!("reason = '{}'", reason.as_str())),
+                });
             }
             let terms = if terms.is_empty() { "1".to_owned() } else { terms.join(" AND ") };
             let sql = select(&format!("WHERE {terms} ORDER BY seq DESC"));
@@ -120,13 +118,9 @@ impl History {
                 && let Some(row) = rows.next()?
             {
                 // How a run stands is known once its process was asked for.
-                let record = seen.record(row)?;
-                let word = |outcome: &str| {
-                    record.state.as_str() == outcome
-                        || record.reason.is_some_and(|reason| reason.as_str() == outcome)
-                };
-                if filter.outcome.is_none_or(word) {
-                    found.push(record);
+                let row = seen.row(row)?;
+                if filter.outcome.is_none_or(|outcome| row.has_outcome(outcome)) {
+                    found.push(row);
                 }
             }
             Ok(found)
@@ -140,7 +134,7 @@ impl History {
         let mut read = || -> rusqlite::Result<Option<RunRecord>> {
             let connection = self.state.connection();
             let Some(seq) = seq_of(connection, id)? else { return Ok(None) };
-            let found = rows(connection, &select("WHERE seq = ?1"), (seq,), |row| seen.record(row));
+            let found = rows(connection, &select("WHERE seq = ?1"), (seq,), |row| seen.run(row));
             Ok(found?.pop())
         };
         read().map_err(|error| self.state.error(error))
@@ -148,7 +142,7 @@ impl History {
 
     /// The rows of a job that tell of a moment: those that name an instant of [`at`, `at` + 1 minute), the newest decision
     /// first, and behind them a run that was under way then.
-    pub fn around(&self, job: &JobName, at: DateTime<Utc>) -> Result<Vec<RunRecord>, StateError> {
+    pub fn around(&self, job: &JobName, at: DateTime<Utc>) -> Result<Vec<Row>, StateError> {
         let mut seen = Seen::new(self.state.dir());
         let sql = select(
             "WHERE job = ?1 AND (scheduled_for < ?2 + 60000000 AND last_scheduled_for >= ?2
@@ -156,14 +150,14 @@ impl History {
              ORDER BY (scheduled_for < ?2 + 60000000 AND last_scheduled_for >= ?2) DESC, seq DESC",
         );
         let params = (job.as_str(), at.timestamp_micros());
-        rows(self.state.connection(), &sql, params, |row| seen.record(row))
+        rows(self.state.connection(), &sql, params, |row| seen.row(row))
             .map_err(|error| self.state.error(error))
     }
 
     /// Every job the history knows.
     pub fn jobs(&self) -> Result<Vec<JobName>, StateError> {
         let sql = "SELECT DISTINCT job FROM runs";
-        let read = |row: &Row<'_>| Ok(JobName::new(&row.get::<_, String>(0)?));
+        let read = |row: &SqlRow<'_>| Ok(JobName::new(&row.get::<_, String>(0)?));
         rows(self.state.connection(), sql, (), read).map_err(|error| self.state.error(error))
     }
 
@@ -171,7 +165,7 @@ impl History {
     pub fn last_run(&self, job: &JobName) -> Result<Option<RunRecord>, StateError> {
         let sql = select("WHERE job = ?1 AND state <> 'skipped' ORDER BY seq DESC LIMIT 1");
         let mut seen = Seen::new(self.state.dir());
-        rows(self.state.connection(), &sql, (job.as_str(),), |row| seen.record(row))
+        rows(self.state.connection(), &sql, (job.as_str(),), |row| seen.run(row))
             .map(|mut runs| runs.pop())
             .map_err(|error| self.state.error(error))
     }
@@ -212,22 +206,33 @@ impl<'a> Seen<'a> {
     }
 
     /// A row of a run that is not over; `None` if its process is gone.
-    fn open_run(&mut self, row: &Row<'_>) -> rusqlite::Result<Option<OpenRun>> {
+    fn open_run(&mut self, row: &SqlRow<'_>) -> rusqlite::Result<Option<OpenRun>> {
         let holder = self.holder(&row.get::<_, String>("owner")?);
-        holder.map(|holder| Ok(OpenRun { record: row_to_record(row)?, holder })).transpose()
+        holder.map(|holder| Ok(OpenRun { record: read_run(row)?, holder })).transpose()
     }
 
-    /// The record of a row; a run whose process died without a word is shown as what it is.
-    fn record(&mut self, row: &Row<'_>) -> rusqlite::Result<RunRecord> {
-        let mut record = row_to_record(row)?;
-        if matches!(record.state, RunState::Queued | RunState::Running) {
+    /// A row; a run whose process died without a word is shown as what it is.
+    fn row(&mut self, row: &SqlRow<'_>) -> rusqlite::Result<Row> {
+        match read_row(row)? {
+            Row::Run(run) => self.as_it_is(run, row).map(Row::Run),
+            Row::Skip(skip) => Ok(Row::Skip(skip)),
+        }
+    }
+
+    /// As `row`, of a row that is a run.
+    fn run(&mut self, row: &SqlRow<'_>) -> rusqlite::Result<RunRecord> {
+        self.as_it_is(read_run(row)?, row)
+    }
+
+    fn as_it_is(&mut self, mut run: RunRecord, row: &SqlRow<'_>) -> rusqlite::Result<RunRecord> {
+        if matches!(run.state, RunState::Queued | RunState::Running) {
             let owner: Option<String> = row.get("owner")?;
             if owner.and_then(|owner| self.holder(&owner)).is_none() {
-                record.state = RunState::Interrupted;
-                record.error = Some(CUT_OFF.to_owned());
+                run.state = RunState::Interrupted;
+                run.error = Some(CUT_OFF.to_owned());
             }
         }
-        Ok(record)
+        Ok(run)
     }
 }
 
@@ -255,90 +260,3 @@ fn seq_of(connection: &Connection, id: &RunId) -> rusqlite::Result<Option<i64>> 
 
 /// The error of a run whose process ended without a report.
 const CUT_OFF: &str = "its process ended before it did";
-
-fn select(rest: &str) -> String {
-    format!(
-        "SELECT job, run_id, trigger, state, reason, scheduled_for, last_scheduled_for, count, coalesced, decided_at, \
-         started_at, finished_at, lateness, queue_wait, duration, attempt, error, stats, seq, epoch, rerun, owner \
-         FROM runs {rest}"
-    )
-}
-
-fn rows<T>(
-    connection: &Connection,
-    sql: &str,
-    params: impl rusqlite::Params,
-    read: impl FnMut(&Row<'_>) -> rusqlite::Result<T>,
-) -> rusqlite::Result<Vec<T>> {
-    connection.prepare_cached(sql)?.query_map(params, read)?.collect()
-}
-
-fn row_to_record(row: &Row<'_>) -> rusqlite::Result<RunRecord> {
-    let job: String = row.get("job")?;
-    let stats: Option<String> = row.get("stats")?;
-    let stats: Map<String, Value> = match stats {
-        None => Map::new(),
-        Some(json) => {
-            serde_json::from_str(&json).map_err(|error| unreadable(row, "stats", error))?
-        }
-    };
-    Ok(RunRecord {
-        job: JobName::new(&job),
-        run_id: RunId::from_stored(row.get("run_id")?),
-        trigger: word(row, "trigger", Trigger::from_word)?,
-        state: word(row, "state", RunState::from_word)?,
-        reason: match row.get::<_, Option<String>>("reason")? {
-            None => None,
-            Some(_) => Some(word(row, "reason", SkipReason::from_word)?),
-        },
-        scheduled_for: instant(row, "scheduled_for")?,
-        last_scheduled_for: instant(row, "last_scheduled_for")?,
-        count: row.get::<_, i64>("count")?.unsigned_abs(),
-        coalesced: row.get::<_, i64>("coalesced")?.unsigned_abs(),
-        decided_at: instant(row, "decided_at")?,
-        started_at: optional_instant(row, "started_at")?,
-        finished_at: optional_instant(row, "finished_at")?,
-        lateness_s: seconds(row.get("lateness")?),
-        queue_wait_s: row.get::<_, Option<i64>>("queue_wait")?.map(seconds),
-        duration_s: row.get::<_, Option<i64>>("duration")?.map(seconds),
-        attempt: row.get("attempt")?,
-        error: row.get("error")?,
-        stats,
-    })
-}
-
-fn word<T>(row: &Row<'_>, column: &str, read: fn(&str) -> Option<T>) -> rusqlite::Result<T> {
-    let word: String = row.get(column)?;
-    read(&word).ok_or_else(|| unreadable(row, column, format!("{word:?} is not known here")))
-}
-
-fn unreadable(
-    row: &Row<'_>,
-    column: &str,
-    error: impl Into<Box<dyn std::error::Error + Send + Sync>>,
-) -> rusqlite::Error {
-    let index = row.as_ref().column_index(column).unwrap_or_default();
-    rusqlite::Error::FromSqlConversionFailure(index, Type::Text, error.into())
-}
-
-fn instant(row: &Row<'_>, column: &str) -> rusqlite::Result<DateTime<Utc>> {
-    from_micros(row.get(column)?)
-        .ok_or_else(|| unreadable(row, column, "an instant out of range".to_owned()))
-}
-
-fn optional_instant(row: &Row<'_>, column: &str) -> rusqlite::Result<Option<DateTime<Utc>>> {
-    row.get::<_, Option<i64>>(column).map(|micros| micros.and_then(from_micros))
-}
-
-fn from_micros(micros: i64) -> Option<DateTime<Utc>> {
-    DateTime::from_timestamp_micros(micros)
-}
-
-// Microseconds keep both exactly: 2^53 of them are 285 years.
-fn seconds(micros: i64) -> f64 {
-    micros as f64 / 1e6
-}
-
-fn micros(seconds: f64) -> i64 {
-    (seconds * 1e6).round() as i64
-}

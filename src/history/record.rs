@@ -7,10 +7,10 @@ use chrono::{DateTime, Utc};
 use rusqlite::{OptionalExtension, Transaction, TransactionBehavior, params};
 
 use super::marks::note_gap;
-use super::{CUT_OFF, Seen, from_micros, micros, row_to_record, rows, select};
+use super::{CUT_OFF, Seen, from_micros, micros, read_run, rows, select};
 use crate::config::JobName;
 use crate::history::OpenRun;
-use crate::job::{RunId, RunRecord, RunState, Trigger};
+use crate::job::{RunId, RunRecord, RunState, Skip, Trigger};
 use crate::state::{Durability, LogMark, Owner, State, StateError};
 
 /// The history of a process that runs jobs.
@@ -132,7 +132,7 @@ impl Recorder {
             let found = rows(&writer.transaction, &sql, (), |row| {
                 let alive = seen.holder(&row.get::<_, String>("owner")?).is_some();
                 let (epoch, rerun) = (row.get("epoch")?, row.get("rerun")?);
-                let record = row_to_record(row)?;
+                let record = read_run(row)?;
                 let was_told = record.state == RunState::Interrupted;
                 let row = RowId(row.get("seq")?);
                 Ok((alive, CutOff { row, record, epoch, rerun, was_told }))
@@ -312,15 +312,38 @@ impl Writer<'_> {
         epoch: u32,
         rerun: u32,
     ) -> rusqlite::Result<Option<(RowId, RunId)>> {
-        let id = self.free_id(record)?;
-        let record = RunRecord { run_id: id.clone(), ..record.clone() };
-        let inserted = self.insert(&record, epoch, rerun, Some(self.owner))?;
+        let id = self.free_id(&record.job, record.scheduled_for, &record.run_id)?;
+        let inserted = self
+            .transaction
+            .prepare_cached(
+                "INSERT INTO runs (job, run_id, trigger, state, scheduled_for, last_scheduled_for, count,
+                     coalesced, epoch, decided_at, started_at, lateness, queue_wait, attempt, rerun, owner, error)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?5, 1, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)
+                 ON CONFLICT DO NOTHING",
+            )?
+            .execute(params![
+                record.job.as_str(),
+                id.as_str(),
+                record.trigger.as_str(),
+                record.state.as_str(),
+                record.scheduled_for.timestamp_micros(),
+                record.coalesced.cast_signed(),
+                epoch,
+                record.decided_at.timestamp_micros(),
+                record.started_at.map(|at| at.timestamp_micros()),
+                micros(record.lateness_s),
+                record.queue_wait_s.map(micros),
+                record.attempt,
+                rerun,
+                self.owner,
+                record.error,
+            ])?;
         Ok((inserted == 1).then(|| (RowId(self.transaction.last_insert_rowid()), id)))
     }
 
-    /// The record's own id, with a number where another row of that second has it.
-    fn free_id(&self, record: &RunRecord) -> rusqlite::Result<RunId> {
-        let second = record.scheduled_for.timestamp() * 1_000_000;
+    /// An id, with a number where another row of that second has it.
+    fn free_id(&self, job: &JobName, at: DateTime<Utc>, id: &RunId) -> rusqlite::Result<RunId> {
+        let second = at.timestamp() * 1_000_000;
         let sql = "SELECT run_id FROM runs
                    WHERE job = ?1 AND trigger = 'schedule' AND state <> 'skipped'
                        AND scheduled_for >= ?2 AND scheduled_for < ?2 + 1000000
@@ -332,11 +355,11 @@ impl Writer<'_> {
                    SELECT run_id FROM runs
                    WHERE job = ?1 AND state = 'skipped'
                        AND scheduled_for >= ?2 AND scheduled_for < ?2 + 1000000";
-        let params = (record.job.as_str(), second);
+        let params = (job.as_str(), second);
         let taken = rows(&self.transaction, sql, params, |row| row.get::<_, String>(0))?;
         let is_free = |id: &RunId| !taken.iter().any(|taken| taken == id.as_str());
-        let numbered = (2..).map(|n| record.run_id.numbered(n));
-        let mut ids = std::iter::once(record.run_id.clone()).chain(numbered);
+        let numbered = (2..).map(|n| id.numbered(n));
+        let mut ids = std::iter::once(id.clone()).chain(numbered);
         Ok(ids.find(is_free).expect("there are more numbers than runs"))
     }
 
@@ -355,48 +378,12 @@ impl Writer<'_> {
         Ok(())
     }
 
-    fn insert(
-        &self,
-        record: &RunRecord,
-        epoch: u32,
-        rerun: u32,
-        owner: Option<&str>,
-    ) -> rusqlite::Result<usize> {
-        self.transaction
-            .prepare_cached(
-                "INSERT INTO runs (job, run_id, trigger, state, reason, scheduled_for, last_scheduled_for, count,
-                     coalesced, epoch, decided_at, started_at, lateness, queue_wait, attempt, rerun, owner, error)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18)
-                 ON CONFLICT DO NOTHING",
-            )?
-            .execute(params![
-                record.job.as_str(),
-                record.run_id.as_str(),
-                record.trigger.as_str(),
-                record.state.as_str(),
-                record.reason.map(|reason| reason.as_str()),
-                record.scheduled_for.timestamp_micros(),
-                record.last_scheduled_for.timestamp_micros(),
-                record.count.cast_signed(),
-                record.coalesced.cast_signed(),
-                epoch,
-                record.decided_at.timestamp_micros(),
-                record.started_at.map(|at| at.timestamp_micros()),
-                micros(record.lateness_s),
-                record.queue_wait_s.map(micros),
-                record.attempt,
-                rerun,
-                owner,
-                record.error,
-            ])
-    }
-
     /// Records a skipped occurrence or stretch, in the row before it where that was skipped for the same reason up to
-    /// an instant which this one `follows` at once: a row tells of every instant from its first to its last. The record
+    /// an instant which this one `follows` at once: a row tells of every instant from its first to its last. It
     /// gets the id of a row of its own.
     pub(crate) fn skip(
         &self,
-        record: &mut RunRecord,
+        skip: &mut Skip,
         epoch: u32,
         follows: impl FnOnce(DateTime<Utc>) -> bool,
     ) -> rusqlite::Result<Skipped> {
@@ -408,12 +395,7 @@ impl Writer<'_> {
                      AND state = 'skipped' AND reason = ?2 AND epoch = ?3 AND error IS ?4",
             )?
             .query_row(
-                (
-                    record.job.as_str(),
-                    record.reason.map(|reason| reason.as_str()),
-                    epoch,
-                    record.error.as_deref(),
-                ),
+                (skip.job.as_str(), skip.reason.as_str(), epoch, skip.remark.as_deref()),
                 |row| Ok((row.get::<_, i64>(0)?, row.get(1)?)),
             )
             .optional()?;
@@ -426,14 +408,32 @@ impl Writer<'_> {
                 )?
                 .execute((
                     row,
-                    record.last_scheduled_for.timestamp_micros(),
-                    record.count.cast_signed(),
-                    record.decided_at.timestamp_micros(),
+                    skip.last.timestamp_micros(),
+                    skip.count.cast_signed(),
+                    skip.decided_at.timestamp_micros(),
                 ))?;
             return Ok(Skipped::Merged);
         }
-        record.run_id = self.free_id(record)?;
-        self.insert(record, epoch, 0, None)?;
+        skip.run_id = self.free_id(&skip.job, skip.first, &skip.run_id)?;
+        self.transaction
+            .prepare_cached(
+                "INSERT INTO runs (job, run_id, trigger, state, reason, scheduled_for, last_scheduled_for, count,
+                     coalesced, epoch, decided_at, lateness, attempt, rerun, error)
+                 VALUES (?1, ?2, 'schedule', 'skipped', ?3, ?4, ?5, ?6, 0, ?7, ?8, ?9, 1, 0, ?10)
+                 ON CONFLICT DO NOTHING",
+            )?
+            .execute(params![
+                skip.job.as_str(),
+                skip.run_id.as_str(),
+                skip.reason.as_str(),
+                skip.first.timestamp_micros(),
+                skip.last.timestamp_micros(),
+                skip.count.cast_signed(),
+                epoch,
+                skip.decided_at.timestamp_micros(),
+                micros(skip.lateness_s),
+                skip.remark,
+            ])?;
         Ok(Skipped::New)
     }
 

@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Utc};
 
-use super::{History, optional_instant, row_to_record, select};
+use super::{History, optional_instant, read_run, select};
 use crate::config::JobName;
 use crate::job::{RunId, RunRecord, RunState};
 use crate::state::StateError;
@@ -17,12 +17,12 @@ pub struct Standing {
 }
 
 /// Whether a run that is over went wrong: it failed, was interrupted, or is done but asks for a person. `None` for one
-/// that is not over, and for skipped occurrences.
+/// that is not over.
 pub(crate) fn went_wrong(record: &RunRecord) -> Option<bool> {
     match record.state {
         RunState::Failed | RunState::Interrupted => Some(true),
         RunState::Succeeded => Some(record.needs_attention()),
-        RunState::Queued | RunState::Running | RunState::Skipped => None,
+        RunState::Queued | RunState::Running => None,
     }
 }
 
@@ -39,7 +39,7 @@ impl History {
             let mut rows = statement.query((job.as_str(), run.as_str()))?;
             let mut standing = Standing::default();
             while let Some(row) = rows.next()? {
-                if went_wrong(&row_to_record(row)?) == Some(true) {
+                if went_wrong(&read_run(row)?) == Some(true) {
                     standing.failures += 1;
                 } else {
                     standing.last_success = optional_instant(row, "finished_at")?;

@@ -25,7 +25,7 @@ pub(crate) use feed::{Blocks, FeedSource};
 pub(crate) use registry::BadParameter;
 pub use registry::{BuildError, DuplicateKind, Host, JobRegistry, params};
 pub use run::{RunId, Trigger};
-pub(crate) use run::{RunRecord, RunState, SkipReason, set_apart};
+pub(crate) use run::{RunRecord, RunState, Skip, SkipReason, set_apart};
 
 /// The work of one kind of job.
 pub trait Job: Send + Sync {

@@ -87,7 +87,7 @@ impl Trigger {
     }
 }
 
-/// Where a run or a skipped occurrence stands.
+/// Where a run stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RunState {
     /// Set by the tick thread: decided, durable, waiting for a worker. Next: running, or undecided again at a stop.
@@ -100,8 +100,6 @@ pub enum RunState {
     Failed,
     /// Set at a stop for a run that did not end in time, or at the next start for one cut off by a crash.
     Interrupted,
-    /// Set by the tick thread: the occurrence made no run, for the recorded reason.
-    Skipped,
 }
 
 impl RunState {
@@ -113,14 +111,13 @@ impl RunState {
             RunState::Succeeded => "succeeded",
             RunState::Failed => "failed",
             RunState::Interrupted => "interrupted",
-            RunState::Skipped => "skipped",
         }
     }
 
     /// Reads the word back.
     pub fn from_word(word: &str) -> Option<RunState> {
         use RunState::*;
-        [Queued, Running, Succeeded, Failed, Interrupted, Skipped]
+        [Queued, Running, Succeeded, Failed, Interrupted]
             .into_iter()
             .find(|state| state.as_str() == word)
     }
@@ -165,25 +162,19 @@ impl SkipReason {
     }
 }
 
-/// One line of the history: a run, or a stretch of occurrences skipped for one reason.
+/// A run, as the history has it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RunRecord {
     /// The job's configured name.
     pub job: JobName,
-    /// The run's id; for a skipped stretch the id its first occurrence would have had.
+    /// The run's id.
     pub run_id: RunId,
     /// Why it was started.
     pub trigger: Trigger,
     /// Where it stands.
     pub state: RunState,
-    /// For a skipped stretch: why.
-    pub reason: Option<SkipReason>,
-    /// The instant it was scheduled for; the first of a skipped stretch.
+    /// The instant it was scheduled for.
     pub scheduled_for: DateTime<Utc>,
-    /// The last instant of a skipped stretch; `scheduled_for` for a run.
-    pub last_scheduled_for: DateTime<Utc>,
-    /// How many occurrences the line stands for: 1 for a run.
-    pub count: u64,
     /// How many older occurrences a coalesced run also stands for.
     pub coalesced: u64,
     /// When it was decided.
@@ -215,10 +206,7 @@ impl RunRecord {
             run_id: RunId::new(job, instant),
             trigger: Trigger::Schedule,
             state: RunState::Queued,
-            reason: None,
             scheduled_for: instant,
-            last_scheduled_for: instant,
-            count: 1,
             coalesced: 0,
             decided_at: instant,
             started_at: None,
@@ -231,12 +219,53 @@ impl RunRecord {
             stats: Map::new(),
         }
     }
-}
 
-impl RunRecord {
     /// True when the run is done but a person should look: it counted `errors`, or says `needs_attention`.
     pub fn needs_attention(&self) -> bool {
         super::ask_for_a_person(&self.stats)
+    }
+}
+
+/// A stretch of occurrences that made no run, all for one reason.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Skip {
+    /// The job's configured name.
+    pub job: JobName,
+    /// The id that a run of the first occurrence would have had.
+    pub run_id: RunId,
+    /// Why they made none.
+    pub reason: SkipReason,
+    /// The instant of the first.
+    pub first: DateTime<Utc>,
+    /// The instant of the last.
+    pub last: DateTime<Utc>,
+    /// How many there are.
+    pub count: u64,
+    /// When the last was decided.
+    pub decided_at: DateTime<Utc>,
+    /// Decision time minus the first instant, in seconds.
+    pub lateness_s: f64,
+    /// More about the reason, where there is more to say.
+    pub remark: Option<String>,
+}
+
+impl Skip {
+    /// The word for it where a run has its state.
+    pub const WORD: &str = "skipped";
+
+    /// One occurrence that was decided to make no run, at its very instant.
+    pub(crate) fn new(job: &JobName, instant: DateTime<Utc>, reason: SkipReason) -> Skip {
+        Skip {
+            job: job.clone(),
+            run_id: RunId::new(job, instant),
+            reason,
+            first: instant,
+            last: instant,
+            count: 1,
+            decided_at: instant,
+            lateness_s: 0.0,
+            remark: None,
+        }
     }
 }
 

@@ -3,8 +3,8 @@
 use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::config::JobName;
-use crate::history::Filter;
-use crate::job::{RunId, RunState, SkipReason};
+use crate::history::{Filter, is_outcome};
+use crate::job::RunId;
 
 /// A request, as far as it counts.
 #[derive(Clone, Debug, Default)]
@@ -46,8 +46,7 @@ impl Wish {
             ..Wish::default()
         };
         if let Some(outcome) = &wish.outcome
-            && RunState::from_word(outcome).is_none()
-            && SkipReason::from_word(outcome).is_none()
+            && !is_outcome(outcome)
         {
             return Err(format!(
                 "outcome: {outcome:?} is none: write succeeded, failed, interrupted, skipped, running, queued, or the \

@@ -12,7 +12,7 @@ use serde_json::Value;
 use super::page::{Kind, Number, Page, at};
 use crate::config::{JobName, JobSpec};
 use crate::gate::Standing;
-use crate::job::{RunRecord, RunState};
+use crate::job::{RunRecord, RunState, Skip};
 use crate::schedule::{Schedule, Zone};
 use crate::scheduler::Status;
 
@@ -177,23 +177,23 @@ impl Counters {
         }
     }
 
-    /// Counts what happened to a run or an occurrence.
+    /// Counts what happened to a run.
     pub(crate) fn count(&mut self, record: &RunRecord) {
         let job = self.know(&record.job);
         match record.state {
             RunState::Queued => {}
-            RunState::Skipped => {
-                if let Some(reason) = record.reason {
-                    let count = job.skips.entry(reason.as_str()).or_default();
-                    *count = count.saturating_add(record.count);
-                }
-            }
             RunState::Running => {
                 job.lateness.add(record.lateness_s);
                 job.queue_wait.add(record.queue_wait_s.unwrap_or_default());
             }
             RunState::Succeeded | RunState::Failed | RunState::Interrupted => job.end(record),
         }
+    }
+
+    /// Counts occurrences that made no run.
+    pub(crate) fn count_skip(&mut self, skip: &Skip) {
+        let count = self.know(&skip.job).skips.entry(skip.reason.as_str()).or_default();
+        *count = count.saturating_add(skip.count);
     }
 
     /// Takes in what the scheduler is doing; true if that says anything new.

@@ -3,13 +3,12 @@
 use log::{Level, Record};
 use serde_json::{Map, Value};
 
-use crate::job::{RunRecord, RunState, stat};
+use crate::job::{RunRecord, RunState, Skip, stat};
 use crate::logging::{Facts, RESERVED};
 use crate::text::{instant, to_millis};
 
-/// Logs what has become of an occurrence: a run that starts or ends, or a stretch that was skipped, with the fields
-/// dashboards know: `job_id`, `job_name`, and `duration` (seconds), `success` and each statistic for a run that has
-/// ended, or `reason` for a skip.
+/// Logs a run that starts or ends, with the fields dashboards know: `job_id`, `job_name`, and `duration` (seconds),
+/// `success` and each statistic for one that has ended.
 pub(crate) fn log_run(record: &RunRecord) {
     use RunState::*;
     let (level, message) = match record.state {
@@ -20,8 +19,16 @@ pub(crate) fn log_run(record: &RunRecord) {
         Succeeded => (Level::Info, "run finished"),
         Failed => (Level::Error, "run failed"),
         Interrupted => (Level::Warn, "run interrupted"),
-        Skipped => (Level::Warn, "skipped"),
     };
+    log_line(level, message, || facts_of(record));
+}
+
+/// Logs occurrences that made no run, with the `reason`.
+pub(crate) fn log_skip(skip: &Skip) {
+    log_line(Level::Warn, Skip::WORD, || facts_of_skip(skip));
+}
+
+fn log_line(level: Level, message: &str, facts: impl FnOnce() -> Map<String, Value>) {
     if level > ::log::max_level() {
         return;
     }
@@ -30,7 +37,7 @@ pub(crate) fn log_run(record: &RunRecord) {
             .level(level)
             .target("scheduler.run_job")
             .args(format_args!("{message}"))
-            .key_values(&Facts(facts_of(record)))
+            .key_values(&Facts(facts()))
             .build(),
     );
 }
@@ -61,20 +68,24 @@ const OURS: [&str; 12] = [
     "reason",
 ];
 
+fn facts_of_skip(skip: &Skip) -> Map<String, Value> {
+    let mut facts = Map::new();
+    let mut fact = |name: &str, value: Value| facts.insert(name.to_owned(), value);
+    fact("reason", skip.reason.as_str().into());
+    fact("job_id", skip.run_id.as_str().into());
+    fact("job_name", skip.job.as_str().into());
+    fact("count", skip.count.into());
+    fact("first", instant(skip.first).into());
+    fact("last", instant(skip.last).into());
+    facts
+}
+
 fn facts_of(record: &RunRecord) -> Map<String, Value> {
     let mut facts = Map::new();
     let mut fact = |name: &str, value: Value| facts.insert(name.to_owned(), value);
-    if let Some(reason) = record.reason {
-        fact("reason", reason.as_str().into());
-    }
     fact("job_id", record.run_id.as_str().into());
     fact("job_name", record.job.as_str().into());
     match record.state {
-        RunState::Skipped => {
-            fact("count", record.count.into());
-            fact("first", instant(record.scheduled_for).into());
-            fact("last", instant(record.last_scheduled_for).into());
-        }
         RunState::Queued | RunState::Running => {
             fact("trigger", record.trigger.as_str().into());
             fact("scheduled_for", instant(record.scheduled_for).into());

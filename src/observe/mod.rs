@@ -43,11 +43,11 @@ use self::notify::{FaultWatch, Hooks, Notifier};
 use self::systemd::Manager;
 use crate::clock::Clock;
 use crate::config::{Config, Env, JobName};
-use crate::history::History;
+use crate::history::{History, Row};
 use crate::job::{RunRecord, RunState};
 use crate::scheduler::{Event, Status};
 
-pub(crate) use self::log::log_run;
+pub(crate) use self::log::{log_run, log_skip};
 #[cfg(not(feature = "http"))]
 pub(crate) use self::no_window::{Window, WindowError};
 #[cfg(feature = "http")]
@@ -93,15 +93,18 @@ impl Observer {
 
     /// Those who are told of each event.
     pub(crate) fn of_events(&self) -> Vec<OfEvents> {
-        let mut observers: Vec<OfEvents> = vec![Box::new(|event: &Event<'_>| {
-            if !event.repeated {
-                log_run(event.record);
-            }
+        let mut observers: Vec<OfEvents> = vec![Box::new(|event: &Event<'_>| match event {
+            Event::Run(record) => log_run(record),
+            Event::Skip { skip, repeated: false } => log_skip(skip),
+            Event::Skip { repeated: true, .. } => {}
         })];
         if let Some(counters) = self.counters.clone() {
             let wake = self.metrics.as_ref().map(MetricsFile::wake);
             observers.push(Box::new(move |event: &Event<'_>| {
-                counters.lock().count(event.record);
+                match event {
+                    Event::Run(record) => counters.lock().count(record),
+                    Event::Skip { skip, .. } => counters.lock().count_skip(skip),
+                }
                 if let Some(wake) = &wake {
                     wake();
                 }
@@ -209,7 +212,7 @@ const FAILURES_MAX: usize = 100;
 fn past(history: &History, job: &JobName) -> Past {
     let recent = history.recent(Some(job), FAILURES_MAX).unwrap_or_default();
     let ended = || {
-        recent.iter().filter(|record| {
+        recent.iter().filter_map(Row::run).filter(|record| {
             use RunState::*;
             matches!(record.state, Succeeded | Failed | Interrupted)
         })

@@ -275,8 +275,10 @@ impl Notifier {
 
     /// Hears what the scheduler says; does not wait.
     pub(crate) fn hear(&self, event: &Event<'_>) {
-        if self.shared.hooks().concern(event.record) {
-            self.put(Word::Run(Box::new(event.record.clone())));
+        if let Event::Run(record) = event
+            && self.shared.hooks().concern(record)
+        {
+            self.put(Word::Run(Box::new((*record).clone())));
         }
     }
 

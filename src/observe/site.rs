@@ -16,7 +16,7 @@ use super::seen::SeenJob;
 use super::status_page;
 use crate::clock::{Clock, Moment};
 use crate::gate::Standing;
-use crate::history::{History, to_json};
+use crate::history::{History, row_to_json, to_json};
 use crate::job::RunId;
 use crate::logging;
 use crate::scheduler::health;
@@ -282,7 +282,7 @@ fn history(known: &Known, asked: &Asked) -> Result<Answer, StateError> {
     {
         return Ok(refusal(404, &format!("no job is named {:?}", job.as_str())));
     }
-    Ok(Answer::json(200, &records.iter().map(to_json).collect::<Vec<_>>()))
+    Ok(Answer::json(200, &records.iter().map(row_to_json).collect::<Vec<_>>()))
 }
 
 fn run(known: &Known, id: &str) -> Result<Answer, StateError> {

@@ -153,7 +153,7 @@ mod tests {
 
     use super::*;
     use crate::clock::ManualClock;
-    use crate::history::History;
+    use crate::history::{History, Row};
     use crate::job::NoProgress;
     use crate::scheduler::testing::{job, noon};
 
@@ -200,8 +200,9 @@ mod tests {
         let outcome = run(&dir, &first, RunOptions::default()).unwrap();
         assert!(outcome.result.is_ok(), "{outcome:?}");
         let history = History::open(&dir).unwrap().unwrap().recent(None, 10).unwrap();
-        assert_eq!(history, [outcome.record]);
-        assert_eq!((history[0].state, history[0].trigger), (RunState::Succeeded, Trigger::Manual));
+        let record = outcome.record;
+        assert_eq!((record.state, record.trigger), (RunState::Succeeded, Trigger::Manual));
+        assert_eq!(history, [Row::Run(record)]);
         run(&dir, &idle, RunOptions::default()).unwrap();
     }
 

@@ -4,20 +4,24 @@ use chrono::{DateTime, Utc};
 
 use crate::config::JobName;
 use crate::gate::Standing;
-use crate::job::{RunId, RunRecord};
+use crate::job::{RunId, RunRecord, Skip};
 
 /// Hears what happens. Runs on the tick thread: it must be quick.
 pub(crate) type Observer = Box<dyn FnMut(&Event<'_>) + Send>;
 
 /// Something that happened to an occurrence or a run.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Event<'a> {
-    /// The run, or the skipped stretch, as the history has it. Its state tells what happened: `running` is a start,
-    /// `skipped` a skip; `succeeded`, `failed` and `interrupted` an end.
-    pub record: &'a RunRecord,
-    /// One more skip of the same pause, or while the same run is in the way: to be counted, and not worth another
-    /// line.
-    pub repeated: bool,
+pub(crate) enum Event<'a> {
+    /// A run, as the history has it. Its state tells what happened: `running` is a start; `succeeded`, `failed` and
+    /// `interrupted` an end.
+    Run(&'a RunRecord),
+    /// Occurrences made no run.
+    Skip {
+        /// Which, and why.
+        skip: &'a Skip,
+        /// One more of the same pause, or while the same run is in the way: to be counted, and not worth another line.
+        repeated: bool,
+    },
 }
 
 /// The scheduler's doings at one moment.

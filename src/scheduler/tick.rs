@@ -17,7 +17,7 @@ use std::time::Duration;
 use chrono::{DateTime, SubsecRound, TimeDelta, Utc};
 use crossbeam_channel::{Receiver, Sender, select};
 
-use self::entry::{Begun, Entry, Overdue, Run, Written, record_again, to_record, write_plan};
+use self::entry::{Begun, Entry, Overdue, Run, Written, record_again, to_skip, write_plan};
 use self::memory::{Life, Starving, Stopping};
 use super::execute::{LEASE_LOST, conclude};
 use super::plan::{Decision, Fate, Notice, Plan, Planner, Surroundings};
@@ -27,7 +27,7 @@ use crate::clock::{Clock, LONGEST_WAIT, Moment};
 use crate::config::JobName;
 use crate::gate::{ClockTrust, LeaseGate};
 use crate::history::{CutOff, Recorder, Skipped};
-use crate::job::{RunRecord, RunState, SkipReason};
+use crate::job::{RunState, Skip, SkipReason};
 use crate::logging;
 use crate::state::{DaemonLock, Durability, SignOfLife, StateError};
 use crate::stop::OVERDUE_AFTER;
@@ -452,22 +452,23 @@ impl Tick {
         }
         for entry in events {
             match entry {
-                Entry::Started(_, record) | Entry::Skip(record, _) => self.tell(&record, false),
-                Entry::Ended(past) | Entry::CutOff(past) | Entry::Refused(past) => {
-                    self.tell(&past.record, false);
+                Entry::Started(_, record) => self.tell(Event::Run(&record)),
+                Entry::Ended(past) | Entry::CutOff(past) => self.tell(Event::Run(&past.record)),
+                Entry::Skip(skip, _) | Entry::Refused(_, skip) => {
+                    self.tell(Event::Skip { skip: &skip, repeated: false });
                 }
                 Entry::TakenBack(_) | Entry::Mark(_) | Entry::Wait(_) => {}
             }
         }
-        for (record, skipped) in skips {
-            let repeated = match record.reason {
-                Some(SkipReason::Paused) => !self.told_paused.insert(record.job.clone()),
+        for (skip, skipped) in skips {
+            let repeated = match skip.reason {
+                SkipReason::Paused => !self.told_paused.insert(skip.job.clone()),
                 // One line for as long as the same run is in the way.
-                Some(SkipReason::Overlap) => skipped == Skipped::Merged,
+                SkipReason::Overlap => skipped == Skipped::Merged,
                 // Each is an event of its own, such as another downtime, although they share a row.
                 _ => false,
             };
-            self.tell(&record, repeated);
+            self.tell(Event::Skip { skip: &skip, repeated });
         }
         Ok(())
     }
@@ -479,7 +480,7 @@ impl Tick {
         rows: Vec<Written>,
         moment: Moment,
         now: DateTime<Utc>,
-    ) -> Vec<(RunRecord, Skipped)> {
+    ) -> Vec<(Skip, Skipped)> {
         let mut skips = Vec::new();
         let mut twice = Vec::new();
         let handed_over = self.clock.monotonic();
@@ -502,7 +503,7 @@ impl Tick {
                     );
                     twice.push(decision.job.clone());
                 }
-                (_, Written::Skip(record, skipped)) => skips.push((*record, skipped)),
+                (_, Written::Skip(skip, skipped)) => skips.push((*skip, skipped)),
             }
         }
         plan.notices.iter().for_each(tell_notice);
@@ -541,9 +542,9 @@ impl Tick {
         }
     }
 
-    fn tell(&mut self, record: &RunRecord, repeated: bool) {
+    fn tell(&mut self, event: Event<'_>) {
         for observer in &mut self.observers {
-            observer(&Event { record, repeated });
+            observer(&event);
         }
     }
 
@@ -706,9 +707,19 @@ impl Tick {
         let scheduled = self.jobs.values().map(|job| &job.spec).filter(|spec| spec.is_scheduled());
         let plan = self.planner.schedule(scheduled.cloned(), now);
         self.recorder.ask_again();
+        self.note(plan, now);
+    }
+
+    /// Records a plan that starts nothing: the skips, and how far each job is decided.
+    fn note(&mut self, plan: Plan, now: DateTime<Utc>) {
         let now = now.trunc_subsecs(6);
-        let to_entry = |skip: &Decision| Entry::Skip(Box::new(to_record(skip, now)), skip.epoch);
-        self.outbox.extend(plan.decisions.iter().map(to_entry));
+        let to_entry = |decision: &Decision| match decision.fate {
+            Fate::Skip(reason) => {
+                Some(Entry::Skip(Box::new(to_skip(decision, reason, now)), decision.epoch))
+            }
+            Fate::Start { .. } => None,
+        };
+        self.outbox.extend(plan.decisions.iter().filter_map(to_entry));
         self.outbox.extend(plan.marks.into_iter().map(Entry::Mark));
         self.outbox.extend(plan.waits.into_iter().map(Entry::Wait));
         plan.notices.iter().for_each(tell_notice);

@@ -3,7 +3,7 @@ use serde_json::json;
 use chrono::TimeDelta;
 
 use super::*;
-use crate::history::History;
+use crate::history::{History, Row};
 use crate::job::SkipReason;
 
 fn at(text: &str) -> DateTime<Utc> {
@@ -19,14 +19,8 @@ fn queued(instant: &str) -> RunRecord {
     RunRecord { lateness_s: 0.25, ..RunRecord::queued(&name(), instant) }
 }
 
-fn skipped(first: &str, last: &str, count: u64, reason: SkipReason) -> RunRecord {
-    RunRecord {
-        state: RunState::Skipped,
-        reason: Some(reason),
-        last_scheduled_for: at(last),
-        count,
-        ..queued(first)
-    }
+fn skipped(first: &str, last: &str, count: u64, reason: SkipReason) -> Skip {
+    Skip { last: at(last), count, lateness_s: 0.25, ..Skip::new(&name(), at(first), reason) }
 }
 
 fn write<T>(
@@ -40,8 +34,12 @@ fn open_runs(dir: &Path) -> Vec<OpenRun> {
     History::open(dir).unwrap().unwrap().open_runs().unwrap()
 }
 
-fn history(dir: &Path) -> Vec<RunRecord> {
+fn history(dir: &Path) -> Vec<Row> {
     History::open(dir).unwrap().unwrap().recent(None, 100).unwrap()
+}
+
+fn runs(dir: &Path) -> Vec<RunRecord> {
+    history(dir).iter().filter_map(Row::run).cloned().collect()
 }
 
 #[test]
@@ -51,7 +49,7 @@ fn a_run_is_read_back_as_it_was_written() {
     let mut run = queued("10:00:00");
     run.coalesced = 3;
     let (row, _) = write(&mut recorder, |writer| writer.run(&run, 0, 0)).unwrap();
-    assert_eq!(history(temp.path()), std::slice::from_ref(&run));
+    assert_eq!(runs(temp.path()), std::slice::from_ref(&run));
 
     run.state = RunState::Running;
     run.started_at = Some(at("10:00:01.5"));
@@ -66,7 +64,7 @@ fn a_run_is_read_back_as_it_was_written() {
     run.error = Some("no route".to_owned());
     run.stats.insert("errors".to_owned(), json!(2));
     write(&mut recorder, |writer| writer.finish(row, &run));
-    assert_eq!(history(temp.path()), std::slice::from_ref(&run));
+    assert_eq!(runs(temp.path()), std::slice::from_ref(&run));
     assert_eq!(open_runs(temp.path()), []);
     let history = History::open(temp.path()).unwrap().unwrap();
     assert_eq!(history.last_run(&name()).unwrap(), Some(run));
@@ -96,7 +94,11 @@ fn no_two_rows_have_one_id() {
         write(&mut recorder, |w| w.skip(&mut skip, epoch, |_| false));
     }
     write(&mut recorder, |w| w.run(&queued("10:00:00"), 3, 0));
-    let mut ids: Vec<_> = history(temp.path()).into_iter().map(|row| row.run_id).collect();
+    let id = |row: &Row| match row {
+        Row::Run(run) => run.run_id.clone(),
+        Row::Skip(skip) => skip.run_id.clone(),
+    };
+    let mut ids: Vec<_> = history(temp.path()).iter().map(id).collect();
     ids.sort_by_key(|id| id.as_str().to_owned());
     let all = ids.len();
     ids.dedup();
@@ -107,11 +109,10 @@ fn no_two_rows_have_one_id() {
 fn a_month_of_pause_is_one_row() {
     let temp = tempfile::tempdir().unwrap();
     let mut recorder = Recorder::open(temp.path()).unwrap();
-    let each_minute =
-        |last, record: &RunRecord| last + TimeDelta::minutes(1) == record.scheduled_for;
-    let mut skip = |record: &RunRecord, epoch| {
-        let mut row = record.clone();
-        write(&mut recorder, |w| w.skip(&mut row, epoch, |last| each_minute(last, record)))
+    let each_minute = |last, skip: &Skip| last + TimeDelta::minutes(1) == skip.first;
+    let mut skip = |skip: &Skip, epoch| {
+        let mut row = skip.clone();
+        write(&mut recorder, |w| w.skip(&mut row, epoch, |last| each_minute(last, skip)))
     };
     let paused = SkipReason::Paused;
     assert_eq!(skip(&skipped("10:00:00", "10:00:00", 1, paused), 0), Skipped::New);
@@ -122,8 +123,9 @@ fn a_month_of_pause_is_one_row() {
     assert_eq!(skip(&skipped("10:09:00", "10:09:00", 1, SkipReason::Misfire), 1), Skipped::New);
     assert_eq!(skip(&skipped("10:08:00", "10:08:00", 1, SkipReason::Misfire), 1), Skipped::New);
     let rows = history(temp.path());
-    let first = rows.last().unwrap();
-    assert_eq!((first.count, first.last_scheduled_for), (6, at("10:05:00")));
+    // Decided when its last instant was.
+    let joined = Skip { decided_at: at("10:01:00"), ..skipped("10:00:00", "10:05:00", 6, paused) };
+    assert_eq!(rows.last(), Some(&Row::Skip(joined)));
     assert_eq!(rows.len(), 5);
     // A run in between ends the stretch.
     write(&mut recorder, |w| w.run(&queued("10:10:00"), 1, 0));
@@ -148,7 +150,7 @@ fn what_a_dead_process_left_is_interrupted_and_told_once() {
     });
     drop(dead);
 
-    let states = |dir| history(dir).iter().map(|run| run.state).collect::<Vec<_>>();
+    let states = |dir| runs(dir).iter().map(|run| run.state).collect::<Vec<_>>();
     assert_eq!(states(temp.path()), [RunState::Interrupted; 3], "whoever looks sees it");
     let mut next = Recorder::open(temp.path()).unwrap();
     assert_eq!(open_runs(temp.path()), []);
@@ -159,7 +161,7 @@ fn what_a_dead_process_left_is_interrupted_and_told_once() {
     assert_eq!(cut_off[0].record.error.as_deref(), Some("stopped"));
     assert_eq!(cut_off[1].record.finished_at, Some(at("12:00:00")));
     assert_eq!(next.take_over(at("13:00:00")).unwrap(), [], "they have an owner again");
-    assert_eq!(history(temp.path())[0].state, RunState::Queued, "its own run lives");
+    assert_eq!(runs(temp.path())[0].state, RunState::Queued, "its own run lives");
     // A crash before both were settled: the one that was not is found again.
     write(&mut next, |w| w.finish(cut_off[0].row, &cut_off[0].record));
     drop(next);
@@ -228,7 +230,7 @@ fn old_rows_go_and_what_is_needed_stays() {
         w.run(&manual, 0, 0)
     });
     while recorder.prune(at("12:00:00"), 1).unwrap() {}
-    let left: Vec<_> = history(temp.path()).iter().map(|run| run.scheduled_for).collect();
+    let left: Vec<_> = history(temp.path()).iter().map(Row::scheduled_for).collect();
     assert_eq!(left, [at("07:00:00"), at("10:00:00")], "what still runs, and the last run");
 }
 

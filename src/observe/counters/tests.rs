@@ -60,11 +60,10 @@ fn busy() -> Counters {
     counters.count(&done);
     counters.count(&done);
     counters.count(&record("vault_sync", RunState::Failed));
-    let mut skipped = record(r#"an "odd" \ name"#, RunState::Skipped);
-    skipped.reason = Some(SkipReason::Paused);
-    skipped.count = 12;
-    counters.count(&skipped);
-    counters.count(&skipped);
+    let odd = JobName::new(r#"an "odd" \ name"#);
+    let skip = Skip { count: 12, ..Skip::new(&odd, noon(), SkipReason::Paused) };
+    counters.count_skip(&skip);
+    counters.count_skip(&skip);
     let lease = Standing::Leader {
         epoch: 7,
         until: Duration::from_secs(60),
@@ -147,12 +146,10 @@ fn no_sum_begins_anew_however_large_it_gets() {
     let mut done = record("j", RunState::Succeeded);
     done.stats =
         serde_json::from_value(json!({"blocks_new": u64::MAX, "bytes_read": u64::MAX})).unwrap();
-    let mut skipped =
-        RunRecord { reason: Some(SkipReason::Misfire), ..record("j", RunState::Skipped) };
-    skipped.count = u64::MAX;
+    let skip = Skip { count: u64::MAX, ..Skip::new(&done.job, noon(), SkipReason::Misfire) };
     for _ in 0..2 {
         counters.count(&done);
-        counters.count(&skipped);
+        counters.count_skip(&skip);
     }
     let job = &counters.jobs[&done.job];
     assert_eq!((job.blocks["new"], job.skips["misfire"]), (u64::MAX, u64::MAX));

@@ -43,14 +43,14 @@ fn what_dashboards_read_of_a_run() {
         show(&started),
         r#"{"job_id":"vault_sync_1734259200","job_name":"vault_sync","trigger":"schedule","scheduled_for":"2024-12-15T10:40:00Z","lateness":0.012,"queue_wait":0.0,"coalesced":4}"#
     );
-    let skipped = RunRecord {
-        reason: Some(SkipReason::Misfire),
+    let first = at("2024-12-15T10:40:00Z");
+    let skip = Skip {
         count: 2,
-        last_scheduled_for: at("2024-12-15T11:10:00Z"),
-        ..record(RunState::Skipped)
+        last: at("2024-12-15T11:10:00Z"),
+        ..Skip::new(&JobName::new("vault_sync"), first, SkipReason::Misfire)
     };
     assert_eq!(
-        show(&skipped),
+        Value::Object(facts_of_skip(&skip)).to_string(),
         r#"{"reason":"misfire","job_id":"vault_sync_1734259200","job_name":"vault_sync","count":2,"first":"2024-12-15T10:40:00Z","last":"2024-12-15T11:10:00Z"}"#
     );
 }

@@ -47,22 +47,19 @@ impl Day {
         let mut counts = [0_u64; BARS.len()];
         let mut skips = 0;
         for mark in marks.iter().filter(|mark| mark.until >= self.from) {
-            let until = match mark.state {
-                RunState::Running | RunState::Queued => self.until,
-                _ => mark.until,
+            let (bar, until) = match mark.state {
+                None => {
+                    skips += mark.count;
+                    let columns = self.column(mark.from)..=self.column(mark.until);
+                    columns.for_each(|column| skipped[column] = true);
+                    continue;
+                }
+                Some(RunState::Failed) => (3, mark.until),
+                Some(RunState::Interrupted) => (2, mark.until),
+                Some(RunState::Running | RunState::Queued) => (1, self.until),
+                Some(RunState::Succeeded) => (0, mark.until),
             };
             let columns = self.column(mark.from)..=self.column(until);
-            if mark.state == RunState::Skipped {
-                skips += mark.count;
-                columns.for_each(|column| skipped[column] = true);
-                continue;
-            }
-            let bar = match mark.state {
-                RunState::Failed => 3,
-                RunState::Interrupted => 2,
-                RunState::Running | RunState::Queued => 1,
-                RunState::Succeeded | RunState::Skipped => 0,
-            };
             counts[bar] += 1;
             columns.for_each(|column| worst[column] = worst[column].max(Some(bar)));
         }
@@ -155,9 +152,9 @@ pub(super) fn percentile(sorted: &[f64], hundredths: usize) -> Option<f64> {
 mod tests {
     use super::*;
 
-    fn mark(state: RunState, from: DateTime<Utc>, minutes: i64) -> Mark {
+    fn mark(state: Option<RunState>, from: DateTime<Utc>, minutes: i64) -> Mark {
         let until = from + TimeDelta::minutes(minutes);
-        Mark { state, reason: None, from, until, count: 1, duration_s: None }
+        Mark { state, from, until, count: 1, duration_s: None }
     }
 
     #[test]
@@ -166,11 +163,11 @@ mod tests {
         let day = Day::before(now);
         let ago = |minutes| now - TimeDelta::minutes(minutes);
         let marks = [
-            mark(RunState::Succeeded, ago(61), 0),
-            mark(RunState::Failed, ago(62), 0),
-            mark(RunState::Succeeded, ago(600), 0),
-            mark(RunState::Skipped, ago(300), 10),
-            mark(RunState::Succeeded, ago(3000), 0),
+            mark(Some(RunState::Succeeded), ago(61), 0),
+            mark(Some(RunState::Failed), ago(62), 0),
+            mark(Some(RunState::Succeeded), ago(600), 0),
+            mark(None, ago(300), 10),
+            mark(Some(RunState::Succeeded), ago(3000), 0),
         ];
         let strip = day.strip(&marks, &[(ago(2000), ago(1400))]).into_string();
         let words = "1 failed, 2 succeeded, 1 skipped";

@@ -10,13 +10,13 @@ use super::super::seen::SeenJob;
 use super::draw::{Day, line, percentile};
 use super::headline::{Headline, is_failing};
 use super::words::{
-    Said, bytes, counted, encoded, job_link, link, moment_of, number, outcome, run_address, said,
-    time, when,
+    Said, bytes, counted, encoded, job_link, link, moment_of, number, outcome, outcome_of,
+    run_address, said, skipped, time, when,
 };
 use crate::clock;
 use crate::config::JobSpec;
-use crate::history::{Filter, History, Mark, Stretch, remarks};
-use crate::job::{RunRecord, RunState, stat};
+use crate::history::{Filter, History, Mark, Row, Stretch, remarks};
+use crate::job::{RunRecord, RunState, Skip, stat};
 use crate::reconcile::{self, Waiting};
 use crate::state::StateError;
 use crate::text::duration;
@@ -132,9 +132,9 @@ fn jobs_table(now: &Now, jobs: &[SeenJob<'_>], drawings: &Drawings) -> Markup {
                 }
             }
             p class="legend" {
-                (outcome(RunState::Succeeded, None)) " " (outcome(RunState::Failed, None)) " "
-                (outcome(RunState::Interrupted, None)) " " (outcome(RunState::Skipped, None)) " "
-                (outcome(RunState::Running, None)) " " span class="outcome shade" { "no daemon ran" }
+                (outcome(RunState::Succeeded)) " " (outcome(RunState::Failed)) " "
+                (outcome(RunState::Interrupted)) " " (skipped(Skip::WORD)) " "
+                (outcome(RunState::Running)) " " span class="outcome shade" { "no daemon ran" }
             }
             @if jobs.len() > DRAWN_MAX {
                 p class="quiet" {
@@ -158,7 +158,7 @@ fn job_row(now: &Now, job: &SeenJob<'_>, (strip, taken): (Markup, Markup)) -> Ma
             td data-label="Last run" {
                 @match &job.last {
                     Some(record) => {
-                        (link(&run_address(&record.run_id), &outcome(record.state, record.reason)))
+                        (link(&run_address(&record.run_id), &outcome(record.state)))
                         div class="caption" { (crate::text::relative(moment_of(record), now.moment.wall)) }
                     }
                     None => span class="quiet" { "never ran" }
@@ -213,6 +213,7 @@ fn vault(now: &Now, history: Option<&History>, waiting: &[Waiting]) -> Result<Ma
     let (Some(history), Some(sync)) = (history, sync) else { return Ok(html! {}) };
     let done = Filter { job: Some(&sync.name), outcome: Some("succeeded"), ..Filter::default() };
     let syncs = history.found(&done, SYNCS)?;
+    let syncs: Vec<&RunRecord> = syncs.iter().filter_map(Row::run).collect();
     let Some(last) = syncs.first() else { return Ok(html! {}) };
     let figure = |name: &str| last.stats.get(name).and_then(Value::as_u64).unwrap_or(0);
     let notes = waiting.iter().filter(|waiting| waiting.kind == "note");
@@ -302,9 +303,9 @@ fn latest(now: &Now, history: Option<&History>, asked: &Asked) -> Result<Markup,
 }
 
 /// Rows of history as a table.
-pub(super) fn rows(now: &Now, records: &[RunRecord], with_jobs: bool) -> Markup {
+pub(super) fn rows(now: &Now, rows: &[Row], with_jobs: bool) -> Markup {
     html! {
-        @if records.is_empty() {
+        @if rows.is_empty() {
             p class="quiet" { "Nothing like that is recorded." }
         } @else {
             table class="history" {
@@ -318,19 +319,21 @@ pub(super) fn rows(now: &Now, records: &[RunRecord], with_jobs: bool) -> Markup 
                     }
                 }
                 tbody {
-                    @for record in records {
+                    @for row in rows {
+                        @let due = time(row.scheduled_for(), now.moment.wall);
                         tr {
                             td data-label="Due" {
-                                @if record.state == RunState::Skipped {
-                                    (time(record.scheduled_for, now.moment.wall))
-                                } @else {
-                                    (link(&run_address(&record.run_id), &time(record.scheduled_for, now.moment.wall)))
+                                @match row.run() {
+                                    Some(run) => (link(&run_address(&run.run_id), &due)),
+                                    None => (due),
                                 }
                             }
-                            @if with_jobs { td data-label="Job" { (job_link(&record.job)) } }
-                            td data-label="Outcome" { (outcome(record.state, record.reason)) }
-                            td data-label="Took" class="number" { (record.duration_s.map(duration).unwrap_or_default()) }
-                            td data-label="Remarks" { bdi { (Said(&remarks(record), 300)) } }
+                            @if with_jobs { td data-label="Job" { (job_link(row.job())) } }
+                            td data-label="Outcome" { (outcome_of(row)) }
+                            td data-label="Took" class="number" {
+                                (row.run().and_then(|run| run.duration_s).map(duration).unwrap_or_default())
+                            }
+                            td data-label="Remarks" { bdi { (Said(&remarks(row), 300)) } }
                         }
                     }
                 }
@@ -340,11 +343,11 @@ pub(super) fn rows(now: &Now, records: &[RunRecord], with_jobs: bool) -> Markup 
 }
 
 /// A link to what was before these rows, where they fill a page.
-pub(super) fn older(records: &[RunRecord], address: &str, fields: &[(&str, &str)]) -> Markup {
+pub(super) fn older(rows: &[Row], address: &str, fields: &[(&str, &str)]) -> Markup {
     // Skipped stretches have no id of their own: the oldest run is the mark.
-    let oldest = records.iter().rfind(|record| record.state != RunState::Skipped);
-    let before = match (records.last(), oldest) {
-        (Some(last), None) => crate::text::instant(last.scheduled_for),
+    let oldest = rows.iter().filter_map(Row::run).next_back();
+    let before = match (rows.last(), oldest) {
+        (Some(last), None) => crate::text::instant(last.scheduled_for()),
         (_, Some(oldest)) => oldest.run_id.as_str().to_owned(),
         (None, None) => return html! {},
     };
@@ -354,6 +357,6 @@ pub(super) fn older(records: &[RunRecord], address: &str, fields: &[(&str, &str)
     }
     address.push_str("#history");
     html! {
-        @if records.len() >= ROWS { p { (link(&address, &html! { "Older" })) } }
+        @if rows.len() >= ROWS { p { (link(&address, &html! { "Older" })) } }
     }
 }

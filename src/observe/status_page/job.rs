@@ -62,7 +62,7 @@ fn standing(now: &Now, job: &SeenJob<'_>) -> Markup {
         p {
             @match &job.last {
                 Some(record) => {
-                    "Last run: " (link(&run_address(&record.run_id), &outcome(record.state, record.reason))) " "
+                    "Last run: " (link(&run_address(&record.run_id), &outcome(record.state))) " "
                     (when(moment_of(record), now.moment.wall)) "."
                     @if let Some(error) = &record.error { " " bdi { (Said(error, 400)) } "." }
                 }

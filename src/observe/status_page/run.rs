@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use super::super::known::Now;
 use super::words::{Said, counted, job_link, number, outcome, said, time_of_day};
-use crate::history::{History, Output, remarks, to_json};
+use crate::history::{History, Output, run_remarks, to_json};
 use crate::job::{RunId, RunRecord, stat};
 use crate::state::StateError;
 use crate::text::{duration, visible_bytes};
@@ -18,7 +18,7 @@ pub(super) fn page(now: &Now, id: &str) -> Result<Option<Markup>, StateError> {
         header {
             h1 { (said(record.run_id.as_str())) }
             p {
-                "A run of " (job_link(&record.job)) ": " (outcome(record.state, record.reason))
+                "A run of " (job_link(&record.job)) ": " (outcome(record.state))
                 @if let Some(seconds) = record.duration_s { ", took " (duration(seconds)) }
                 "."
             }
@@ -57,7 +57,7 @@ fn faults(record: &RunRecord) -> Option<Markup> {
 }
 
 fn times(record: &RunRecord) -> Markup {
-    let remarks = remarks(record);
+    let remarks = run_remarks(record);
     html! {
         section aria-labelledby="times" {
             h2 id="times" { "When" }

@@ -6,7 +6,8 @@ use chrono::{DateTime, Datelike, Utc};
 use maud::{Markup, PreEscaped, Render, html};
 
 use crate::config::JobName;
-use crate::job::{RunId, RunRecord, RunState, SkipReason};
+use crate::history::Row;
+use crate::job::{RunId, RunRecord, RunState, Skip};
 use crate::text::{instant, relative, visible};
 
 /// Text from outside, cut after so many characters: nothing in it acts, and the reading direction of what stands around
@@ -63,25 +64,40 @@ fn look(state: RunState) -> (&'static str, &'static str) {
         RunState::Interrupted => {
             ("cut", r#"<path d="M5 1a4 4 0 0 0 0 8z"/><path d="M6 1.1v7.8" class="line"/>"#)
         }
-        RunState::Skipped => ("skip", r#"<circle cx="5" cy="5" r="3.4" class="line"/>"#),
         RunState::Running => ("run", r#"<path d="M2 1 9 5 2 9z"/>"#),
         RunState::Queued => ("run", r#"<path d="M2 1 9 5 2 9z" class="line"/>"#),
     }
 }
 
 /// An outcome by shape, colour and word.
-pub(super) fn outcome(state: RunState, reason: Option<SkipReason>) -> Markup {
+pub(super) fn outcome(state: RunState) -> Markup {
     let (class, shape) = look(state);
+    shown(class, shape, state.as_str())
+}
+
+/// The same of occurrences that made no run.
+pub(super) fn skipped(word: &str) -> Markup {
+    shown("skip", r#"<circle cx="5" cy="5" r="3.4" class="line"/>"#, word)
+}
+
+/// The same of a line of the history.
+pub(super) fn outcome_of(row: &Row) -> Markup {
+    match row {
+        Row::Run(run) => outcome(run.state),
+        Row::Skip(skip) => skipped(&format!("{} ({})", Skip::WORD, skip.reason.as_str())),
+    }
+}
+
+fn shown(class: &str, shape: &str, word: &str) -> Markup {
     html! {
         span class={ "outcome " (class) } {
             svg viewBox="0 0 10 10" width="10" height="10" aria-hidden="true" { (PreEscaped(shape)) }
-            " " (state.as_str())
-            @if let Some(reason) = reason { " (" (reason.as_str()) ")" }
+            " " (word)
         }
     }
 }
 
-/// When a row of the history is said to have been.
+/// When a run is said to have been.
 pub(super) fn moment_of(record: &RunRecord) -> DateTime<Utc> {
     record.finished_at.or(record.started_at).unwrap_or(record.decided_at)
 }

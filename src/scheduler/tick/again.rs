@@ -10,7 +10,7 @@ use crate::clock::Moment;
 use crate::history::CutOff;
 use crate::job::{RunId, RunRecord, RunState};
 use crate::logging;
-use crate::scheduler::ConfiguredJob;
+use crate::scheduler::{ConfiguredJob, Event};
 use crate::state::{Durability, StateError};
 
 /// How often a run that was cut off is begun again: one that takes the daemon down each time must not do so for ever.
@@ -35,7 +35,7 @@ impl Tick {
         let cut_off = std::mem::take(&mut self.cut_off);
         // The stop that cut a run off has told of it already.
         for CutOff { record, .. } in cut_off.iter().filter(|cut_off| !cut_off.was_told) {
-            self.tell(record, false);
+            self.tell(Event::Run(record));
         }
         self.cut_off = cut_off;
     }

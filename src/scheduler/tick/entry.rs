@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 
 use crate::config::JobName;
 use crate::history::{RowId, Skipped, Writer};
-use crate::job::{RunId, RunRecord, RunState, SkipReason, Trigger};
+use crate::job::{RunId, RunRecord, RunState, Skip, SkipReason, Trigger};
 use crate::scheduler::plan::{Decision, Fate, Mark, Plan, Planner, Wait};
 use crate::stop::Stop;
 use crate::text;
@@ -69,9 +69,9 @@ pub(super) enum Entry {
     /// Decided, and undecided again: no worker had begun it.
     TakenBack(Box<Past>),
     /// Decided here and not run here: another host may have the lease, or has run it.
-    Refused(Box<Past>),
+    Refused(Box<Past>, Box<Skip>),
     /// With its epoch.
-    Skip(Box<RunRecord>, u32),
+    Skip(Box<Skip>, u32),
     Mark(Mark),
     Wait(Wait),
 }
@@ -80,7 +80,7 @@ pub(super) enum Entry {
 pub(super) enum Written {
     /// `None`: its occurrence had made a run before.
     Run(Option<(RowId, RunId)>),
-    Skip(Box<RunRecord>, Skipped),
+    Skip(Box<Skip>, Skipped),
 }
 
 impl Run {
@@ -117,10 +117,7 @@ impl Run {
             run_id: self.run_id.clone(),
             trigger: Trigger::Schedule,
             state,
-            reason: None,
             scheduled_for: self.instant,
-            last_scheduled_for: self.instant,
-            count: 1,
             coalesced: self.coalesced,
             decided_at: self.decided_at,
             started_at: self.begun.map(|begun| begun.at),
@@ -152,19 +149,27 @@ pub(super) fn write_plan(
     let mut unbegun = None;
     let mut rows = Vec::with_capacity(plan.decisions.len());
     for decision in &plan.decisions {
-        let mut record = to_record(decision, now);
         let row = match decision.fate {
-            Fate::Start { .. } => Written::Run(writer.run(&record, decision.epoch, 0)?),
+            Fate::Start { coalesced, .. } => {
+                let record = RunRecord {
+                    coalesced,
+                    decided_at: now,
+                    lateness_s: decision.lateness.as_secs_f64(),
+                    ..RunRecord::queued(&decision.job, decision.first)
+                };
+                Written::Run(writer.run(&record, decision.epoch, 0)?)
+            }
             Fate::Skip(reason) => {
+                let mut skip = to_skip(decision, reason, now);
                 if reason == SkipReason::Overlap {
                     let unbegun = unbegun.get_or_insert_with(|| wait_for_workers(runs));
-                    record.error = unbegun
+                    skip.remark = unbegun
                         .get(&decision.job)
                         .map(|since| format!("waits for a worker since {}", text::instant(*since)));
                 }
                 let follows = |last| planner.follows(&decision.job, last, decision.first);
-                let skipped = writer.skip(&mut record, decision.epoch, follows)?;
-                Written::Skip(Box::new(record), skipped)
+                let skipped = writer.skip(&mut skip, decision.epoch, follows)?;
+                Written::Skip(Box::new(skip), skipped)
             }
         };
         rows.push(row);
@@ -220,12 +225,12 @@ impl Entry {
                 writer.take_back(past.row)?;
                 writer.wait(&past.record.job, past.record.scheduled_for, past.epoch)
             }
-            Entry::Refused(past) => {
+            Entry::Refused(past, skip) => {
                 writer.take_back(past.row)?;
-                writer.skip(&mut past.record, past.epoch, |_| false).map(|_| ())
+                writer.skip(skip, past.epoch, |_| false).map(|_| ())
             }
             // Its line may be gone, and with it what would be the instant before it.
-            Entry::Skip(record, epoch) => writer.skip(record, *epoch, |_| false).map(|_| ()),
+            Entry::Skip(skip, epoch) => writer.skip(skip, *epoch, |_| false).map(|_| ()),
             Entry::Mark(mark) => write_mark(writer, mark),
             Entry::Wait(wait) => write_wait(writer, wait),
         }
@@ -236,7 +241,7 @@ impl Entry {
             Entry::Ended(past)
             | Entry::CutOff(past)
             | Entry::TakenBack(past)
-            | Entry::Refused(past) => Some(past),
+            | Entry::Refused(past, _) => Some(past),
             Entry::Started(..) | Entry::Skip(..) | Entry::Mark(_) | Entry::Wait(_) => None,
         }
     }
@@ -265,19 +270,13 @@ pub(super) fn record_again(
     Ok(())
 }
 
-pub(super) fn to_record(decision: &Decision, now: DateTime<Utc>) -> RunRecord {
-    let (state, reason, coalesced) = match decision.fate {
-        Fate::Start { coalesced, .. } => (RunState::Queued, None, coalesced),
-        Fate::Skip(reason) => (RunState::Skipped, Some(reason), 0),
-    };
-    RunRecord {
-        state,
-        reason,
-        last_scheduled_for: decision.last,
+/// The row of occurrences that were decided to make no run.
+pub(super) fn to_skip(decision: &Decision, reason: SkipReason, now: DateTime<Utc>) -> Skip {
+    Skip {
+        last: decision.last,
         count: decision.count,
-        coalesced,
         decided_at: now,
         lateness_s: decision.lateness.as_secs_f64(),
-        ..RunRecord::queued(&decision.job, decision.first)
+        ..Skip::new(&decision.job, decision.first, reason)
     }
 }

@@ -1,12 +1,10 @@
 //! The lead among several hosts: what changes for the jobs when this one gets it, and when it loses it.
 
-use chrono::SubsecRound;
-
+use super::Tick;
 use super::entry::{Entry, Run};
-use super::{Tick, tell_notice, to_record};
 use crate::clock::Moment;
 use crate::gate::{Claim, LeaseGate, Standing};
-use crate::job::{RunState, SkipReason};
+use crate::job::{Skip, SkipReason};
 
 impl Tick {
     /// Whether this host decides: it is alone, or has the lead.
@@ -48,12 +46,7 @@ impl Tick {
         };
         self.marks_taken = true;
         let plan = self.planner.take_over(&marks, moment.wall);
-        let now = moment.wall.trunc_subsecs(6);
-        let to_entry = |skip| Entry::Skip(Box::new(to_record(skip, now)), skip.epoch);
-        self.outbox.extend(plan.decisions.iter().map(to_entry));
-        self.outbox.extend(plan.marks.into_iter().map(Entry::Mark));
-        self.outbox.extend(plan.waits.into_iter().map(Entry::Wait));
-        plan.notices.iter().for_each(tell_notice);
+        self.note(plan, moment.wall);
     }
 
     /// Nothing more starts, and what runs is told to stop: the next holder may begin soon.
@@ -74,10 +67,12 @@ impl Tick {
     /// A run that was decided here and is not this host's to begin.
     pub(super) fn refuse(&mut self, run: Run) {
         self.planner.ended(&run.job);
-        self.outbox.push(Entry::Refused(run.past(|record| {
-            record.state = RunState::Skipped;
-            record.reason = Some(SkipReason::Leader);
-        })));
+        let skip = Skip {
+            decided_at: run.decided_at,
+            lateness_s: run.lateness.as_secs_f64(),
+            ..Skip::new(&run.job, run.instant, SkipReason::Leader)
+        };
+        self.outbox.push(Entry::Refused(run.past(|_| {}), Box::new(skip)));
     }
 
     /// The question to ask before the run begins.

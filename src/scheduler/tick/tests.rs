@@ -15,9 +15,9 @@ use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 use crate::clock::{Clock, ManualClock, Moment};
 use crate::config::{After, AfterOutcome, JobName, JobSpec, Overlap};
 use crate::gate::{LeaseGate, Look};
-use crate::history::{History, Recorder};
+use crate::history::{History, Recorder, Row};
 use crate::job::{
-    JobError, NoProgress, RunContext, RunOptions, RunRecord, RunReport, RunState, SkipReason,
+    JobError, NoProgress, RunContext, RunOptions, RunRecord, RunReport, RunState, Skip, SkipReason,
     Trigger,
 };
 use crate::schedule::{Schedule, Zone};
@@ -37,8 +37,9 @@ const PATIENCE: Duration = Duration::from_secs(300);
 struct World {
     clock: Arc<ManualClock>,
     temp: tempfile::TempDir,
-    events: Receiver<(RunRecord, bool)>,
-    tell: Sender<(RunRecord, bool)>,
+    /// Each row that was told, and whether it was told before.
+    events: Receiver<(Row, bool)>,
+    tell: Sender<(Row, bool)>,
     status: Arc<Mutex<Status>>,
     /// How many rounds the tick thread has done.
     rounds: Arc<AtomicUsize>,
@@ -98,7 +99,11 @@ impl World {
             lease,
             settings: self.settings(workers, jobs),
             observers: vec![Box::new(move |event: &Event<'_>| {
-                tell.send((event.record.clone(), event.repeated)).unwrap();
+                let told = match *event {
+                    Event::Run(record) => (Row::Run(record.clone()), false),
+                    Event::Skip { skip, repeated } => (Row::Skip(skip.clone()), repeated),
+                };
+                tell.send(told).unwrap();
             })],
             heartbeat: Box::new(move |now| {
                 *status.lock().unwrap() = now.clone();
@@ -115,11 +120,28 @@ impl World {
         self.clock.advance(Duration::from_secs(seconds));
     }
 
+    #[track_caller]
+    fn next_run(&self) -> RunRecord {
+        match self.events.recv_timeout(PATIENCE).expect("something happens") {
+            (Row::Run(run), _) => run,
+            (Row::Skip(skip), _) => panic!("a run was expected, not {skip:?}"),
+        }
+    }
+
+    /// And whether it was told before.
+    #[track_caller]
+    fn next_skip(&self) -> (Skip, bool) {
+        match self.events.recv_timeout(PATIENCE).expect("something happens") {
+            (Row::Skip(skip), repeated) => (skip, repeated),
+            (Row::Run(run), _) => panic!("a skip was expected, not {run:?}"),
+        }
+    }
+
     /// The next event, as `job@minute state`, with the reason of a skip and the count of a stretch.
     #[track_caller]
     fn next(&self) -> String {
-        let (record, _) = self.events.recv_timeout(PATIENCE).expect("something happens");
-        line(&record)
+        let (row, _) = self.events.recv_timeout(PATIENCE).expect("something happens");
+        line(&row)
     }
 
     /// The next event, where nothing is due that would wake the tick: a look that it had begun before the clock was moved
@@ -129,8 +151,8 @@ impl World {
         let done = SystemPatience::new();
         loop {
             self.pass(0);
-            if let Ok((record, _)) = self.events.recv_timeout(Duration::from_millis(20)) {
-                return line(&record);
+            if let Ok((row, _)) = self.events.recv_timeout(Duration::from_millis(20)) {
+                return line(&row);
             }
             assert!(!done.over(), "nothing happens");
         }
@@ -151,7 +173,7 @@ impl World {
     /// Nothing happened that the test has not looked at. Only where no run is going on.
     #[track_caller]
     fn quiet(&self) {
-        assert_eq!(self.events.try_recv().map(|(record, _)| line(&record)).ok(), None);
+        assert_eq!(self.events.try_recv().map(|(row, _)| line(&row)).ok(), None);
     }
 
     #[track_caller]
@@ -183,21 +205,18 @@ impl SystemPatience {
     }
 }
 
-fn line(record: &RunRecord) -> String {
-    let mut line = format!(
-        "{}@{} {}",
-        record.job,
-        record.scheduled_for.format("%H:%M"),
-        record.state.as_str()
-    );
-    if let Some(reason) = record.reason {
-        line += &format!("({})", reason.as_str());
-    }
-    if record.count > 1 {
-        line += &format!(" x{}", record.count);
-    }
-    if record.coalesced > 0 {
-        line += &format!(" +{}", record.coalesced);
+fn line(row: &Row) -> String {
+    let mut line =
+        format!("{}@{} {}", row.job(), row.scheduled_for().format("%H:%M"), row.outcome());
+    match row {
+        Row::Run(run) if run.coalesced > 0 => line += &format!(" +{}", run.coalesced),
+        Row::Run(_) => {}
+        Row::Skip(skip) => {
+            line += &format!("({})", skip.reason.as_str());
+            if skip.count > 1 {
+                line += &format!(" x{}", skip.count);
+            }
+        }
     }
     line
 }
@@ -292,8 +311,8 @@ fn each_downtime_is_told_although_their_skips_share_a_row() {
     for _ in 0..2 {
         world.pass(600);
         drop(world.start(1, &jobs));
-        let (skip, repeated) = world.events.recv_timeout(PATIENCE).unwrap();
-        assert_eq!((skip.reason, skip.count, repeated), (Some(SkipReason::Misfire), 10, false));
+        let (skip, repeated) = world.next_skip();
+        assert_eq!((skip.reason, skip.count, repeated), (SkipReason::Misfire, 10, false));
     }
     assert_eq!(world.history(), ["a@12:01 skipped(misfire) x20"]);
 }
@@ -304,12 +323,12 @@ fn a_pause_skips_is_told_once_and_ends_without_a_burst() {
     let mut scheduler = world.start(1, &[idle("a", nothing)]);
     world.paused.store(true, Ordering::SeqCst);
     world.pass(60);
-    let (first, repeated) = world.events.recv_timeout(PATIENCE).unwrap();
-    assert_eq!((line(&first).as_str(), repeated), ("a@12:01 skipped(paused)", false));
+    let (first, repeated) = world.next_skip();
+    assert_eq!((first.reason, first.count, repeated), (SkipReason::Paused, 1, false));
     world.until("told why", |status| status.paused.as_deref() == Some("a test says so"));
     for _ in 0..3 {
         world.pass(60);
-        assert!(world.events.recv_timeout(PATIENCE).unwrap().1, "not told again");
+        assert!(world.next_skip().1, "not told again");
     }
     world.paused.store(false, Ordering::SeqCst);
     world.pass(60);
@@ -317,7 +336,7 @@ fn a_pause_skips_is_told_once_and_ends_without_a_burst() {
     assert_eq!(world.next(), "a@12:05 succeeded");
     world.paused.store(true, Ordering::SeqCst);
     world.pass(60);
-    assert!(!world.events.recv_timeout(PATIENCE).unwrap().1, "another pause");
+    assert!(!world.next_skip().1, "another pause");
     scheduler.stop();
     let expected = ["a@12:01 skipped(paused) x4", "a@12:05 succeeded", "a@12:06 skipped(paused)"];
     assert_eq!(world.history(), expected);
@@ -359,6 +378,7 @@ fn a_busy_job_skips_or_lets_the_newest_wait() {
     assert_eq!(history, expected);
     let rows = History::open(&world.dir()).unwrap().unwrap().recent(None, 10).unwrap();
     let waited = rows.iter().find(|row| line(row) == "queues@12:03 succeeded").unwrap();
+    let waited = waited.run().unwrap();
     assert_eq!((waited.lateness_s, waited.queue_wait_s), (0.0, Some(0.0)));
 }
 
@@ -385,7 +405,8 @@ fn a_run_elsewhere_is_counted_and_waited_for() {
     assert_eq!(world.next(), "a@12:01 succeeded");
     scheduler.stop();
     let rows = History::open(&world.dir()).unwrap().unwrap().recent(None, 1).unwrap();
-    assert_eq!((rows[0].lateness_s, rows[0].queue_wait_s), (0.0, Some(21.0)));
+    let run = rows[0].run().unwrap();
+    assert_eq!((run.lateness_s, run.queue_wait_s), (0.0, Some(21.0)));
 }
 
 #[test]
@@ -492,9 +513,9 @@ fn a_run_that_was_cut_off_begins_again_where_that_is_wanted() {
     let mut scheduler = world.start(2, &[idle("once", nothing), idle("twice", again)]);
     // That both were interrupted was told when they were: a run is not logged twice.
     assert_eq!(world.next(), "twice@12:01 running");
-    let (again_record, _) = world.events.recv_timeout(PATIENCE).unwrap();
-    assert_eq!(line(&again_record), "twice@12:01 succeeded");
-    assert!(again_record.run_id.as_str().ends_with("_r2"), "{}", again_record.run_id);
+    let run_again = world.next_run();
+    assert_eq!(line(&Row::Run(run_again.clone())), "twice@12:01 succeeded");
+    assert!(run_again.run_id.as_str().ends_with("_r2"), "{}", run_again.run_id);
     scheduler.stop();
     drop(world.start(2, &[idle("once", nothing), idle("twice", again)]));
     world.quiet();
@@ -665,10 +686,8 @@ fn old_history_is_pruned() {
     let old = noon() - TimeDelta::days(91);
     for minute in 0..700 {
         let at = old - TimeDelta::minutes(minute);
-        let mut record = crate::scheduler::testing::record("a", at);
-        record.state = RunState::Skipped;
-        record.reason = Some(SkipReason::Overlap);
-        recorder.write(Durability::Process, |w| w.skip(&mut record, 0, |_| false)).unwrap();
+        let mut skip = Skip::new(&JobName::new("a"), at, SkipReason::Overlap);
+        recorder.write(Durability::Process, |w| w.skip(&mut skip, 0, |_| false)).unwrap();
     }
     drop(recorder);
     let mut scheduler = world.start(1, &[idle("a", quiet)]);
@@ -744,11 +763,11 @@ fn workers_that_are_held_for_five_minutes_are_told_and_named() {
     began.recv_timeout(PATIENCE).unwrap();
     assert_eq!(world.next(), "hangs@12:01 running");
     world.pass(60);
-    let mut skips = [world.events.recv_timeout(PATIENCE), world.events.recv_timeout(PATIENCE)];
-    skips.sort_by_key(|event| event.as_ref().unwrap().0.job.clone());
-    let [hung, waiting] = skips.map(|event| event.unwrap().0);
-    assert_eq!(hung.error, None, "its run has begun");
-    let why = waiting.error.unwrap();
+    let mut skips = [world.next_skip().0, world.next_skip().0];
+    skips.sort_by_key(|skip| skip.job.clone());
+    let [hung, waiting] = skips;
+    assert_eq!(hung.remark, None, "its run has begun");
+    let why = waiting.remark.unwrap();
     assert!(why.starts_with("waits for a worker since 2026-08-24T12:01:00"), "{why}");
     world.until("not yet told", |status| status.starving.is_empty());
     for _ in 0..8 {
@@ -915,7 +934,7 @@ fn a_job_follows_a_run_that_ended_while_the_clock_was_not_set() {
     world.pass(3600);
     world.clock.step(back);
     assert!(world.next_by_another_look().starts_with("then@"));
-    let (then, _) = world.events.recv_timeout(PATIENCE).unwrap();
+    let then = world.next_run();
     assert_eq!((then.state, then.lateness_s), (RunState::Succeeded, 0.0));
     scheduler.stop();
 }

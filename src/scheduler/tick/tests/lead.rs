@@ -98,10 +98,10 @@ fn a_run_is_stopped_when_the_lease_is_lost_and_nothing_more_starts() {
     shared.keeper.release(&who("me"), epoch, &Stop::new()).unwrap();
     shared.keeper.acquire(&who("other"), &Stop::new()).unwrap();
     shared.pass(15);
-    let ended = shared.world.events.recv_timeout(PATIENCE).unwrap().0;
+    let ended = shared.world.next_run();
     assert_eq!(
-        (line(&ended), ended.error.as_deref()),
-        ("long@12:01 interrupted".to_owned(), Some("lease lost"))
+        (ended.job.as_str(), ended.state, ended.error.as_deref()),
+        ("long", RunState::Interrupted, Some("lease lost"))
     );
     shared.until_it_leads(false);
     shared.pass(20);
