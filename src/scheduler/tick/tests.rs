@@ -89,6 +89,14 @@ impl World {
         jobs: &[ConfiguredJob],
         lease: Option<LeaseGate>,
     ) -> Result<Scheduler, StartError> {
+        self.start_by(self.settings(workers, jobs), lease)
+    }
+
+    fn start_by(
+        &self,
+        settings: Settings,
+        lease: Option<LeaseGate>,
+    ) -> Result<Scheduler, StartError> {
         let tell = self.tell.clone();
         let (status, rounds) = (Arc::clone(&self.status), Arc::clone(&self.rounds));
         Scheduler::start(Setup {
@@ -97,7 +105,7 @@ impl World {
             config: None,
             state_dir: self.dir(),
             lease,
-            settings: self.settings(workers, jobs),
+            settings,
             observers: vec![Box::new(move |event: &Event<'_>| {
                 let told = match *event {
                     Event::Run(record) => (Row::Run(record.clone()), false),
@@ -675,6 +683,77 @@ fn nothing_starts_that_cannot_be_recorded() {
     let remembered = Recorder::open(&world.dir()).unwrap().remembered().unwrap();
     let until = remembered[&JobName::new("a")].decided_until;
     assert_eq!(until, noon() + TimeDelta::minutes(3));
+}
+
+#[test]
+fn a_state_file_that_cannot_be_written_is_tried_again_every_five_seconds() {
+    let world = World::new();
+    let mut scheduler = world.start(1, &[idle("a", nothing)]);
+    let away = world.temp.path().join("away");
+    let block = || {
+        std::fs::rename(world.dir(), &away).unwrap();
+        std::fs::write(world.dir(), "in the way").unwrap();
+    };
+    let clear = || {
+        std::fs::remove_file(world.dir()).unwrap();
+        std::fs::rename(&away, world.dir()).unwrap();
+    };
+    let is_faulty = || world.status.lock().unwrap().fault.is_some();
+    block();
+    world.pass(60);
+    world.until("said", |status| status.fault.is_some());
+    // The try after five seconds fails, and the next one is five seconds after that: no sooner, though all is well before.
+    world.pass(5);
+    world.settled();
+    assert!(is_faulty());
+    clear();
+    world.pass(4);
+    world.settled();
+    assert!(is_faulty());
+    world.quiet();
+    world.pass(1);
+    assert_eq!(world.next(), "a@12:01 running");
+    assert_eq!(world.next(), "a@12:01 succeeded");
+    world.until("well again", |status| status.fault.is_none());
+    scheduler.stop();
+    assert_eq!(world.history(), ["a@12:01 succeeded"]);
+}
+
+#[test]
+fn a_look_at_the_pause_is_told_of_when_it_is_five_seconds_late_and_the_last_answer_counts() {
+    let world = World::new();
+    let (answer, answers) = unbounded::<Option<String>>();
+    let look = Look::on_thread("pause", None, move || answers.recv().unwrap_or_default()).unwrap();
+    let jobs = [idle("a", nothing)];
+    let settings = Settings { pause: look, ..world.settings(1, &jobs) };
+    let mut scheduler = world.start_by(settings, None).unwrap();
+    let unknown_since = || world.status.lock().unwrap().pause_unknown_since;
+    let reasons = || {
+        let moment = Moment::of(&*world.clock);
+        health::of(&world.dir(), moment).reasons
+    };
+    world.settled();
+    world.pass(4);
+    world.settled();
+    assert_eq!((unknown_since(), reasons()), (None, Vec::new()), "late by a moment is no alarm");
+    world.pass(1);
+    world.settled();
+    assert_eq!(unknown_since(), Some(noon()));
+    assert_eq!(reasons(), ["pause file cannot be looked at since 2026-08-24T12:00:00Z"]);
+    // Nobody had paused when that was last known.
+    world.pass(55);
+    assert_eq!(world.next(), "a@12:01 running");
+    assert_eq!(world.next(), "a@12:01 succeeded");
+
+    answer.send(Some("a test".to_owned())).unwrap();
+    let done = SystemPatience::new();
+    while unknown_since().is_some() || world.status.lock().unwrap().paused.is_none() {
+        assert!(!done.over(), "the answer is not heard");
+        world.pass(1);
+        world.settled();
+    }
+    assert_eq!(reasons(), Vec::<String>::new());
+    scheduler.stop();
 }
 
 #[test]
