@@ -49,7 +49,8 @@ pub(super) fn backup(setup: &Setup<'_>, folder: &Path) -> Result<Exit, Failure> 
 fn refused(folder: &Path, denied: &sqlite::Denied) -> Failure {
     let why = match denied {
         sqlite::Denied::System { path, verb, error } => {
-            format!("{}: cannot {verb} it: {error}", path.display())
+            let remedy = "name a folder that this user may make and write";
+            format!("{}: cannot {verb} it: {error}: {remedy}", path.display())
         }
         sqlite::Denied::NotOurs { path, what, remedy } => {
             format!("{}: {what}: {remedy}", path.display())

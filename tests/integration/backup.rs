@@ -60,6 +60,19 @@ fn there_must_be_something_and_it_is_never_written_over() {
 }
 
 #[test]
+fn a_folder_that_cannot_take_a_backup_is_named_with_the_remedy() {
+    let sandbox = Sandbox::new("");
+    sandbox.write("vault/summaries/a.md", NOTE);
+    assert_eq!(sandbox.run(&["run", "vault_sync"]).code, Some(0));
+    for folder in ["vault/summaries/a.md", "vault/summaries/a.md/below", "/proc/nowhere"] {
+        let run = sandbox.run(&["backup", folder]);
+        assert_eq!(run.code, Some(4), "{run:?}");
+        let remedy = "name a folder that this user may make and write\n";
+        assert!(run.stderr.contains(folder) && run.stderr.ends_with(remedy), "{run:?}");
+    }
+}
+
+#[test]
 fn status_and_jobs_tell_of_a_daemon_with_another_configuration() {
     let yaml = "scheduler: {jobs: {vault_sync: {cron: \"0 3 * * *\"}}}";
     let sandbox = Sandbox::new(yaml);
