@@ -10,9 +10,9 @@ use crate::block::{BlockId, Tier};
 use crate::clock::{Clock, SystemClock};
 use crate::config::Config;
 use crate::graph::{self, GraphError, GraphStore, Mark, Which};
+use crate::observe::seen::ago;
 use crate::signals;
 use crate::stop::Stop;
-use crate::text::relative;
 
 /// Blocks whose texts are in memory at once.
 const PAGE: usize = 100;
@@ -87,7 +87,7 @@ fn write_line(
     mark: &Mark,
     now: chrono::DateTime<chrono::Utc>,
 ) -> std::io::Result<()> {
-    let since = mark.marked_at.map_or("unknown time".to_owned(), |at| relative(at, now));
+    let since = mark.marked_at.map_or("unknown time".to_owned(), |at| ago(at, now));
     let file = mark.source_file.as_deref().unwrap_or("no file");
     writeln!(out, "{} version {}, since {since}: {file}", mark.id, mark.version)
 }

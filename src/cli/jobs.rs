@@ -9,7 +9,7 @@ use super::out::{Cell, Out, Tone, written};
 use super::setup::Setup;
 use crate::clock::{self, Moment, SystemClock};
 use crate::job::BuildError;
-use crate::observe::seen::{Jobs, SeenDaemon, SeenJob};
+use crate::observe::seen::{Jobs, SeenDaemon, SeenJob, ago};
 use crate::schedule::Zone;
 use crate::text::{instant, relative};
 
@@ -64,7 +64,7 @@ fn row(job: &SeenJob<'_>, now: DateTime<Utc>) -> Vec<Cell> {
     let last = match &job.last {
         Some(record) => {
             let at = record.finished_at.or(record.started_at).unwrap_or(record.decided_at);
-            state(record).with_suffix(&format!(" {}", relative(at, now)))
+            state(record).with_suffix(&format!(" {}", ago(at, now)))
         }
         None => Cell::new("never ran", Tone::Quiet),
     };

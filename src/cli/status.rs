@@ -7,10 +7,10 @@ use super::arguments::Format;
 use super::exit::{Exit, Failure};
 use super::out::{Out, written};
 use super::setup::Setup;
-use crate::clock::{Moment, SystemClock, by_a_set_clock};
+use crate::clock::{Moment, SystemClock};
 use crate::graph::Marks;
 use crate::observe::marks;
-use crate::observe::seen::{Jobs, SeenDaemon};
+use crate::observe::seen::{Jobs, SeenDaemon, ago};
 use crate::text::{instant, relative, visible};
 
 pub(super) fn status(setup: &Setup<'_>, format: &Format) -> Result<Exit, Failure> {
@@ -68,10 +68,8 @@ fn write(
         writeln!(out, "not healthy: {reason}")?;
     }
     if let Some(sign) = sign.filter(|sign| sign.waiting > 0 && sign.held.len() >= sign.workers) {
-        let held = sign
-            .held
-            .iter()
-            .map(|held| format!("{} since {}", held.run_id, begun(held.since, now)));
+        let held =
+            sign.held.iter().map(|held| format!("{} since {}", held.run_id, ago(held.since, now)));
         let held = held.collect::<Vec<_>>().join(", ");
         writeln!(out, "all {} workers are held, {} wait: {held}", sign.workers, sign.waiting)?;
     }
@@ -80,14 +78,19 @@ fn write(
     }
     for run in &seen.open {
         let record = &run.record;
-        let since = begun(record.started_at.unwrap_or(record.decided_at), now);
+        let since = ago(record.started_at.unwrap_or(record.decided_at), now);
         writeln!(out, "{} {}: {since}, in {}", record.state.as_str(), record.run_id, run.holder)?;
     }
     match marks {
         Ok(Marks { count: 0, .. }) => writeln!(out, "marked for reprocessing: nothing")?,
         Ok(Marks { count, oldest }) => {
-            let since = oldest.map(|at| format!(", the oldest {}", relative(at, now)));
-            writeln!(out, "marked for reprocessing: {count} blocks{}", since.unwrap_or_default())?;
+            let blocks = if *count == 1 { "block" } else { "blocks" };
+            let since = oldest.map(|at| format!(", the oldest {}", ago(at, now)));
+            writeln!(
+                out,
+                "marked for reprocessing: {count} {blocks}{}",
+                since.unwrap_or_default()
+            )?;
         }
         Err(why) => writeln!(out, "marked for reprocessing: unknown: {why}")?,
     }
@@ -97,13 +100,5 @@ fn write(
         }
         (None, Some(why)) => writeln!(out, "next: known once the clock is set ({why})"),
         (None, None) => writeln!(out, "next: nothing is scheduled"),
-    }
-}
-
-/// Since when something goes on, for a person.
-fn begun(at: DateTime<Utc>, now: DateTime<Utc>) -> String {
-    match by_a_set_clock(at) {
-        Some(at) => relative(at, now),
-        None => "before the clock was set".to_owned(),
     }
 }

@@ -17,7 +17,7 @@ mod wrap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::clock::Clock;
+use crate::clock::{Clock, by_a_set_clock};
 use crate::config::{GraphConfig, Neo4jConfig, RetryPolicy};
 use crate::finding::{Finding, Level};
 use crate::sandbox::existing;
@@ -206,7 +206,8 @@ fn check_marks(store: &dyn GraphStore) -> Finding {
     let (level, message) = match store.count_marks(&Which::default()) {
         Ok(Marks { count: 0, .. }) => (Level::Ok, "no block is marked for reprocessing".to_owned()),
         Ok(Marks { count, oldest }) => {
-            let since = oldest.map(|at| format!(", the oldest since {}", instant(at)));
+            let since = oldest.and_then(by_a_set_clock);
+            let since = since.map(|at| format!(", the oldest since {}", instant(at)));
             let since = since.unwrap_or_default();
             (Level::Ok, format!("{count} blocks are marked for reprocessing{since}"))
         }

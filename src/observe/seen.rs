@@ -129,7 +129,7 @@ impl<'c> SeenDaemon<'c> {
             "queued_jobs": running.iter().filter(|run| run["state"] == RunState::Queued.as_str()).collect::<Vec<_>>(),
             "next": self.next.map(|(at, job)| json!({"job_name": job.as_str(), "at": instant(at)})),
             "blocks_marked": marks.map(|marks| marks.count),
-            "oldest_mark": marks.and_then(|marks| marks.oldest).map(instant),
+            "oldest_mark": marks.and_then(|marks| by_a_set_clock(marks.oldest?)).map(instant),
         })
     }
 }
@@ -195,6 +195,14 @@ impl<'c> SeenJob<'c> {
     }
 }
 
+/// How long ago something happened, for a person.
+pub(crate) fn ago(at: DateTime<Utc>, now: DateTime<Utc>) -> String {
+    match by_a_set_clock(at) {
+        Some(at) => relative(at, now),
+        None => "before the clock was set".to_owned(),
+    }
+}
+
 /// What keeps the schedule of a job from starting a run now, beyond its own settings.
 fn held_back(spec: &JobSpec, daemon: &SeenDaemon<'_>, now: DateTime<Utc>) -> Vec<String> {
     let SeenDaemon { health, paused, open, .. } = daemon;
@@ -210,7 +218,7 @@ fn held_back(spec: &JobSpec, daemon: &SeenDaemon<'_>, now: DateTime<Utc>) -> Vec
     let sign = health.as_ref().and_then(|health| health.sign.as_ref());
     for run in open.iter().filter(|run| run.record.job == spec.name) {
         let RunRecord { run_id, state, decided_at, started_at, .. } = &run.record;
-        let since = relative(started_at.unwrap_or(*decided_at), now);
+        let since = ago(started_at.unwrap_or(*decided_at), now);
         held_back.push(match state {
             RunState::Queued => {
                 let held = sign.into_iter().flat_map(|sign| &sign.held);

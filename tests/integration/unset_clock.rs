@@ -63,8 +63,11 @@ fn no_time_is_told_by_a_clock_that_is_not_set() {
     ] {
         assert!(status.stdout.contains(line), "{line}:\n{}", status.stdout);
     }
+    // A run by hand is dated by this clock, and so are its marks.
+    sandbox.write("vault/summaries/a.md", "A claim. <!-- aclarai:id=clm_1 ver=1 -->\n");
+    assert_eq!(sandbox.run(&["run", "vault_sync"]).code, Some(0));
     let status = sandbox.run(&["status", "--json"]).json(4);
-    for unknown in ["since", "next", "last_sign_of_life"] {
+    for unknown in ["since", "next", "last_sign_of_life", "oldest_mark"] {
         assert!(status[unknown].is_null(), "{unknown}: {status}");
     }
     assert_eq!(status["reasons"][0], "clock not set: it shows 1970-01-01");
@@ -89,12 +92,23 @@ fn a_daemon_that_began_before_the_clock_was_set_is_not_half_a_century_old() {
     let Some(mut sandbox) = at_the_beginning_of_time() else { return };
     let daemon = sandbox.start(&["serve"]);
     daemon.wait_for_line("started");
+    sandbox.write("vault/summaries/a.md", "A claim. <!-- aclarai:id=clm_1 ver=1 -->\n");
+    assert_eq!(sandbox.run(&["run", "vault_sync"]).code, Some(0));
     // The one who looks has the time from elsewhere.
     sandbox.variable("LD_PRELOAD", "");
     let status = sandbox.run(&["status"]);
     tells_no_time_of_1970(&status);
     assert!(status.stdout.contains(", since before the clock was set"), "{}", status.stdout);
     assert!(!status.stdout.contains(" d ago"), "{}", status.stdout);
+    assert!(
+        status.stdout.contains("1 block, the oldest before the clock was set"),
+        "{}",
+        status.stdout
+    );
+    let jobs = sandbox.run(&["jobs"]);
+    assert!(jobs.stdout.contains("succeeded before the clock was set"), "{}", jobs.stdout);
+    let dirty = sandbox.run(&["dirty"]);
+    assert!(dirty.stdout.contains("before the clock was set"), "{}", dirty.stdout);
     let other = sandbox.run(&["serve"]);
     tells_no_time_of_1970(&other);
     daemon.stop();
