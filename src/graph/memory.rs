@@ -1,9 +1,4 @@
 //! A graph in memory: the model the other stores are compared with, and what a dry run without a graph reads.
-//!
-//! A [`MemoryStore`] can be meddled with: a closure sees every operation at its beginning and at its end, may change
-//! the nodes as another service would, and may make the operation fail there. A failure at the beginning is a
-//! transient fault; a failure at the end of [`apply`](GraphStore::apply) is an answer lost after the commit; nodes
-//! changed at the beginning of it are a writer between our reading and our writing.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -100,23 +95,6 @@ impl Node {
     }
 }
 
-/// Where in an operation a meddler is called.
-#[derive(Clone, Copy, Debug)]
-pub enum Step<'a> {
-    /// A lookup or a visit of all begins.
-    BeforeRead,
-    /// A batch has been sent; nothing of it is written yet.
-    BeforeApply(&'a [Change]),
-    /// A batch is written for good; the answer is on its way.
-    AfterApply(&'a [Change]),
-    /// A flush, token or purge operation begins.
-    BeforeOther,
-}
-
-/// Changes the nodes as another service would, or fails the operation.
-pub(crate) type Meddler =
-    Box<dyn FnMut(Step<'_>, &mut BTreeMap<BlockId, Node>) -> Result<(), GraphError> + Send>;
-
 /// Blocks in a map. Clones share one graph, as two connections to one server do.
 #[derive(Clone, Default)]
 pub struct MemoryStore {
@@ -129,17 +107,6 @@ struct Inner {
     tokens: BTreeMap<String, String>,
     /// The version that each consumer has done of a block.
     consumed: HashMap<(String, BlockId), i64>,
-    meddler: Option<Meddler>,
-    batch: Option<BatchSize>,
-}
-
-impl Inner {
-    fn meddle(&mut self, moment: Step<'_>) -> Result<(), GraphError> {
-        match &mut self.meddler {
-            Some(meddler) => meddler(moment, &mut self.nodes),
-            None => Ok(()),
-        }
-    }
 }
 
 impl Inner {
@@ -169,37 +136,32 @@ impl MemoryStore {
         MemoryStore::default()
     }
 
-    /// Has `meddler` called in every operation from now on.
-    pub fn meddle(&self, meddler: Meddler) {
-        self.inner().meddler = Some(meddler);
-    }
-
-    /// Asks for batches of this size from now on.
-    pub fn prefer(&self, batch: BatchSize) {
-        self.inner().batch = Some(batch);
-    }
-
     /// Reads or edits the nodes as another service would.
     pub fn edit<T>(&self, edit: impl FnOnce(&mut BTreeMap<BlockId, Node>) -> T) -> T {
         edit(&mut self.inner().nodes)
     }
 
     fn inner(&self) -> MutexGuard<'_, Inner> {
-        // A meddler that panics leaves nodes that are still whole.
+        // An edit that panics leaves nodes that are still whole.
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+impl super::meddled::BackDoor for MemoryStore {
+    fn edit(&self, edit: &mut dyn FnMut(&mut BTreeMap<BlockId, Node>)) {
+        MemoryStore::edit(self, edit);
     }
 }
 
 impl GraphStore for MemoryStore {
     fn lookup(&self, ids: &[BlockId]) -> Result<HashMap<BlockId, StoredBlock>, GraphError> {
-        let mut inner = self.inner();
-        inner.meddle(Step::BeforeRead)?;
+        let inner = self.inner();
         Ok(ids.iter().filter_map(|id| Some((id.clone(), inner.nodes.get(id)?.stored()))).collect())
     }
 
     fn texts(&self, ids: &[BlockId]) -> Result<HashMap<BlockId, String>, GraphError> {
-        let mut inner = self.inner();
-        inner.meddle(Step::BeforeRead)?;
+        let inner = self.inner();
         let text = |id: &BlockId| {
             let node = inner.nodes.get(id)?;
             Some((id.clone(), node.body.clone().or_else(|| node.text.clone())?))
@@ -211,7 +173,6 @@ impl GraphStore for MemoryStore {
         let (fitting, rejected) = fit(changes);
         let mut applied = Applied { stale: Vec::new(), rejected };
         let mut inner = self.inner();
-        inner.meddle(Step::BeforeApply(changes))?;
         for change in fitting {
             let found = inner.nodes.get(&change.id).map(Node::stored);
             if found == change.expected {
@@ -220,13 +181,11 @@ impl GraphStore for MemoryStore {
                 applied.stale.push(change.id.clone());
             }
         }
-        inner.meddle(Step::AfterApply(changes))?;
         Ok(applied)
     }
 
     fn for_each(&self, visit: &mut dyn FnMut(BlockId, StoredBlock)) -> Result<(), GraphError> {
-        let mut inner = self.inner();
-        inner.meddle(Step::BeforeRead)?;
+        let inner = self.inner();
         for (id, node) in &inner.nodes {
             visit(id.clone(), node.stored());
         }
@@ -234,31 +193,27 @@ impl GraphStore for MemoryStore {
     }
 
     fn is_empty(&self) -> Result<bool, GraphError> {
-        let mut inner = self.inner();
-        inner.meddle(Step::BeforeRead)?;
+        let inner = self.inner();
         Ok(inner.nodes.is_empty())
     }
 
     fn flush(&self) -> Result<(), GraphError> {
-        self.inner().meddle(Step::BeforeOther)
+        Ok(())
     }
 
     fn token(&self, scope: &str) -> Result<Option<String>, GraphError> {
-        let mut inner = self.inner();
-        inner.meddle(Step::BeforeOther)?;
+        let inner = self.inner();
         Ok(inner.tokens.get(scope).cloned())
     }
 
     fn set_token(&self, scope: &str, token: &str) -> Result<(), GraphError> {
         let mut inner = self.inner();
-        inner.meddle(Step::BeforeOther)?;
         inner.tokens.insert(scope.to_owned(), token.to_owned());
         Ok(())
     }
 
     fn purge(&self, what: &Purge) -> Result<Purged, GraphError> {
         let mut inner = self.inner();
-        inner.meddle(Step::BeforeOther)?;
         let mut purged = Purged::default();
         for (id, node) in &inner.nodes {
             if node
@@ -288,8 +243,7 @@ impl GraphStore for MemoryStore {
         limit: usize,
         visit: &mut dyn FnMut(Mark),
     ) -> Result<(), GraphError> {
-        let mut inner = self.inner();
-        inner.meddle(Step::BeforeRead)?;
+        let inner = self.inner();
         let length = |text: &Option<String>| text.as_ref().map_or(0, String::len) as u64;
         for (id, node) in inner.waiting(which).into_iter().take(limit) {
             visit(Mark {
@@ -304,16 +258,14 @@ impl GraphStore for MemoryStore {
     }
 
     fn count_marks(&self, which: &Which) -> Result<Marks, GraphError> {
-        let mut inner = self.inner();
-        inner.meddle(Step::BeforeRead)?;
+        let inner = self.inner();
         let waiting = inner.waiting(which);
         let oldest = waiting.iter().filter_map(|(_, node)| node.last_updated).min();
         Ok(Marks { count: waiting.len() as u64, oldest })
     }
 
     fn whole(&self, ids: &[BlockId]) -> Result<Vec<WholeBlock>, GraphError> {
-        let mut inner = self.inner();
-        inner.meddle(Step::BeforeRead)?;
+        let inner = self.inner();
         let whole = |id: &BlockId| {
             let node = inner.nodes.get(id)?.clone();
             Some(WholeBlock {
@@ -340,7 +292,6 @@ impl GraphStore for MemoryStore {
         consumer: Option<&str>,
     ) -> Result<Vec<BlockId>, GraphError> {
         let mut inner = self.inner();
-        inner.meddle(Step::BeforeOther)?;
         let mut stale = Vec::new();
         for block in blocks {
             let node = inner.nodes.get_mut(&block.id);
@@ -357,8 +308,7 @@ impl GraphStore for MemoryStore {
     }
 
     fn properties(&self, id: &BlockId) -> Result<Option<Map<String, Value>>, GraphError> {
-        let mut inner = self.inner();
-        inner.meddle(Step::BeforeRead)?;
+        let inner = self.inner();
         let Some(node) = inner.nodes.get(id) else { return Ok(None) };
         let conflict = node.conflict.as_ref();
         let all = [
@@ -389,7 +339,6 @@ impl GraphStore for MemoryStore {
     }
 
     fn preferred_batch(&self) -> BatchSize {
-        let usual = BatchSize { rows: 1_000, bytes: 1 << 20, at_once: 1 };
-        self.inner().batch.unwrap_or(usual)
+        BatchSize { rows: 1_000, bytes: 1 << 20, at_once: 1 }
     }
 }

@@ -7,6 +7,8 @@
 
 pub(crate) mod lease;
 mod marks;
+#[cfg(test)]
+mod meddled;
 mod memory;
 #[cfg(feature = "neo4j")]
 mod neo4j;
@@ -25,9 +27,11 @@ use crate::stop::Stop;
 use crate::text::instant;
 
 pub use marks::{HandedOut, Mark, Marks, Which};
+#[cfg(test)]
+pub(crate) use meddled::{BackDoor, Meddled, Nodes, Step};
 pub use memory::MemoryStore;
 #[cfg(test)]
-pub(crate) use memory::{Node, Step};
+pub(crate) use memory::Node;
 #[cfg(feature = "neo4j")]
 pub(crate) use neo4j::Neo4jStore;
 pub use sqlite::SqliteStore;

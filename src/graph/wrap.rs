@@ -335,13 +335,12 @@ impl<S: GraphStore> GraphStore for DryRun<S> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Mutex;
     use std::sync::atomic::{AtomicU32, Ordering};
 
     use super::*;
     use crate::block::{ContentHash, Tier};
     use crate::clock::ManualClock;
-    use crate::graph::{Content, MemoryStore, Step, Write};
+    use crate::graph::{Content, Meddled, MemoryStore, Step, Write};
 
     fn noon() -> DateTime<Utc> {
         "2026-08-24T12:00:00Z".parse().unwrap()
@@ -369,6 +368,10 @@ mod tests {
         Patience::new(policy, Stop::new(), Arc::new(ManualClock::at(noon())))
     }
 
+    fn meddled() -> Meddled<MemoryStore> {
+        Meddled::new(Arc::new(MemoryStore::new()))
+    }
+
     fn ids(store: &MemoryStore) -> Vec<String> {
         store.edit(|nodes| nodes.keys().map(BlockId::to_string).collect())
     }
@@ -377,7 +380,7 @@ mod tests {
     fn a_transient_fault_is_tried_again_as_often_as_configured() {
         for (faults, attempts, works) in [(0, 1, true), (1, 1, false), (2, 3, true), (3, 3, false)]
         {
-            let store = MemoryStore::new();
+            let store = meddled();
             let mut left = faults;
             store.meddle(Box::new(move |moment, _| match moment {
                 Step::BeforeApply(_) if left > 0 => {
@@ -406,12 +409,14 @@ mod tests {
 
     #[test]
     fn a_row_whose_answer_was_lost_is_done_and_a_foreign_one_is_stale() {
-        let store = MemoryStore::new();
+        let store = meddled();
         let mut lost = false;
-        store.meddle(Box::new(move |moment, nodes| match moment {
+        store.meddle(Box::new(move |moment, door| match moment {
             Step::AfterApply(_) if !lost => {
                 lost = true;
-                nodes.get_mut(&BlockId::new("b")).unwrap().version = Some(9);
+                door.edit(&mut |nodes| {
+                    nodes.get_mut(&BlockId::new("b")).unwrap().version = Some(9);
+                });
                 Err(GraphError::Transient("connection reset".to_owned()))
             }
             _ => Ok(()),
@@ -422,7 +427,7 @@ mod tests {
 
     #[test]
     fn a_rejected_batch_is_halved_until_its_bad_rows_are_known() {
-        let store = MemoryStore::new();
+        let store = meddled();
         store.meddle(Box::new(|moment, _| match moment {
             Step::BeforeApply(changes)
                 if changes.iter().any(|c| c.id.as_str().starts_with("bad")) =>
@@ -476,77 +481,16 @@ mod tests {
 
     #[test]
     fn a_visit_that_broke_off_is_not_begun_again() {
-        /// Breaks off after the first block, once.
-        struct Breaking(MemoryStore, Mutex<bool>);
-        impl GraphStore for Breaking {
-            fn lookup(&self, ids: &[BlockId]) -> Result<HashMap<BlockId, StoredBlock>, GraphError> {
-                self.0.lookup(ids)
-            }
-            fn texts(&self, ids: &[BlockId]) -> Result<HashMap<BlockId, String>, GraphError> {
-                self.0.texts(ids)
-            }
-            fn apply(&self, changes: &[Change], at: DateTime<Utc>) -> Result<Applied, GraphError> {
-                self.0.apply(changes, at)
-            }
-            fn for_each(
-                &self,
-                visit: &mut dyn FnMut(BlockId, StoredBlock),
-            ) -> Result<(), GraphError> {
-                let mut broken = self.1.lock().unwrap();
-                if !*broken {
-                    visit(BlockId::new("a"), StoredBlock::default());
-                }
-                *broken = true;
+        let (store, mut broken) = (meddled(), false);
+        store.apply(&[create("a"), create("b")], noon()).unwrap();
+        store.meddle(Box::new(move |moment, _| match moment {
+            Step::Visited if !std::mem::replace(&mut broken, true) => {
                 Err(GraphError::Transient("connection reset".to_owned()))
             }
-            fn is_empty(&self) -> Result<bool, GraphError> {
-                self.0.is_empty()
-            }
-            fn flush(&self) -> Result<(), GraphError> {
-                self.0.flush()
-            }
-            fn token(&self, scope: &str) -> Result<Option<String>, GraphError> {
-                self.0.token(scope)
-            }
-            fn set_token(&self, scope: &str, token: &str) -> Result<(), GraphError> {
-                self.0.set_token(scope, token)
-            }
-            fn purge(&self, what: &Purge) -> Result<Purged, GraphError> {
-                self.0.purge(what)
-            }
-            fn marks(
-                &self,
-                which: &Which,
-                limit: usize,
-                visit: &mut dyn FnMut(Mark),
-            ) -> Result<(), GraphError> {
-                self.0.marks(which, limit, visit)
-            }
-            fn count_marks(&self, which: &Which) -> Result<Marks, GraphError> {
-                self.0.count_marks(which)
-            }
-            fn whole(&self, ids: &[BlockId]) -> Result<Vec<WholeBlock>, GraphError> {
-                self.0.whole(ids)
-            }
-            fn clear_marks(
-                &self,
-                blocks: &[HandedOut],
-                consumer: Option<&str>,
-            ) -> Result<Vec<BlockId>, GraphError> {
-                self.0.clear_marks(blocks, consumer)
-            }
-            fn properties(&self, id: &BlockId) -> Result<Option<Map<String, Value>>, GraphError> {
-                self.0.properties(id)
-            }
-            fn check(&self) -> Vec<Finding> {
-                self.0.check()
-            }
-            fn preferred_batch(&self) -> BatchSize {
-                self.0.preferred_batch()
-            }
-        }
+            _ => Ok(()),
+        }));
         let mut visited = 0;
-        let store = Retrying::new(Breaking(MemoryStore::new(), Mutex::new(false)), patience(3));
+        let store = Retrying::new(store, patience(3));
         assert!(matches!(store.for_each(&mut |_, _| visited += 1), Err(GraphError::Transient(_))));
         assert_eq!(visited, 1);
     }

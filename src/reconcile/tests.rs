@@ -419,11 +419,13 @@ fn a_node_that_keeps_changing_is_decided_again_three_times_and_then_left() {
         rig.sync();
         rig.file("a.md", note(&[line("Edited.", "blk_a", 1), line("Also edited.", "blk_b", 1)]));
         let mut left = changes;
-        rig.store.meddle(Box::new(move |moment, nodes| {
+        rig.store.meddle(Box::new(move |moment, door| {
             if matches!(moment, Step::BeforeApply(_)) && left > 0 {
                 left -= 1;
-                let node = nodes.get_mut(&BlockId::new("blk_a")).unwrap();
-                node.version = node.version.map(|version| version + 10);
+                door.edit(&mut |nodes| {
+                    let node = nodes.get_mut(&BlockId::new("blk_a")).unwrap();
+                    node.version = node.version.map(|version| version + 10);
+                });
             }
             Ok(())
         }));

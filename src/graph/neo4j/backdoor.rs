@@ -1,16 +1,12 @@
 //! The graph past the store, for tests: whole nodes, read and edited as another service would.
 
-use std::collections::BTreeMap;
-
 use chrono::{DateTime, Utc};
 use neo4rs::{BoltType, Query};
 use serde::Deserialize;
 
 use super::{Neo4jStore, STATEMENT_LIMIT, cypher};
 use crate::block::{BlockId, Tier};
-use crate::graph::{Conflict, Node};
-
-type Nodes = BTreeMap<BlockId, Node>;
+use crate::graph::{BackDoor, Conflict, Node, Nodes};
 
 /// The last value tells whether flags and what belongs to them stand together, and no lock was left.
 const NODES: &str = "MATCH (b:Block) RETURN [b.id, b.text, b.hash, b.version, \
@@ -90,23 +86,10 @@ impl From<NodeRow> for (BlockId, Node) {
 
 impl Neo4jStore {
     /// Every block.
-    pub(crate) fn nodes(&self) -> Nodes {
+    fn nodes(&self) -> Nodes {
         let rows: Vec<NodeRow> =
             self.ask("nodes", STATEMENT_LIMIT, Query::new(NODES.into())).unwrap();
         rows.into_iter().map(NodeRow::into).collect()
-    }
-
-    /// Edits the blocks as another service would.
-    pub(crate) fn edit(&self, edit: &mut dyn FnMut(&mut Nodes)) {
-        let before = self.nodes();
-        let mut after = before.clone();
-        edit(&mut after);
-        for id in before.keys().filter(|id| !after.contains_key(id)) {
-            self.run(Query::new(DELETE.into()).param("id", id.as_str()));
-        }
-        for (id, node) in after.iter().filter(|(id, node)| before.get(*id) != Some(node)) {
-            self.run(put(id, node));
-        }
     }
 
     /// Deletes everything.
@@ -118,6 +101,20 @@ impl Neo4jStore {
 
     fn run(&self, statement: Query) {
         self.ask::<BoltType>("edit", STATEMENT_LIMIT, statement).unwrap();
+    }
+}
+
+impl BackDoor for Neo4jStore {
+    fn edit(&self, edit: &mut dyn FnMut(&mut Nodes)) {
+        let before = self.nodes();
+        let mut after = before.clone();
+        edit(&mut after);
+        for id in before.keys().filter(|id| !after.contains_key(id)) {
+            self.run(Query::new(DELETE.into()).param("id", id.as_str()));
+        }
+        for (id, node) in after.iter().filter(|(id, node)| before.get(*id) != Some(node)) {
+            self.run(put(id, node));
+        }
     }
 }
 

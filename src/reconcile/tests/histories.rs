@@ -26,7 +26,7 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta, Utc};
 use tempfile::TempDir;
 
-use self::graphs::{Graph, SMALL_BATCHES};
+use self::graphs::{Graph, in_memory};
 use self::meddling::{Hasty, Meddling, serve};
 use self::oracle::Winner;
 use self::world::{Condition, Deed, IDS, PATHS, PATTERNS, World};
@@ -34,7 +34,7 @@ use super::rig::Counts;
 use crate::block::BlockId;
 use crate::clock::{Clock, ManualClock, SystemClock};
 use crate::config::{JobName, RetryPolicy, VaultConfig};
-use crate::graph::{DryRun, GraphStore, MemoryStore, Node, Patience, Retrying};
+use crate::graph::{DryRun, GraphStore, Node, Patience, Retrying};
 use crate::job::{JobError, NoProgress, RunContext, RunId, RunOptions, RunReport, Trigger};
 use crate::reconcile::{OnMissing, Scope, StatCache, SyncSettings, sync_vault};
 use crate::stop::Stop;
@@ -331,7 +331,7 @@ impl Scene {
             Step::Vault(deed) => locked(&self.world).do_it(deed),
             Step::Service { id, how } => {
                 let world = Arc::clone(&self.world);
-                self.store.edit(&mut |nodes| serve(&locked(&world), nodes, id, how));
+                self.store.door().edit(&mut |nodes| serve(&locked(&world), nodes, id, how));
                 self.note_service(id, how);
             }
             Step::Pass { seconds } => self.clock.advance(Duration::from_secs(seconds)),
@@ -357,7 +357,7 @@ impl Scene {
             }
             Step::PutBackGraph => {
                 if let Some((nodes, token, drifted)) = self.kept_graph.clone() {
-                    self.store.edit(&mut |current| *current = nodes.clone());
+                    self.store.door().edit(&mut |current| *current = nodes.clone());
                     self.store.set_token(&self.scope(), &token.unwrap_or_default()).unwrap();
                     self.drifted = drifted;
                     self.unlike = self.is_unlike();
@@ -727,7 +727,7 @@ impl Scene {
 
     fn nodes(&self) -> Nodes {
         let mut all = Nodes::new();
-        self.store.edit(&mut |nodes| all = nodes.clone());
+        self.store.door().edit(&mut |nodes| all = nodes.clone());
         all
     }
 
@@ -776,17 +776,6 @@ fn copy_folder(from: &Path, to: &Path) {
 
 /// Makes an empty graph that the meddler sees every operation on.
 type NewGraph = dyn Fn(u64, &Arc<Mutex<Meddling>>) -> Box<dyn Graph> + std::marker::Sync;
-
-/// In every second history it is written to in several batches at the same time.
-fn in_memory(seed: u64, meddling: &Arc<Mutex<Meddling>>) -> Box<dyn Graph> {
-    let store = MemoryStore::new();
-    if seed % 2 == 1 {
-        store.prefer(SMALL_BATCHES);
-    }
-    let meddler = Arc::clone(meddling);
-    store.meddle(Box::new(move |moment, nodes| locked(&meddler).meddle(moment, nodes)));
-    Box::new(store)
-}
 
 fn play(seed: u64, steps: &[Step], graph: &NewGraph) -> Result<(), String> {
     let play = || Scene::new(seed, graph).play(steps);
@@ -845,7 +834,7 @@ fn on_a_real_server_too() {
     };
     // One at a time: it holds one graph.
     let seeds = seeds("ACLARAI_NEO4J_HISTORIES", HISTORIES_ON_SERVER);
-    let served: &NewGraph = &move |_, meddling| Box::new(graphs::Served::new(&server, meddling));
+    let served: &NewGraph = &move |_, meddling| graphs::on_server(&server, meddling);
     play_all("on_a_real_server_too", seeds, 1, served);
 }
 

@@ -15,7 +15,7 @@ use crate::block::{BlockId, VaultPath};
 use crate::clock::{Alarm, Clock, ManualClock, SystemClock};
 use crate::config::{JobName, VaultConfig};
 use crate::graph::GraphStore;
-use crate::graph::{MemoryStore, Node, Step};
+use crate::graph::{Meddled, MemoryStore, Node, Step};
 use crate::job::{JobError, NoProgress, RunContext, RunId, RunOptions, RunReport, Trigger};
 use crate::reconcile::{OnMissing, Scope, StatCache, SyncSettings, sync_vault};
 use crate::stop::Stop;
@@ -24,7 +24,7 @@ use crate::vault::ParseOptions;
 pub(crate) struct Rig {
     pub(crate) dir: tempfile::TempDir,
     pub(crate) clock: Arc<ManualClock>,
-    pub(crate) store: MemoryStore,
+    pub(crate) store: Meddled<MemoryStore>,
     pub(crate) settings: SyncSettings,
     writes: Arc<AtomicU64>,
     /// Done each time a sync waits, which moves the clock on by as much.
@@ -74,7 +74,7 @@ impl Rig {
         let dir = tempfile::tempdir().unwrap();
         let root = dir.path().join("vault");
         fs::create_dir(&root).unwrap();
-        let store = MemoryStore::new();
+        let store = Meddled::new(Arc::new(MemoryStore::new()));
         let writes = Arc::new(AtomicU64::new(0));
         let counter = Arc::clone(&writes);
         store.meddle(Box::new(move |moment, _| {

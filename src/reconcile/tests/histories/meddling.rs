@@ -11,7 +11,7 @@ use super::world::World;
 use super::{IDS, Killed, Nodes, Service, Trouble, What, locked, oracle};
 use crate::block::BlockId;
 use crate::clock::{Alarm, Clock, ManualClock};
-use crate::graph::{GraphError, Node, Step};
+use crate::graph::{BackDoor, GraphError, Node, Step};
 use crate::stop::Stop;
 
 /// The plan of the meddler in the store.
@@ -23,15 +23,11 @@ pub(super) struct Meddling {
 }
 
 impl Meddling {
-    /// Whether the nodes are needed at the next moment.
-    #[cfg(feature = "neo4j")]
-    pub(super) fn is_about_to_serve(&self) -> bool {
-        matches!(self.trouble, Some(Trouble { after: 0, what: What::Service { .. } }))
-    }
-
-    pub(super) fn meddle(&mut self, moment: Step<'_>, nodes: &mut Nodes) -> Result<(), GraphError> {
-        if let Step::AfterApply(changes) = moment {
-            self.writes += changes.len() as u64;
+    pub(super) fn meddle(&mut self, step: Step<'_>, door: &dyn BackDoor) -> Result<(), GraphError> {
+        match step {
+            Step::AfterApply(changes) => self.writes += changes.len() as u64,
+            Step::Visited => return Ok(()),
+            _ => {}
         }
         match &mut self.trouble {
             Some(trouble) if trouble.after > 0 => trouble.after -= 1,
@@ -45,7 +41,9 @@ impl Meddling {
                     What::Kill => resume_unwind(Box::new(Killed)),
                     What::Cancel => self.stop.tell(),
                     What::Vault(deed) => locked(&self.world).do_it(deed),
-                    What::Service { id, how } => serve(&locked(&self.world), nodes, id, how),
+                    What::Service { id, how } => {
+                        door.edit(&mut |nodes| serve(&locked(&self.world), nodes, id, how));
+                    }
                 }
             }
             None => {}
