@@ -7,12 +7,12 @@ use super::exit::{Exit, Failure};
 use super::out::{Out, written};
 use super::setup::Setup;
 use crate::block::{BlockId, Tier};
-use crate::clock::{Clock, SystemClock};
+use crate::clock::{Clock, SystemClock, by_a_set_clock};
 use crate::config::Config;
 use crate::graph::{self, GraphError, GraphStore, Mark, Which};
-use crate::observe::seen::ago;
 use crate::signals;
 use crate::stop::Stop;
+use crate::text::relative;
 
 /// Blocks whose texts are in memory at once.
 const PAGE: usize = 100;
@@ -87,7 +87,11 @@ fn write_line(
     mark: &Mark,
     now: chrono::DateTime<chrono::Utc>,
 ) -> std::io::Result<()> {
-    let since = mark.marked_at.map_or("unknown time".to_owned(), |at| ago(at, now));
+    let since = match (mark.marked_at, mark.marked_at.and_then(by_a_set_clock)) {
+        (_, Some(at)) => relative(at, now),
+        (Some(_), None) => "before the clock was set".to_owned(),
+        (None, None) => "unknown time".to_owned(),
+    };
     let file = mark.source_file.as_deref().unwrap_or("no file");
     writeln!(out, "{} version {}, since {since}: {file}", mark.id, mark.version)
 }
