@@ -27,8 +27,10 @@ use crate::stop::Stop;
 use crate::text::instant;
 
 pub use marks::{HandedOut, Mark, Marks, Which};
+#[cfg(all(test, feature = "neo4j"))]
+pub(crate) use meddled::Nodes;
 #[cfg(test)]
-pub(crate) use meddled::{BackDoor, Meddled, Nodes, Step};
+pub(crate) use meddled::{BackDoor, Meddled, Step};
 pub use memory::MemoryStore;
 #[cfg(test)]
 pub(crate) use memory::Node;

@@ -27,8 +27,12 @@ use crate::state::{Holder, Owner, State, StateError};
 pub(crate) use marks::{Mark, Stretch};
 pub(crate) use output::{Output, keep_output};
 pub(crate) use record::{CutOff, Recorder, Remembered, RowId, Skipped, Writer};
-pub(crate) use row::{Row, is_outcome};
-pub(crate) use shown::{remarks, row_to_json, run_remarks, to_json};
+pub(crate) use row::Row;
+#[cfg(feature = "http")]
+pub(crate) use row::is_outcome;
+#[cfg(feature = "http")]
+pub(crate) use shown::run_remarks;
+pub(crate) use shown::{remarks, row_to_json, to_json};
 pub(crate) use standing::{Standing, went_wrong};
 
 use row::{from_micros, micros, optional_instant, read_row, read_run, rows, seconds, select};

@@ -57,6 +57,7 @@ impl Row {
 }
 
 /// Whether rows can be asked for by this word.
+#[cfg(feature = "http")]
 pub(crate) fn is_outcome(word: &str) -> bool {
     word == Skip::WORD
         || RunState::from_word(word).is_some()
