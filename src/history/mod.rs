@@ -82,40 +82,9 @@ impl History {
     pub fn found(&self, filter: &Filter<'_>, limit: usize) -> Result<Vec<Row>, StateError> {
         let mut seen = Seen::new(self.state.dir());
         let mut read = || -> rusqlite::Result<Vec<Row>> {
-            // The terms that are not asked for are left out, so that SQLite takes the index of the others.
-            let mut terms = Vec::new();
-            let mut values: Vec<rusqlite::types::Value> = Vec::new();
-            let mut ask = |term: &str, value| {
-                values.push(value);
-                terms.push(format!("{term} ?{}", values.len()));
-            };
-            if let Some(job) = filter.job {
-                ask("job =", job.as_str().to_owned().into());
-            }
-            if let Some(since) = filter.since {
-                ask("last_scheduled_for >=", since.timestamp_micros().into());
-            }
-            if let Some(until) = filter.until {
-                ask("scheduled_for <=", until.timestamp_micros().into());
-            }
-            if let Some(run) = filter.before {
-                ask("seq <", seq_of(self.state.connection(), run)?.unwrap_or(0).into());
-            }
-            // What SQLite can leave out need not be read: of millions of rows, the few that failed.
-            if let Some(outcome) = filter.outcome {
-                terms.extend(match RunState::from_word(outcome) {
-                    Some(RunState::Interrupted) => {
-                        Some("state IN ('interrupted', 'queued', 'running')".to_owned())
-                    }
-                    Some(state) => Some(format!("state = '{}'", state.as_str())),
-                    None if outcome == Skip::WORD => Some(format!("state = '{}'", Skip::WORD)),
-                    None => SkipReason::from_word(outcome)
-                        .map(|reason| format!("reason = '{}'", reason.as_str())),
-                });
-            }
-            let terms = if terms.is_empty() { "1".to_owned() } else { terms.join(" AND ") };
-            let sql = select(&format!("WHERE {terms} ORDER BY seq DESC"));
-            let mut statement = self.state.connection().prepare(&sql)?;
+            let connection = self.state.connection();
+            let (sql, values) = question(connection, filter)?;
+            let mut statement = connection.prepare(&sql)?;
             let mut found = Vec::new();
             let mut rows = statement.query(rusqlite::params_from_iter(values))?;
             while found.len() < limit
@@ -240,27 +209,90 @@ impl<'a> Seen<'a> {
     }
 }
 
-/// Where the newest row of that id is.
+/// The rows that may have an outcome, as SQLite finds them: what it can leave out need not be read.
+fn standing_term(outcome: &str, of_one_job: bool) -> String {
+    // In these words the index has it. The rows of one job are found by the index of jobs.
+    let not_well = "state IN ('failed', 'interrupted', 'skipped')";
+    let of_all = if of_one_job { "1" } else { not_well };
+    let open = "SELECT seq FROM runs WHERE owner IS NOT NULL";
+    match RunState::from_word(outcome) {
+        Some(RunState::Succeeded) => format!("state = '{outcome}'"),
+        Some(RunState::Failed) => format!("{of_all} AND state = '{outcome}'"),
+        Some(RunState::Queued | RunState::Running) => {
+            format!("state = '{outcome}' AND seq IN ({open})")
+        }
+        // A run whose process is gone is one of them, and still says otherwise.
+        Some(RunState::Interrupted) => format!(
+            "seq IN (SELECT seq FROM runs WHERE {not_well} AND state = '{outcome}' UNION ALL {open})"
+        ),
+        None if outcome == Skip::WORD => format!("{of_all} AND state = '{outcome}'"),
+        None => match SkipReason::from_word(outcome) {
+            Some(_) => format!("{of_all} AND state = '{}' AND reason = '{outcome}'", Skip::WORD),
+            None => "0".to_owned(),
+        },
+    }
+}
+
+/// What SQLite is asked for the rows that may pass a filter, and the values in it.
+fn question(
+    connection: &Connection,
+    filter: &Filter<'_>,
+) -> rusqlite::Result<(String, Vec<rusqlite::types::Value>)> {
+    // The terms that are not asked for are left out, so that SQLite takes the index of the others.
+    let mut terms = Vec::new();
+    let mut values: Vec<rusqlite::types::Value> = Vec::new();
+    let mut ask = |term: &str, value| {
+        values.push(value);
+        terms.push(format!("{term} ?{}", values.len()));
+    };
+    if let Some(job) = filter.job {
+        ask("job =", job.as_str().to_owned().into());
+    }
+    if let Some(since) = filter.since {
+        ask("last_scheduled_for >=", since.timestamp_micros().into());
+    }
+    if let Some(until) = filter.until {
+        ask("scheduled_for <=", until.timestamp_micros().into());
+    }
+    if let Some(run) = filter.before {
+        ask("seq <", seq_of(connection, run)?.unwrap_or(0).into());
+    }
+    terms.extend(filter.outcome.map(|outcome| standing_term(outcome, filter.job.is_some())));
+    let terms = if terms.is_empty() { "1".to_owned() } else { terms.join(" AND ") };
+    Ok((select(&format!("WHERE {terms} ORDER BY seq DESC")), values))
+}
+
+/// The kinds of row that have an index by job and instant: runs by schedule, runs by hand, and skips.
+const KINDS: [&str; 3] =
+    ["trigger = 'schedule' AND state <> 'skipped'", "trigger = 'manual'", "state = 'skipped'"];
+
+/// Where the newest run of that id is.
 fn seq_of(connection: &Connection, id: &RunId) -> rusqlite::Result<Option<i64>> {
+    newest(connection, id, &KINDS[..2])
+}
+
+/// Where the newest row of that id is, of these kinds: an index leads to a handful of rows, however long the history is.
+fn newest(connection: &Connection, id: &RunId, kinds: &[&str]) -> rusqlite::Result<Option<i64>> {
     let mut newest = None;
-    for (job, second) in id.meanings() {
-        // Each branch has an index that leads to a handful of rows, however long the history is.
-        let sql = "SELECT max(seq) FROM (
-                       SELECT seq FROM runs WHERE job = ?1 AND scheduled_for >= ?2 AND scheduled_for < ?3
-                           AND trigger = 'schedule' AND state <> 'skipped' AND run_id = ?4
-                       UNION ALL
-                       SELECT seq FROM runs WHERE job = ?1 AND scheduled_for >= ?2 AND scheduled_for < ?3
-                           AND trigger = 'manual' AND run_id = ?4)";
-        let from = second.saturating_mul(1_000_000);
-        let found: Option<i64> = connection
-            .prepare_cached(sql)?
-            .query_row((job, from, from.saturating_add(1_000_000), id.as_str()), |row| {
-                row.get(0)
-            })?;
-        newest = newest.max(found);
+    for kind in kinds {
+        let sql = format!(
+            "SELECT max(seq) FROM runs
+             WHERE job = ?1 AND scheduled_for >= ?2 AND scheduled_for < ?3 AND {kind} AND run_id = ?4"
+        );
+        let mut statement = connection.prepare_cached(&sql)?;
+        for (job, second) in id.meanings() {
+            let from = second.saturating_mul(1_000_000);
+            let until = from.saturating_add(1_000_000);
+            let found: Option<i64> =
+                statement.query_row((job, from, until, id.as_str()), |row| row.get(0))?;
+            newest = newest.max(found);
+        }
     }
     Ok(newest)
 }
 
 /// The error of a run whose process ended without a report.
 const CUT_OFF: &str = "its process ended before it did";
+
+#[cfg(test)]
+mod tests;

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use rusqlite::OptionalExtension;
 
-use super::History;
+use super::{History, KINDS, newest};
 use crate::job::RunId;
 use crate::state::{State, StateError};
 
@@ -49,12 +49,9 @@ impl History {
         if let Some(said) = kept.map_err(|error| self.state.error(error))? {
             return Ok(Output::Kept(said));
         }
-        let known = connection
-            .query_row("SELECT EXISTS (SELECT 1 FROM runs WHERE run_id = ?1)", (run,), |row| {
-                row.get(0)
-            })
-            .map_err(|error| self.state.error(error))?;
-        Ok(if known { Output::NotKept } else { Output::NoSuchRun })
+        let id = RunId::from_stored(run.to_owned());
+        let known = newest(connection, &id, &KINDS).map_err(|error| self.state.error(error))?;
+        Ok(if known.is_some() { Output::NotKept } else { Output::NoSuchRun })
     }
 }
 

@@ -62,6 +62,14 @@ impl Wish {
         Ok(wish)
     }
 
+    /// Whether it is the newest part of all of the history.
+    pub(super) fn is_whole(&self) -> bool {
+        self.job.is_none()
+            && self.outcome.is_none()
+            && self.until.is_none()
+            && self.before.is_none()
+    }
+
     pub(super) fn filter(&self) -> Filter<'_> {
         Filter {
             job: self.job.as_ref(),

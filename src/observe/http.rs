@@ -57,6 +57,9 @@ const IDLE_TIME: Duration = Duration::from_secs(30);
 /// So many answers at once are made from the state folder.
 const READERS: usize = 4;
 
+/// How far they stand behind the rest of the daemon.
+const READERS_NICE: i32 = 5;
+
 /// The running server; [`stop`](Http::stop) ends it.
 #[derive(Debug)]
 pub(crate) struct Http {
@@ -75,6 +78,8 @@ impl Http {
             .enable_time()
             .max_blocking_threads(READERS)
             .thread_name("http-reader")
+            // Whoever looks at the page, however often, waits rather than the thread that decides, or a run.
+            .on_thread_start(|| _ = rustix::process::nice(READERS_NICE))
             .build()?;
         let thread = std::thread::Builder::new().name("http".to_owned()).spawn(move || {
             let local = tokio::task::LocalSet::new();

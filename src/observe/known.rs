@@ -88,6 +88,16 @@ impl Now {
     pub(super) fn jobs(&self, daemon: &SeenDaemon<'_>) -> Result<Vec<SeenJob<'_>>, StateError> {
         SeenJob::look(&self.known.state_dir, self.of_jobs(), daemon, self.moment)
     }
+
+    /// One job, without a look at all the others; `None` where it is not configured.
+    pub(super) fn job(
+        &self,
+        daemon: &SeenDaemon<'_>,
+        name: &JobName,
+    ) -> Result<Option<SeenJob<'_>>, StateError> {
+        let Some(spec) = self.known.jobs.get(name) else { return Ok(None) };
+        SeenJob::look_at(&self.known.state_dir, spec, self.of_jobs(), daemon, self.moment).map(Some)
+    }
 }
 
 pub(super) fn lock<T>(value: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -157,20 +157,40 @@ impl<'c> SeenJob<'c> {
         moment: Moment,
     ) -> Result<Vec<SeenJob<'c>>, StateError> {
         let history = History::open(state_dir)?;
-        let mut seen = Vec::new();
-        for spec in jobs.specs.values() {
-            let runnable = jobs.run(&spec.name);
-            let may_fire = runnable && spec.is_scheduled() && daemon.clock_not_set.is_none();
-            let next = if may_fire {
-                spec.schedule.fire_times(moment.wall).take(NEXT).collect()
-            } else {
-                Vec::new()
-            };
-            let last = history.as_ref().map(|history| history.last_run(&spec.name)).transpose()?;
-            let held_back = held_back(spec, daemon, moment.wall);
-            seen.push(SeenJob { spec, runnable, next, last: last.flatten(), held_back });
-        }
-        Ok(seen)
+        let look =
+            |spec: &'c Arc<JobSpec>| SeenJob::of(spec, jobs, history.as_ref(), daemon, moment);
+        jobs.specs.values().map(look).collect()
+    }
+
+    /// Looks at one job.
+    #[cfg(feature = "http")]
+    pub(crate) fn look_at(
+        state_dir: &Path,
+        spec: &'c JobSpec,
+        jobs: Jobs<'c>,
+        daemon: &SeenDaemon<'_>,
+        moment: Moment,
+    ) -> Result<SeenJob<'c>, StateError> {
+        SeenJob::of(spec, jobs, History::open(state_dir)?.as_ref(), daemon, moment)
+    }
+
+    fn of(
+        spec: &'c JobSpec,
+        jobs: Jobs<'c>,
+        history: Option<&History>,
+        daemon: &SeenDaemon<'_>,
+        moment: Moment,
+    ) -> Result<SeenJob<'c>, StateError> {
+        let runnable = jobs.run(&spec.name);
+        let may_fire = runnable && spec.is_scheduled() && daemon.clock_not_set.is_none();
+        let next = if may_fire {
+            spec.schedule.fire_times(moment.wall).take(NEXT).collect()
+        } else {
+            Vec::new()
+        };
+        let last = history.map(|history| history.last_run(&spec.name)).transpose()?.flatten();
+        let held_back = held_back(spec, daemon, moment.wall);
+        Ok(SeenJob { spec, runnable, next, last, held_back })
     }
 
     /// As JSON, as `jobs --json` prints it.

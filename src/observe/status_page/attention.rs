@@ -3,6 +3,7 @@
 use maud::{Markup, html};
 
 use super::super::known::Now;
+use super::headline::{Headline, Level};
 use super::words::{Said, counted, number, said, time};
 use crate::reconcile::{self, Waiting};
 use crate::state::StateError;
@@ -10,37 +11,48 @@ use crate::state::StateError;
 /// The messages that the troubleshooting page has a place for, and the places; `…` stands for what differs.
 const PLACES: &[(&str, &str)] = include!(concat!(env!("OUT_DIR"), "/troubleshooting.rs"));
 
+/// What there is to wait for, in the order of urgency, with the words for it.
+const KINDS: [(&str, &str); 5] = [
+    ("conflict", "Conflicts"),
+    ("suspicious", "Suspicious markers"),
+    ("missing", "Missing blocks"),
+    ("duplicate", "Duplicates"),
+    ("note", "Notes with errors"),
+];
+
 /// More rows than that nobody reads; the command has all.
 const ROWS_MAX: usize = 500;
 
 pub(super) fn page(now: &Now) -> Result<Markup, StateError> {
     let waiting = reconcile::attention(&now.known.state_dir)?;
     let count = waiting.len() + usize::from(now.refused.is_some());
-    let (class, title) = match count {
-        0 => ("well", "Nothing waits for a person.".to_owned()),
-        1 => ("look", "1 thing waits for a person.".to_owned()),
-        count => ("look", format!("{} wait for a person.", counted(count, "thing"))),
+    let headline = match count {
+        0 => Headline::plain(Level::Well, "Nothing waits for a person.".to_owned()),
+        1 => Headline::plain(Level::Look, "1 thing waits for a person.".to_owned()),
+        count => {
+            Headline::plain(Level::Look, format!("{} wait for a person.", counted(count, "thing")))
+        }
     };
     Ok(html! {
-        header class=(class) { h1 { (title) } }
+        (headline.show())
         @if let Some((at, error)) = &now.refused {
             section aria-labelledby="configuration" {
-                h2 id="configuration" { "configuration" }
+                h2 id="configuration" { "Configuration" }
                 p { "Refused at the reload " (time(*at, now.moment.wall)) ": " bdi { (Said(error, 2_000)) } }
                 p { "Correct it, and reload; a running daemon keeps the old configuration until then." }
             }
         }
-        @for kind in ["conflict", "suspicious", "missing", "duplicate", "note"] {
+        @for (kind, title) in KINDS {
             @let of_kind: Vec<&Waiting> = waiting.iter().filter(|waiting| waiting.kind == kind).collect();
-            @if !of_kind.is_empty() { (section(kind, &of_kind)) }
+            @if !of_kind.is_empty() { (section(kind, title, &of_kind)) }
         }
     })
 }
 
-fn section(kind: &str, waiting: &[&Waiting]) -> Markup {
+fn section(kind: &str, title: &str, waiting: &[&Waiting]) -> Markup {
     html! {
         section aria-labelledby=(kind) {
-            h2 id=(kind) { (kind) " (" (number(waiting.len() as u64)) ")" }
+            h2 id=(kind) { (title) " (" (number(waiting.len() as u64)) ")" }
             table class="waiting" {
                 thead { tr { th scope="col" { "Where" } th scope="col" { "What" } th scope="col" { "What to do" } } }
                 tbody {

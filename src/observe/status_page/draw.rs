@@ -6,6 +6,7 @@ use std::fmt::Write as _;
 use chrono::{DateTime, TimeDelta, Utc};
 use maud::{Markup, PreEscaped, html};
 
+use super::words::number;
 use crate::history::{Mark, Stretch};
 use crate::job::RunState;
 
@@ -76,7 +77,10 @@ impl Day {
             let _ = write!(path, "M{left} {}h{wide}v7h-{wide}z", HIGH - 8);
         }
         if !path.is_empty() {
-            let _ = write!(drawing, r#"<path class="skip" d="{path}"/>"#);
+            let _ = write!(
+                drawing,
+                r#"<path class="skip" vector-effect="non-scaling-stroke" d="{path}"/>"#
+            );
         }
         for (bar, (class, high)) in BARS.iter().enumerate() {
             let mut path = String::new();
@@ -102,9 +106,10 @@ impl Day {
 fn words(counts: &[u64; BARS.len()], skips: u64) -> String {
     let names = ["succeeded", "open", "interrupted", "failed"];
     let runs = counts.iter().zip(names).rev().filter(|(count, _)| **count > 0);
-    let mut parts: Vec<String> = runs.map(|(count, name)| format!("{count} {name}")).collect();
+    let mut parts: Vec<String> =
+        runs.map(|(count, name)| format!("{} {name}", number(*count))).collect();
     if skips > 0 {
-        parts.push(format!("{skips} skipped"));
+        parts.push(format!("{} skipped", number(skips)));
     }
     if parts.is_empty() { "no runs".to_owned() } else { parts.join(", ") }
 }
@@ -137,7 +142,7 @@ pub(super) fn line(class: &str, label: &str, values: &[f64], floor: f64) -> Mark
     }
     html! {
         svg class=(class) viewBox="0 0 100 20" preserveAspectRatio="none" role="img" aria-label=(label) {
-            (PreEscaped(format!(r#"<path class="line" d="{path}"/>"#)))
+            (PreEscaped(format!(r#"<path class="line" vector-effect="non-scaling-stroke" d="{path}"/>"#)))
         }
     }
 }
@@ -175,7 +180,7 @@ mod tests {
         assert!(strip.contains("<path class=\"bad\" d=\"M275 0h.8v20h-.8z\"/>"), "{strip}");
         assert!(strip.contains("<path class=\"ok\" d=\"M168 9h.8v11h-.8z\"/>"), "{strip}");
         assert!(strip.contains("<path class=\"gap\" d=\"M0 0h9v20h-9z\"/>"), "{strip}");
-        assert!(strip.contains("<path class=\"skip\" d=\"M228.4 12h2.2v7h-2.2z\"/>"), "{strip}");
+        assert!(strip.contains("<path class=\"skip\" vector-effect=\"non-scaling-stroke\" d=\"M228.4 12h2.2v7h-2.2z\"/>"), "{strip}");
         assert!(day.strip(&[], &[]).into_string().contains("no runs"));
     }
 

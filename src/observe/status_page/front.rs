@@ -106,8 +106,8 @@ fn lengths(marks: &[Mark]) -> Markup {
     html! {
         @if taken.len() > 1 { (line("spark", &label, &taken, 0.0)) }
         div class="caption" {
-            abbr title="half of the runs took no longer" { "p50" } " " (duration(half)) ", "
-            abbr title="19 of 20 runs took no longer" { "p95" } " " (duration(most))
+            span class="pair" { abbr title="half of the runs took no longer" { "p50" } " " (duration(half)) "," } " "
+            span class="pair" { abbr title="19 of 20 runs took no longer" { "p95" } " " (duration(most)) }
         }
     }
 }
@@ -222,6 +222,7 @@ fn vault(now: &Now, history: Option<&History>, waiting: &[Waiting]) -> Result<Ma
     let over_time: Vec<f64> = syncs.iter().rev().map(|sync| blocks(sync) as f64).collect();
     let least = over_time.iter().copied().fold(f64::INFINITY, f64::min);
     let at = moment_of(last);
+    let marks = now.known.marks(now.moment.wall);
     let to_attention = |count: u64| {
         html! {
             @if count == 0 { "0" } @else { a href="/attention" { (number(count)) } }
@@ -232,6 +233,20 @@ fn vault(now: &Now, history: Option<&History>, waiting: &[Waiting]) -> Result<Ma
             h2 id="vault" { "Vault" }
             dl class="figures" {
                 div { dt { "Blocks" } dd { (number(blocks(last))) } }
+                div {
+                    dt { "Marked for reprocessing" }
+                    dd {
+                        @match marks {
+                            Some(marks) => {
+                                (number(marks.count))
+                                @if let Some(oldest) = marks.oldest {
+                                    div class="caption" { "the oldest " (crate::text::relative(oldest, now.moment.wall)) }
+                                }
+                            }
+                            None => span class="quiet" { "unknown" }
+                        }
+                    }
+                }
                 div { dt { "Missing" } dd { (to_attention(figure(stat::BLOCKS_MISSING))) } }
                 div { dt { "Conflicts" } dd { (to_attention(figure(stat::CONFLICTS))) } }
                 div { dt { "Duplicates" } dd { (to_attention(figure(stat::DUPLICATES))) } }
@@ -296,8 +311,12 @@ fn latest(now: &Now, history: Option<&History>, asked: &Asked) -> Result<Markup,
                     } " "
                 }
             }
-            (rows(now, &records, true))
-            (older(&records, "/?", &[("outcome", chosen)]))
+            @if records.is_empty() && wish.is_whole() {
+                p class="quiet" { "Nothing is recorded yet." }
+            } @else {
+                (rows(now, &records, true))
+                (older(&records, "/?", &[("outcome", chosen)]))
+            }
         }
     })
 }
@@ -308,13 +327,13 @@ pub(super) fn rows(now: &Now, rows: &[Row], with_jobs: bool) -> Markup {
         @if rows.is_empty() {
             p class="quiet" { "Nothing like that is recorded." }
         } @else {
-            table class="history" {
+            table class={ "history" @if !with_jobs { " one" } } {
                 thead {
                     tr {
                         th scope="col" { "Due" }
                         @if with_jobs { th scope="col" { "Job" } }
                         th scope="col" { "Outcome" }
-                        th scope="col" { "Took" }
+                        th scope="col" class="number" { "Took" }
                         th scope="col" { "Remarks" }
                     }
                 }
@@ -333,7 +352,8 @@ pub(super) fn rows(now: &Now, rows: &[Row], with_jobs: bool) -> Markup {
                             td data-label="Took" class="number" {
                                 (row.run().and_then(|run| run.duration_s).map(duration).unwrap_or_default())
                             }
-                            td data-label="Remarks" { bdi { (Said(&remarks(row), 300)) } }
+                            @let remarks = remarks(row);
+                            td data-label="Remarks" { @if !remarks.is_empty() { bdi { (Said(&remarks, 300)) } } }
                         }
                     }
                 }

@@ -33,10 +33,10 @@ pub(super) struct Headline {
 impl Headline {
     /// That nothing can be shown.
     pub(super) fn of_fault(error: &str) -> Headline {
+        let lines = vec![html! { (said(error)) }];
         Headline {
-            level: Level::Stopped,
-            title: "The state folder cannot be read.".to_owned(),
-            lines: vec![html! { (said(error)) }],
+            lines,
+            ..Headline::plain(Level::Stopped, "The state folder cannot be read.".to_owned())
         }
     }
 
@@ -47,7 +47,7 @@ impl Headline {
         jobs: &[SeenJob<'_>],
         waiting: &[Waiting],
     ) -> Headline {
-        let mut headline = Headline { level: Level::Well, title: String::new(), lines: Vec::new() };
+        let mut headline = Headline::plain(Level::Well, String::new());
         headline.tell_of_daemon(now, daemon);
         headline.tell_of_jobs(now, jobs);
         headline.tell_of_vault(waiting);
@@ -87,9 +87,21 @@ impl Headline {
             self.tell(Level::Stopped, "The daemon is stopping.".to_owned(), line);
         }
         let sign = daemon.health.as_ref().and_then(|health| health.sign.as_ref());
-        if let Some(standby) = sign.and_then(|sign| sign.standby.as_deref()) {
-            let line = html! { strong { (said(standby)) "." } " Jobs run on the host that holds the lease." };
-            self.tell(Level::Look, "This host is not the one that runs the jobs.".to_owned(), line);
+        if let Some(standing) = sign.and_then(|sign| sign.standby.as_deref()) {
+            let (level, title, meaning) = match standing.starts_with("standby") {
+                true => (
+                    Level::Stopped,
+                    "Nothing runs here: this host is on standby.",
+                    "Jobs run on the host that holds the lease.",
+                ),
+                false => (
+                    Level::Look,
+                    "The lease needs a look.",
+                    "Jobs go on here until it runs out; then another host may take over.",
+                ),
+            };
+            let line = html! { strong { (said(standing)) "." } " " (meaning) };
+            self.tell(level, title.to_owned(), line);
         }
         if let Some(why) = &now.paused {
             let line = html! {
@@ -134,6 +146,11 @@ impl Headline {
             ", each with what to do."
         };
         self.tell(Level::Look, "The vault needs a look.".to_owned(), line);
+    }
+
+    /// A first line that stands for itself.
+    pub(super) fn plain(level: Level, title: String) -> Headline {
+        Headline { level, title, lines: Vec::new() }
     }
 
     pub(super) fn show(&self) -> Markup {
@@ -182,7 +199,7 @@ fn wrong(now: &Now, job: &SeenJob<'_>, record: &RunRecord) -> Markup {
     html! {
         strong { (job_link(&job.spec.name)) " " (verb) } " " (when(at, now.moment.wall))
         @if let Some(error) = &record.error { ": " bdi { (Said(error, 200)) } }
-        ". " (link(&run_address(&record.run_id), &html! { "What happened" })) "."
+        ". " span class="pair" { (link(&run_address(&record.run_id), &html! { "What happened" })) "." }
     }
 }
 
@@ -217,6 +234,10 @@ fn summary(now: &Now, daemon: &SeenDaemon<'_>, jobs: &[SeenJob<'_>]) -> Markup {
     let scheduled = jobs.iter().filter(|job| job.spec.is_scheduled() && job.runnable).count();
     let running = daemon.open.iter().filter(|run| run.record.state == RunState::Running).count();
     let waiting = daemon.open.len() - running;
+    // A name that a shell takes as it is.
+    let is_plain =
+        |name: &&str| name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
+    let first = daemon.next.map(|(_, job)| job.as_str()).filter(is_plain).unwrap_or("JOB");
     html! {
         @if scheduled > 0 {
             (counted(scheduled, "job")) " by schedule"
@@ -228,7 +249,7 @@ fn summary(now: &Now, daemon: &SeenDaemon<'_>, jobs: &[SeenJob<'_>]) -> Markup {
             " Next: " (job_link(job)) " " (when(*at, now.moment.wall)) "."
         }
         @if scheduled > 0 && jobs.iter().all(|job| job.last.is_none()) {
-            " Nothing has run yet; " code { "aclarai-scheduler run JOB" } " runs a job now."
+            " Nothing has run yet; " code { "aclarai-scheduler run " (Said(first, 120)) } " runs it now."
         }
     }
 }

@@ -25,8 +25,7 @@ pub(super) fn page(now: &Now, asked: &Asked, name: &str) -> Result<Option<Markup
         Some(history) => history.found(&filter, ROWS)?,
         None => Vec::new(),
     };
-    let jobs: Vec<SeenJob<'_>> =
-        now.jobs(&daemon)?.into_iter().filter(|job| job.spec.name == name).collect();
+    let jobs: Vec<SeenJob<'_>> = now.job(&daemon, &name)?.into_iter().collect();
     if jobs.is_empty() && records.is_empty() {
         return Ok(None);
     }
@@ -43,7 +42,7 @@ pub(super) fn page(now: &Now, asked: &Asked, name: &str) -> Result<Option<Markup
         @if let Some(job) = jobs.first() {
             section aria-labelledby="day" {
                 h2 id="day" { "Last 24 hours" }
-                div class="drawing" { (strip) }
+                (strip)
                 div class="drawing" { (taken) }
             }
             (settings(now, job))
@@ -63,8 +62,9 @@ fn standing(now: &Now, job: &SeenJob<'_>) -> Markup {
             @match &job.last {
                 Some(record) => {
                     "Last run: " (link(&run_address(&record.run_id), &outcome(record.state))) " "
-                    (when(moment_of(record), now.moment.wall)) "."
-                    @if let Some(error) = &record.error { " " bdi { (Said(error, 400)) } "." }
+                    (when(moment_of(record), now.moment.wall))
+                    @if let Some(error) = &record.error { ": " bdi { (Said(error, 400)) } }
+                    "."
                 }
                 None => {
                     "It never ran. "

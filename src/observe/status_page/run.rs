@@ -69,7 +69,8 @@ fn times(record: &RunRecord) -> Markup {
                 div { dt { "Late" } dd { (duration(record.lateness_s)) } }
                 @if let Some(wait) = record.queue_wait_s { div { dt { "Waited for a worker" } dd { (duration(wait)) } } }
                 div { dt { "Attempts" } dd { (record.attempt) } }
-                @if !remarks.is_empty() { div { dt { "Remarks" } dd { bdi { (Said(&remarks, 600)) } } } }
+                // The error stands above.
+                @if !remarks.is_empty() && record.error.as_deref() != Some(&remarks) { div { dt { "Remarks" } dd { bdi { (Said(&remarks, 600)) } } } }
             }
         }
     }

@@ -50,7 +50,7 @@ pub(super) fn time_of_day(at: DateTime<Utc>) -> Markup {
 
 /// How far away an instant is, and which it is.
 pub(super) fn when(at: DateTime<Utc>, now: DateTime<Utc>) -> Markup {
-    html! { (relative(at, now)) " " span class="quiet" { (time(at, now)) } }
+    html! { (relative(at, now)) ", " span class="quiet" { (time(at, now)) } }
 }
 
 /// The class, the shape and the word of an outcome.
@@ -92,7 +92,7 @@ fn shown(class: &str, shape: &str, word: &str) -> Markup {
     html! {
         span class={ "outcome " (class) } {
             svg viewBox="0 0 10 10" width="10" height="10" aria-hidden="true" { (PreEscaped(shape)) }
-            " " (word)
+            (word)
         }
     }
 }
