@@ -413,3 +413,54 @@ impl<S: AsyncWrite + Unpin> hyper::rt::Write for Line<S> {
         Pin::new(&mut self.socket).poll_shutdown(cx)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// How long a connection may go on from now, by what was heard of it last.
+    fn rest(patience: &Patience) -> Duration {
+        patience.until.get() - patience.since.get()
+    }
+
+    #[test]
+    fn a_connection_has_five_seconds_for_a_head_ten_for_a_request_and_thirty_between_them() {
+        let patience = Patience::default();
+        assert_eq!(rest(&patience), Duration::from_secs(5), "connected");
+        for (phase, seconds) in [(Phase::Answer, 10), (Phase::Idle, 30), (Phase::Head, 5)] {
+            patience.enter(phase);
+            assert_eq!(rest(&patience), Duration::from_secs(seconds), "{phase:?}");
+        }
+        // A request's time is that of its answer and of those who take it.
+        patience.enter(Phase::Answer);
+        let until = patience.until.get();
+        patience.enter(Phase::Taking);
+        assert_eq!(patience.until.get(), until);
+    }
+
+    #[test]
+    fn whoever_has_been_idle_for_longest_makes_room_and_whoever_is_answered_stays() {
+        let lobby = Lobby::default();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        let guests: Vec<Rc<Patience>> = tokio::task::LocalSet::new().block_on(&runtime, async {
+            let mut guests = Vec::new();
+            for _ in 0..CONNECTIONS_MAX {
+                let patience = Rc::new(Patience::default());
+                let connection = tokio::task::spawn_local(std::future::pending::<()>());
+                let connection = connection.abort_handle();
+                guests.push(Rc::clone(&patience));
+                lobby.guests.borrow_mut().push(Guest { patience, connection });
+            }
+            // The first to come is being answered, and the second one has just asked something.
+            guests[0].enter(Phase::Answer);
+            guests[1].enter(Phase::Idle);
+            lobby.make_room().await;
+            guests
+        });
+        let left = lobby.guests.borrow();
+        let is_there =
+            |guest: &Rc<Patience>| left.iter().any(|left| Rc::ptr_eq(&left.patience, guest));
+        assert_eq!(left.len(), CONNECTIONS_MAX - 1);
+        assert!(is_there(&guests[0]) && is_there(&guests[1]) && !is_there(&guests[2]));
+    }
+}

@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use crate::docs::say;
 use crate::sandbox::{Daemon, PROGRAM, Sandbox};
-use crate::wait::{wait_for, wait_until};
+use crate::wait::{PATIENCE, wait_for, wait_until};
 
 /// A job that never runs by itself, beside the sync.
 const QUIET: &str = "scheduler:
@@ -254,6 +254,20 @@ fn prometheus_own_tool_has_nothing_against_the_metrics() {
     assert!(of_open.lines().all(|line| line.ends_with("_total no help text")), "{of_open}");
 }
 
+/// A real browser, which shows nothing to anybody.
+fn browser(sandbox: &Sandbox) -> Command {
+    let mut browser = Command::new("chromium");
+    browser
+        .args(["--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"])
+        .args([
+            "--hide-scrollbars".to_owned(),
+            format!("--user-data-dir={}", sandbox.path("chromium").display()),
+        ])
+        .env("HOME", sandbox.path("home"))
+        .stdin(Stdio::null());
+    browser
+}
+
 /// Names, descriptions, errors and output from outside, in a real browser: none of it acts.
 #[test]
 fn nothing_of_a_hostile_name_is_carried_out_in_a_real_browser() {
@@ -279,22 +293,12 @@ fn nothing_of_a_hostile_name_is_carried_out_in_a_real_browser() {
         "/attention".to_owned(),
         "/docs/troubleshooting".to_owned(),
     ] {
-        let profile = sandbox.path("chromium");
-        let seen = Command::new("chromium")
-            .args([
-                "--headless=new",
-                "--no-sandbox",
-                "--disable-gpu",
-                "--disable-dev-shm-usage",
-                "--enable-logging=stderr",
-            ])
-            .arg(format!("--user-data-dir={}", profile.display()))
+        let seen = browser(&sandbox)
             // A request to anywhere else would be one that fails, and be told in the console.
             .arg("--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1")
             .args(["--virtual-time-budget=3000", "--dump-dom"])
+            .arg("--enable-logging=stderr")
             .arg(format!("http://{address}{path}"))
-            .env("HOME", sandbox.path("home"))
-            .stdin(Stdio::null())
             .output()
             .unwrap();
         let dom = String::from_utf8_lossy(&seen.stdout);
@@ -354,7 +358,7 @@ fn a_text_browser_shows_the_page() {
         "History",
         "all",
         "failed",
-        "Nothing like that",
+        "Nothing is recorded yet",
         "Troubleshooting",
         "as of",
     ] {
@@ -364,6 +368,14 @@ fn a_text_browser_shows_the_page() {
         rest = &rest[at + words.len()..];
     }
     daemon.stop();
+}
+
+/// A thousand connections are more files than a process may have by default.
+fn allow_many_files() {
+    use rustix::process::{Resource, getrlimit, setrlimit};
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    setrlimit(Resource::Nofile, limit).unwrap();
 }
 
 /// How much memory a process has, in bytes.
@@ -386,8 +398,9 @@ fn hostile_clients_delay_no_job_and_shut_nobody_out() {
     get("/");
     let before = resident(daemon.pid());
     // Slow ones: connected, and with half a head.
+    allow_many_files();
     let mut slow: Vec<TcpStream> =
-        (0..300).map(|_| TcpStream::connect(&address).unwrap()).collect();
+        (0..1_000).map(|_| TcpStream::connect(&address).unwrap()).collect();
     for stream in &mut slow {
         let _ = stream.write_all(b"GET / HTTP/1.1\r\nHost: ");
     }
@@ -441,5 +454,195 @@ fn hostile_clients_delay_no_job_and_shut_nobody_out() {
     let late =
         |run: &Value| run["lateness"].as_f64().unwrap() > Duration::from_secs(60).as_secs_f64();
     assert!(!sandbox.history(&[]).iter().any(late));
+    daemon.stop();
+}
+
+/// Whether the daemon has ended a connection, which is not read from: its answers fill it.
+fn is_cut_off(stream: &mut TcpStream) -> bool {
+    // What arrives at a closed socket is answered with a reset, which the next write sees.
+    stream.write_all(b"\r").is_err()
+}
+
+/// The bounds are 5 s for a head, 10 s for a request and 30 s between requests. This waits for each of them, all at once, and
+/// says nothing of how long that takes; the bounds themselves are tested beside them.
+#[test]
+fn clients_that_make_it_wait_are_cut_off_and_others_are_not() {
+    let sandbox = Sandbox::new(QUIET);
+    let daemon = sandbox.serve();
+    let address = address(&daemon);
+    let connect = || TcpStream::connect(&address).unwrap();
+    let silent = connect();
+    // Each part comes in time, and the whole never.
+    let mut dripping = connect();
+    dripping.write_all(b"GET / HTTP/1.1\r\nHost: ").unwrap();
+    let mut idle = connect();
+    idle.write_all(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
+    let mut answer = [0; 17];
+    idle.read_exact(&mut answer).unwrap();
+    assert_eq!(&answer, b"HTTP/1.1 200 OK\r\n");
+    // Asks for more than fits into a connection, and takes nothing of it.
+    let mut deaf = connect();
+    let request = "GET /docs/troubleshooting HTTP/1.1\r\nHost: localhost\r\n\r\n".repeat(200);
+    deaf.write_all(request.as_bytes()).unwrap();
+    wait_until("the end of a connection that drips", || dripping.write_all(b"a").is_err());
+    for mut stream in [silent, idle] {
+        // To its end: nothing more comes.
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        let _ = stream.read_to_end(&mut Vec::new()).map_err(|error| {
+            assert_ne!(error.kind(), ErrorKind::WouldBlock, "a connection that says nothing stays");
+        });
+    }
+    wait_until("the end of a connection that takes no answer", || is_cut_off(&mut deaf));
+    assert_eq!(get(&address, "/healthz"), "ok\n");
+    daemon.stop();
+}
+
+/// Requests that mean something else to the next one who reads them.
+#[test]
+fn a_request_that_can_be_read_in_two_ways_is_not_answered_as_either() {
+    let sandbox = Sandbox::new(QUIET);
+    let daemon = sandbox.serve();
+    let address = address(&daemon);
+    wait_ready(&address);
+    let said =
+        |request: &str| String::from_utf8_lossy(&speak(&address, request.as_bytes())).into_owned();
+    // The status of each answer in turn, on one connection.
+    let answers = |request: &str| -> Vec<u16> {
+        let text = said(request);
+        let heads = text.split("HTTP/1.").skip(1);
+        heads.map(|head| head[2..5].parse().unwrap()).collect()
+    };
+    let hidden = "GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    for (head, expected) in [
+        // Two lengths, and two ways to tell where a body ends: nothing behind it is taken for a request.
+        (
+            "GET / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\nContent-Length: 46\r\n\r\n",
+            &[400][..],
+        ),
+        ("GET / HTTP/1.1\r\nHost: localhost\r\nContent-Length: +46\r\n\r\n", &[400]),
+        ("GET / HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: xchunked\r\n\r\n", &[400]),
+        ("GET / HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding : chunked\r\n\r\n", &[400]),
+        // Two hosts, one that is folded, and one behind a space.
+        (
+            "GET / HTTP/1.1\r\nHost: localhost\r\nHost: evil.example\r\nConnection: close\r\n\r\n",
+            &[400],
+        ),
+        ("GET / HTTP/1.1\r\nHost: localhost\r\n evil.example\r\n\r\n", &[400]),
+        ("GET / HTTP/1.1\r\nHost : localhost\r\n\r\n", &[400]),
+        ("GET / HTTP/1.1\r\nConnection: close\r\n\r\n", &[400]),
+        // The target's host outranks the header.
+        (
+            "GET http://evil.example/ HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n",
+            &[421],
+        ),
+        (
+            "GET http://localhost/readyz HTTP/1.1\r\nHost: evil.example\r\nConnection: close\r\n\r\n",
+            &[200],
+        ),
+        ("CONNECT localhost:22 HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n", &[405]),
+        ("OPTIONS * HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n", &[405]),
+        (
+            "GET /jobs/../../etc/passwd HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n",
+            &[404],
+        ),
+        (
+            "GET /%2e%2e/%2e%2e/etc/passwd HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n",
+            &[404],
+        ),
+        ("GET /runs/%00 HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n", &[404]),
+    ] {
+        let found = answers(&format!("{head}{hidden}"));
+        assert_eq!(found, expected, "{head:?}");
+    }
+    // A body belongs to its request, whatever stands in it.
+    let inside = format!(
+        "GET /readyz HTTP/1.1\r\nHost: localhost\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{hidden}",
+        hidden.len()
+    );
+    assert_eq!(answers(&inside), [200]);
+    // HEAD is told the length and gets no body.
+    let head = said("HEAD /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+    assert!(head.to_lowercase().contains("content-length: 3\r\n"), "{head}");
+    assert!(head.ends_with("\r\n\r\n"), "{head}");
+    // Nothing is kept anywhere: what was not changed is sent all the same.
+    let since = get_with(
+        &address,
+        "/healthz",
+        "If-None-Match: *\r\nIf-Modified-Since: Thu, 01 Jan 2037 00:00:00 GMT\r\nRange: bytes=0-0\r\n",
+    );
+    assert!(since.0.starts_with("HTTP/1.1 200 "), "{}", since.0);
+    assert_eq!(since.1, "ok\n");
+    daemon.stop();
+}
+
+/// The checker of the W3C, which the gate brings along: `VNU_JAR` says where it is.
+#[test]
+fn the_pages_are_valid_html() {
+    let Some(checker) = std::env::var_os("VNU_JAR") else {
+        return say("not looked at: VNU_JAR does not name the W3C's checker");
+    };
+    if !has("java") {
+        return;
+    }
+    let sandbox = Sandbox::new(QUIET);
+    assert_eq!(sandbox.run(&["run", "report"]).code, Some(1));
+    let daemon = sandbox.serve();
+    let address = address(&daemon);
+    let id = sandbox.history(&[])[0]["job_id"].as_str().unwrap().to_owned();
+    let mut files = vec![sandbox.write("style.css", &get(&address, "/style.css"))];
+    for (index, path) in [
+        "/".to_owned(),
+        "/?outcome=running".to_owned(),
+        "/jobs/report".to_owned(),
+        format!("/runs/{id}"),
+        "/attention".to_owned(),
+        "/docs/troubleshooting".to_owned(),
+        "/nothing".to_owned(),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let (_, page) = get_with(&address, &path, "");
+        files.push(sandbox.write(&format!("{index}.html"), &page));
+    }
+    daemon.stop();
+    let checked = Command::new("java")
+        .arg("-jar")
+        .arg(checker)
+        .arg("--also-check-css")
+        .args(files)
+        .output()
+        .unwrap();
+    let complaints = String::from_utf8_lossy(&checked.stderr);
+    assert!(checked.status.success() && complaints.is_empty(), "{complaints}");
+}
+
+/// Kept for people, who look at what changed: light, dark and on a phone. `ACLARAI_SCREENSHOTS` says where.
+#[test]
+fn pictures_of_the_page_are_kept_where_they_are_asked_for() {
+    let Some(folder) = std::env::var_os("ACLARAI_SCREENSHOTS").map(std::path::PathBuf::from) else {
+        return say("not kept: ACLARAI_SCREENSHOTS names no folder for pictures of the page");
+    };
+    if !has("chromium") {
+        return;
+    }
+    let sandbox = Sandbox::new(QUIET);
+    assert_eq!(sandbox.run(&["run", "report"]).code, Some(1));
+    let daemon = sandbox.serve();
+    let address = address(&daemon);
+    std::fs::create_dir_all(&folder).unwrap();
+    for (name, size, scheme) in
+        [("light", "1440,1100", "1"), ("dark", "1440,1100", "0"), ("phone", "360,1400", "1")]
+    {
+        let picture = folder.join(format!("{name}.png"));
+        let seen = browser(&sandbox)
+            .arg(format!("--screenshot={}", picture.display()))
+            .arg(format!("--window-size={size}"))
+            .arg(format!("--blink-settings=preferredColorScheme={scheme}"))
+            .arg(format!("http://{address}/"))
+            .output()
+            .unwrap();
+        assert!(picture.exists(), "{name}: {}", String::from_utf8_lossy(&seen.stderr));
+    }
     daemon.stop();
 }
