@@ -21,7 +21,12 @@ use rusqlite::{Connection, ErrorCode, OpenFlags, ffi};
 use rustix::fs::{Access, AtFlags, CWD, OFlags, RenameFlags};
 use rustix::io::Errno;
 
+use crate::clock::{Clock, SystemClock};
 use crate::text;
+
+/// How often, and how long apart, a database is looked at again whose files come or go at that moment: for half a second.
+const LOOKS_MAX: u32 = 25;
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
 /// The marks of a file of ours.
 pub(crate) struct Format {
@@ -411,7 +416,28 @@ pub(crate) fn open(path: &Path) -> rusqlite::Result<Connection> {
 ///
 /// The connection must not be the first one of a process that opens the same file to write: SQLite shares one view of
 /// the index between the connections of a process, and this one's is read-only.
+///
+/// The last one that closes a database takes the files beside it away, and the next one makes them anew: who looks in
+/// between looks again.
 pub(crate) fn look(path: &Path) -> rusqlite::Result<Connection> {
+    for _ in 0..LOOKS_MAX {
+        match look_once(path) {
+            Err(error) if is_coming_or_going(&error) => {
+                SystemClock.wait(LOOK_AGAIN, &|| false);
+            }
+            answer => return answer,
+        }
+    }
+    look_once(path)
+}
+
+/// What SQLite says of files that are made or taken away at that moment. To one who only looks, "read-only" is one of it.
+fn is_coming_or_going(error: &rusqlite::Error) -> bool {
+    use ErrorCode::{CannotOpen, FileLockingProtocolFailed, ReadOnly};
+    matches!(error.sqlite_error_code(), Some(CannotOpen | FileLockingProtocolFailed | ReadOnly))
+}
+
+fn look_once(path: &Path) -> rusqlite::Result<Connection> {
     let path = real(path);
     for suffix in ["", "-wal", "-shm", "-journal"] {
         // Reading from a FIFO waits for ever, and the folder may be anybody's.
@@ -451,7 +477,11 @@ pub(crate) fn look(path: &Path) -> rusqlite::Result<Connection> {
     connection.pragma_update(None, "temp_store", "memory")?;
     // The file may be anybody's: triggers and functions in its schema are not carried out.
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, false)?;
-    Ok(connection)
+    // Only the first question opens the files beside it. What else may be wrong with it, the caller's own question finds.
+    match connection.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(())) {
+        Err(error) if is_coming_or_going(&error) => Err(error),
+        _ => Ok(connection),
+    }
 }
 
 /// Copies a database that others may be writing to, as it is at one moment, by SQLite's backup interface. The copy

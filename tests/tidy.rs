@@ -31,6 +31,7 @@ const SIDEWAYS: &[(&str, &str)] = &[
     ("signals", "logging"),
     ("finding", "text"),
     ("sqlite", "text"),
+    ("sqlite", "clock"),
     ("sqlite", "logging"),
     ("state", "config"),
 ];

@@ -142,9 +142,9 @@ impl CommandJob {
         let mut feed = Feed::open(spec, &self.deps, ctx)?;
         let (mut tail, mut last) = (self.tail(), Ok(RunReport::new()));
         loop {
-            let begun = ctx
-                .checkpoint()
-                .and_then(|()| feed.begin_round().map_err(|error| feed::of_run(error, &ctx.stop)));
+            let begun = ctx.checkpoint().and_then(|()| {
+                feed.begin_round(&[]).map_err(|error| feed::of_run(error, &ctx.stop))
+            });
             let round = match begun {
                 Ok(round) => round,
                 Err(error) => {

@@ -118,21 +118,23 @@ impl Lent {
     /// Begins the next round. In a dry run nothing is done, so the first one is all there is.
     fn turn(&mut self) -> Result<(), JobError> {
         let stop = self.stop.clone();
-        if let Some(round) = self.rounds.last() {
-            round.clear_due().map_err(|error| of_run(error, &stop))?;
-            self.feed.do_not_offer_again(round);
-            if !round.is_open() {
-                let ended = self.rounds.pop().map(Round::end);
-                ended.map(|ended| self.feed.end_round(ended));
-            }
+        let of_run = |error| of_run(error, &stop);
+        self.rounds.iter().try_for_each(Round::clear_due).map_err(of_run)?;
+        let (open, over): (Vec<_>, Vec<_>) =
+            take(&mut self.rounds).into_iter().partition(|round| round.open() > 0);
+        self.rounds = open;
+        for round in over {
+            self.feed.end_round(round.end());
         }
-        let is_over = self.is_dry && self.from > 0;
-        let round = self.feed.begin_round().map_err(|error| of_run(error, &stop))?;
-        self.is_at_end = is_over || round.len() == 0;
-        self.from = 0;
+        let is_second_of_dry_run = self.is_dry && self.from > 0;
+        let open = self.rounds.iter().map(Round::open).sum();
+        self.is_at_end = is_second_of_dry_run || !self.feed.has_room_beside(open);
         if !self.is_at_end {
+            let round = self.feed.begin_round(&self.rounds).map_err(of_run)?;
+            self.is_at_end = round.len() == 0;
             self.rounds.push(round);
         }
+        self.from = 0;
         Ok(())
     }
 }

@@ -8,7 +8,7 @@
 //! A mark goes after the work is done, so a run that is cut off leaves it: a block may be worked on twice, and is never
 //! lost. Memory holds some bytes for each block of a round, and the texts of one page.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{HashSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -16,6 +16,7 @@ use serde_json::Value;
 use xxhash_rust::xxh3::Xxh3;
 
 use super::Deps;
+use super::ledger::{Entry, Ledger, Stands};
 use crate::block::{BlockId, IdDigest, Tier, WholeBlock};
 use crate::config::FeedSpec;
 use crate::graph::{self, GraphError, GraphStore, HandedOut, StoredBlock, Which};
@@ -30,6 +31,10 @@ const PAGE_BYTES: u64 = 1 << 20;
 /// Marks are taken away when so many are due, or when the first of them has been for so long.
 const CLEAR_BLOCKS: usize = 500;
 const CLEAR_AFTER: Duration = Duration::from_secs(1);
+
+/// Blocks that a run may have handed out and not done: beyond it no further round begins, so that what a run must know
+/// has a bound.
+const OPEN_MAX: usize = 100_000;
 
 /// Blocks that are told one by one; the rest are only counted.
 const TOLD_MAX: usize = 100;
@@ -89,40 +94,37 @@ impl Feed {
         })
     }
 
-    /// Lists the blocks of the next round; none where nothing is left to hand out.
-    pub(super) fn begin_round(&mut self) -> Result<Round, GraphError> {
-        let mut items = Vec::new();
-        let most = self.limit.saturating_add(self.offered.len());
+    /// Lists the blocks of the next round; none where nothing is left to hand out. Those of the rounds that are still
+    /// `open` are not handed out again.
+    pub(super) fn begin_round(&mut self, open: &[Round]) -> Result<Round, GraphError> {
+        let (mut ledger, mut is_full) = (Ledger::default(), false);
+        let passed_over = self.offered.len() + open.iter().map(Round::len).sum::<usize>();
+        let most = self.limit.saturating_add(passed_over);
+        let is_new = |id: &BlockId| {
+            !self.offered.contains(&id.digest()) && !open.iter().any(|round| round.knows(id))
+        };
         self.store.marks(&self.which, most, &mut |mark| {
-            if items.len() < self.limit && !self.offered.contains(&mark.id.digest()) {
-                let bytes = u32::try_from(mark.bytes).unwrap_or(u32::MAX);
-                items.push(Item {
-                    id: mark.id,
-                    bytes,
-                    sent: 0,
-                    state: [0; 16],
-                    stands: Stands::Listed,
-                });
+            if !is_full && is_new(&mark.id) {
+                is_full = !ledger.push(&mark.id, mark.bytes) || ledger.len() == self.limit;
             }
         })?;
-        if !items.is_empty() && !self.is_prepared {
+        if ledger.len() > 0 && !self.is_prepared {
             // An index finds blocks by their ids from here on.
             self.store.prepare()?;
             self.is_prepared = true;
         }
-        items.shrink_to_fit();
-        let index = items.iter().zip(0..).map(|(item, at)| (item.id.digest(), at)).collect();
+        ledger.close();
         Ok(Round {
             store: Arc::clone(&self.store),
             which: self.which.clone(),
-            is_full: items.len() == self.limit,
-            books: Mutex::new(Books { items, index, ..Books::default() }),
+            is_full,
+            books: Mutex::new(Books { ledger, ..Books::default() }),
         })
     }
 
     /// Enters what became of a round. True if another one is worth it: this one made progress, and more may be left.
     pub(super) fn end_round(&mut self, ended: RoundEnd) -> bool {
-        let goes_on = ended.has_more && ended.tally.done > 0;
+        let is_worth_it = ended.has_more && ended.tally.done > 0;
         let Tally { done, failed, stale, unreadable, faults, faults_left_out } = ended.tally;
         self.offered.extend(ended.offered);
         self.tally.done += done;
@@ -133,12 +135,12 @@ impl Feed {
         for fault in faults {
             self.tally.tell(fault);
         }
-        goes_on
+        is_worth_it && self.has_room_beside(0)
     }
 
-    /// No block that a round has handed out is handed out again in this run.
-    pub(super) fn do_not_offer_again(&mut self, round: &Round) {
-        self.offered.extend(round.books().offered());
+    /// Whether another round may begin beside so many blocks of which something is still to be said.
+    pub(super) fn has_room_beside(&self, open: usize) -> bool {
+        self.offered.len() + open < OPEN_MAX
     }
 
     /// Enters the figures of the run into its report.
@@ -195,10 +197,9 @@ pub(super) struct Round {
 /// What is known of the blocks of a round.
 #[derive(Default)]
 struct Books {
-    items: Vec<Item>,
-    index: HashMap<IdDigest, u32>,
+    ledger: Ledger,
     /// Done, and the mark still to be taken away.
-    due: Vec<u32>,
+    due: VecDeque<u32>,
     /// When the first of them came, by the monotonic clock.
     due_since: Option<Duration>,
     /// Whether any block was said to be done.
@@ -207,32 +208,6 @@ struct Books {
     strangers: u64,
     strangers_named: Vec<String>,
     tally: Tally,
-}
-
-/// One block of a round.
-struct Item {
-    id: BlockId,
-    bytes: u32,
-    /// How many bytes of it the program was sent.
-    sent: u32,
-    /// A digest of what was handed out.
-    state: [u8; 16],
-    stands: Stands,
-}
-
-/// Where a block of a round stands.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Stands {
-    /// Not handed out yet, or gone before it could be.
-    Listed,
-    HandedOut,
-    /// Said to be done; its mark is still there.
-    Due,
-    /// Its mark is gone.
-    Done,
-    /// It changed while it was worked on.
-    Stale,
-    Failed,
 }
 
 /// What became of a round.
@@ -254,15 +229,15 @@ impl Round {
         self.books().find(id).is_some()
     }
 
-    /// Whether something is still to be said of a block, or to be done about it.
-    pub(super) fn is_open(&self) -> bool {
-        let is_open = |item: &Item| matches!(item.stands, Stands::HandedOut | Stands::Due);
-        self.books().items.iter().any(is_open)
+    /// Of how many blocks something is still to be said, or a mark to be taken away.
+    pub(super) fn open(&self) -> usize {
+        let is_open = |entry: &&Entry| matches!(entry.stands, Stands::HandedOut | Stands::Due);
+        self.books().ledger.entries().iter().filter(is_open).count()
     }
 
     /// How many blocks it has.
     pub(super) fn len(&self) -> usize {
-        self.books().items.len()
+        self.books().ledger.len()
     }
 
     /// The next blocks with their texts, from the one at `from` on, which then is the first of the page after them;
@@ -271,13 +246,14 @@ impl Round {
         let ids: Vec<BlockId> = {
             let books = self.books();
             let mut bytes = 0;
-            let fits = |item: &&Item| {
-                bytes += u64::from(item.bytes);
+            let fits = |entry: &&Entry| {
+                bytes += u64::from(entry.bytes);
                 bytes <= PAGE_BYTES
             };
-            let rest = &books.items[(*from).min(books.items.len())..];
+            let rest = &books.ledger.entries()[(*from).min(books.ledger.len())..];
             let count = rest.iter().take(PAGE_BLOCKS).take_while(fits).count();
-            rest.iter().take(count.max(1)).map(|item| item.id.clone()).collect()
+            let count = count.max(1).min(rest.len());
+            (*from..*from + count).map(|at| BlockId::new(books.ledger.get(at).0)).collect()
         };
         if ids.is_empty() {
             return Ok(None);
@@ -291,17 +267,20 @@ impl Round {
         let mut books = self.books();
         for block in &blocks {
             let state = digest(block.version, &block.hash, &block.body_hash);
-            if let Some(item) = books.item(&block.id) {
-                (item.state, item.stands) = (state, Stands::HandedOut);
+            if let Some(entry) = books.entry(&block.id) {
+                (entry.state, entry.stands) = (state, Stands::HandedOut);
             }
         }
         Ok(Some(blocks))
     }
 
-    /// Notes how many bytes of a block the program was sent.
-    pub(super) fn sent(&self, id: &BlockId, bytes: usize) {
-        if let Some(item) = self.books().item(id) {
-            item.sent = u32::try_from(bytes).unwrap_or(u32::MAX);
+    /// Notes with how many bytes each of these blocks is sent to the program.
+    pub(super) fn sent(&self, blocks: &[WholeBlock], bytes: &[u32]) {
+        let mut books = self.books();
+        for (block, bytes) in blocks.iter().zip(bytes) {
+            if let Some(entry) = books.entry(&block.id) {
+                entry.sent = *bytes;
+            }
         }
     }
 
@@ -333,14 +312,14 @@ impl Round {
         let mut books = self.books();
         books.names_done = true;
         let Some(at) = books.find(id) else { return books.note_stranger(id) };
-        match books.items[at as usize].stands {
+        match books.ledger.entries_mut()[at as usize].stands {
             Stands::Listed => return books.note_stranger(id),
             Stands::Failed => books.tally.failed -= 1,
             Stands::HandedOut => {}
             Stands::Due | Stands::Done | Stands::Stale => return true,
         }
-        books.items[at as usize].stands = Stands::Due;
-        books.due.push(at);
+        books.ledger.entries_mut()[at as usize].stands = Stands::Due;
+        books.due.push_back(at);
         books.due_since.get_or_insert(now);
         true
     }
@@ -349,13 +328,13 @@ impl Round {
     pub(super) fn say_failed(&self, id: &BlockId, why: &str) -> bool {
         let mut books = self.books();
         let Some(at) = books.find(id) else { return books.note_stranger(id) };
-        match books.items[at as usize].stands {
+        match books.ledger.entries_mut()[at as usize].stands {
             Stands::Listed => return books.note_stranger(id),
             Stands::Failed | Stands::Done | Stands::Stale => return true,
             Stands::Due => books.due.retain(|due| *due != at),
             Stands::HandedOut => {}
         }
-        books.items[at as usize].stands = Stands::Failed;
+        books.ledger.entries_mut()[at as usize].stands = Stands::Failed;
         books.tally.failed += 1;
         let text = if why.is_empty() { "failed, without a reason" } else { why };
         books.tally.tell(Fault::error(id.as_str(), format!("{text}: it keeps its mark")));
@@ -366,18 +345,18 @@ impl Round {
     /// `read` is how many bytes the program has taken in; `None`: all. Answers with how many blocks it never read.
     pub(super) fn say_rest_done(&self, read: Option<u64>) -> usize {
         let mut books = self.books();
-        let Books { items, due, names_done, .. } = &mut *books;
+        let Books { ledger, due, names_done, .. } = &mut *books;
         let (mut sent, mut unread) = (0, 0);
-        for (item, at) in items.iter_mut().zip(0..) {
-            sent += u64::from(item.sent);
-            if item.stands == Stands::Listed || read.is_some_and(|read| sent > read) {
+        for (entry, at) in ledger.entries_mut().iter_mut().zip(0..) {
+            sent += u64::from(entry.sent);
+            if entry.stands == Stands::Listed || read.is_some_and(|read| sent > read) {
                 unread += 1;
-                if item.stands == Stands::HandedOut {
-                    item.stands = Stands::Listed;
+                if entry.stands == Stands::HandedOut {
+                    entry.stands = Stands::Listed;
                 }
-            } else if item.stands == Stands::HandedOut && !*names_done {
-                item.stands = Stands::Due;
-                due.push(at);
+            } else if entry.stands == Stands::HandedOut && !*names_done {
+                entry.stands = Stands::Due;
+                due.push_back(at);
             }
         }
         unread
@@ -400,8 +379,8 @@ impl Round {
             let due: Vec<(u32, BlockId, [u8; 16])> = {
                 let books = self.books();
                 let of = |at: &u32| {
-                    let item = &books.items[*at as usize];
-                    (*at, item.id.clone(), item.state)
+                    let (id, entry) = books.ledger.get(*at as usize);
+                    (*at, BlockId::new(id), entry.state)
                 };
                 books.due.iter().take(4 * CLEAR_BLOCKS).map(of).collect()
             };
@@ -430,7 +409,7 @@ impl Round {
             books.due.drain(..due.len());
             for (at, id, _) in due {
                 let is_done = cleared.contains(&id);
-                books.items[at as usize].stands =
+                books.ledger.entries_mut()[at as usize].stands =
                     if is_done { Stands::Done } else { Stands::Stale };
                 books.tally.done += u64::from(is_done);
                 books.tally.stale += u64::from(!is_done);
@@ -458,18 +437,18 @@ impl Round {
 impl Books {
     /// What was handed out and has its mark still.
     fn offered(&self) -> impl Iterator<Item = IdDigest> {
-        let is_offered = |item: &&Item| !matches!(item.stands, Stands::Listed | Stands::Done);
-        self.items.iter().filter(is_offered).map(|item| item.id.digest())
+        let is_offered = |entry: &Entry| !matches!(entry.stands, Stands::Listed | Stands::Done);
+        let all = (0..self.ledger.len()).map(|at| self.ledger.get(at));
+        all.filter(move |(_, entry)| is_offered(entry)).map(|(id, _)| IdDigest::of(id))
     }
 
-    fn find(&self, id: &BlockId) -> Option<u32> {
-        let at = *self.index.get(&id.digest())?;
-        Some(at).filter(|at| self.items[*at as usize].id == *id)
+    fn find(&mut self, id: &BlockId) -> Option<u32> {
+        self.ledger.find(id)
     }
 
-    fn item(&mut self, id: &BlockId) -> Option<&mut Item> {
+    fn entry(&mut self, id: &BlockId) -> Option<&mut Entry> {
         let at = self.find(id)?;
-        self.items.get_mut(at as usize)
+        self.ledger.entries_mut().get_mut(at as usize)
     }
 
     fn note_stranger(&mut self, id: &BlockId) -> bool {

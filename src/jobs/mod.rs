@@ -11,6 +11,7 @@ mod feed;
 mod flood;
 pub(crate) mod init;
 mod last_lines;
+mod ledger;
 mod output;
 mod pump;
 pub(crate) mod supervisor;

@@ -88,16 +88,18 @@ impl<'r> Pump<'r> {
     }
 
     fn hand_out(&self, pipe: &OwnedFd) -> Result<(), GraphError> {
-        let (mut from, mut lines) = (0, Vec::new());
+        let (mut from, mut lines, mut lengths) = (0, Vec::new(), Vec::new());
         while let Some(blocks) = self.round.page(&mut from)? {
             lines.clear();
+            lengths.clear();
             for block in &blocks {
                 let begin = lines.len();
                 serde_json::to_writer(&mut lines, block)
                     .and_then(|()| lines.write_all(b"\n").map_err(serde_json::Error::io))
                     .expect("a Vec takes everything, and a block is plain data");
-                self.round.sent(&block.id, lines.len() - begin);
+                lengths.push(u32::try_from(lines.len() - begin).unwrap_or(u32::MAX));
             }
+            self.round.sent(&blocks, &lengths);
             if !self.write(pipe, &lines) {
                 break;
             }

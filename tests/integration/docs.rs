@@ -39,11 +39,13 @@ fn has_python() -> bool {
     found
 }
 
-/// The example as `cargo test` builds it beside the tests; `None` where only this test binary was asked for, and the
-/// example is missing or older than its sources.
-fn built_example() -> Option<PathBuf> {
-    let built = Path::new(PROGRAM).parent().unwrap().join("examples/custom_job");
-    let made = fs::metadata(&built).and_then(|file| file.modified()).ok()?;
+/// The example as `cargo test` builds it beside the tests; `None`, which is said, where only this test binary was asked for,
+/// and the example is missing or older than its sources.
+pub(crate) fn built_example(name: &str) -> Option<PathBuf> {
+    let built = Path::new(PROGRAM).parent().unwrap().join("examples").join(name);
+    let Ok(made) = fs::metadata(&built).and_then(|file| file.modified()) else {
+        return not_built(name);
+    };
     let mut folders = vec![root().join("src"), root().join("examples")];
     while let Some(folder) = folders.pop() {
         for entry in fs::read_dir(folder).unwrap().flatten() {
@@ -53,11 +55,16 @@ fn built_example() -> Option<PathBuf> {
             } else if path.extension().is_some_and(|extension| extension == "rs")
                 && entry.metadata().unwrap().modified().unwrap() > made
             {
-                return None;
+                return not_built(name);
             }
         }
     }
     Some(built)
+}
+
+fn not_built(name: &str) -> Option<PathBuf> {
+    say(&format!("not run: build it with `cargo build --example {name}`"));
+    None
 }
 
 #[expect(clippy::print_stdout, reason = "a test that did not run says so")]
@@ -126,13 +133,12 @@ fn the_readme_names_every_command_and_its_configuration_loads() {
 
 #[test]
 fn the_guides_rust_is_the_example_and_runs() {
-    assert_eq!(blocks("rust"), [include_str!("../../examples/custom_job.rs")]);
+    let shown =
+        [include_str!("../../examples/custom_job.rs"), include_str!("../../examples/feed_job.rs")];
+    assert_eq!(blocks("rust"), shown);
     assert!(include_str!("../../examples/custom_job.rs").lines().count() < 42);
 
-    let Some(built) = built_example() else {
-        say("not run: build it with `cargo build --example custom_job`");
-        return;
-    };
+    let Some(built) = built_example("custom_job") else { return };
     let sandbox = Sandbox::new(&blocks("yaml")[1]);
     let run = |arguments: &[&str]| {
         let output = sandbox.program(built.to_str().unwrap(), arguments).output().unwrap();

@@ -9,7 +9,7 @@ use serde_json::Value;
 use crate::sandbox::{Run, Sandbox};
 
 /// A note with blocks `blk_0`, `blk_1`, ...
-fn note(count: usize, word: &str) -> String {
+pub(crate) fn note(count: usize, word: &str) -> String {
     let mut text = String::from("# Notes\n\n");
     for i in 0..count {
         writeln!(text, "{word} number {i} <!-- aclarai:id=blk_{i} ver=1 -->\n").unwrap();
@@ -19,7 +19,7 @@ fn note(count: usize, word: &str) -> String {
 }
 
 /// A vault with so many blocks, all of them marked, and a job `work` that runs this line of the shell on them.
-fn fed(blocks: usize, feed: &str, script: &str) -> Sandbox {
+pub(crate) fn fed(blocks: usize, feed: &str, script: &str) -> Sandbox {
     let sandbox = Sandbox::new(&job(feed, script));
     sandbox.write("vault/conversations/a.md", &note(blocks, "Block"));
     if blocks > 0 {
@@ -28,24 +28,24 @@ fn fed(blocks: usize, feed: &str, script: &str) -> Sandbox {
     sandbox
 }
 
-fn job(feed: &str, script: &str) -> String {
+pub(crate) fn job(feed: &str, script: &str) -> String {
     let command = serde_json::to_string(&["sh", "-c", script]).unwrap();
     format!("scheduler:\n  jobs:\n    work:\n      command: {command}\n      feed: {feed}\n")
 }
 
-fn sync(sandbox: &Sandbox) {
+pub(crate) fn sync(sandbox: &Sandbox) {
     let run = sandbox.run(&["run", "vault_sync"]);
     assert_eq!(run.code, Some(0), "{}", run.stderr);
 }
 
 /// Runs the job and answers with its result.
-fn work(sandbox: &Sandbox) -> (Run, Value) {
+pub(crate) fn work(sandbox: &Sandbox) -> (Run, Value) {
     let run = sandbox.run(&["run", "work", "--json"]);
     let result = serde_json::from_str(&run.stdout).unwrap();
     (run, result)
 }
 
-fn dirty(sandbox: &Sandbox) -> Vec<String> {
+pub(crate) fn dirty(sandbox: &Sandbox) -> Vec<String> {
     let run = sandbox.run(&["dirty", "--json"]);
     assert_eq!(run.code, Some(0), "{}", run.stderr);
     let id = |line: &str| {
@@ -54,7 +54,7 @@ fn dirty(sandbox: &Sandbox) -> Vec<String> {
     run.stdout.lines().map(id).collect()
 }
 
-fn figures(result: &Value) -> [u64; 4] {
+pub(crate) fn figures(result: &Value) -> [u64; 4] {
     ["items_processed", "items_failed", "blocks_stale", "blocks_left"]
         .map(|name| result[name].as_u64().unwrap_or_else(|| panic!("no {name}: {result}")))
 }

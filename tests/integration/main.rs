@@ -17,6 +17,8 @@ mod config;
 mod daemon;
 mod docs;
 mod feed;
+mod feed_killed;
+mod feed_served;
 mod first_steps;
 mod full_disk;
 mod journal;
@@ -24,6 +26,8 @@ mod markers;
 mod notifications;
 mod operating;
 mod page;
+#[path = "../random/mod.rs"]
+mod random;
 mod sandbox;
 mod shown;
 mod surroundings;

@@ -5,7 +5,7 @@ use std::fs;
 #[path = "../wait/mod.rs"]
 mod waiting;
 
-pub(crate) use waiting::{PATIENCE, wait_for, wait_for_end, wait_until};
+pub(crate) use waiting::{PATIENCE, peak_until_end, wait_for, wait_for_end, wait_until};
 
 /// The processes that have `entry` (`NAME=value`) in their environment and have not ended: process number and name.
 pub(crate) fn processes_with(entry: &str) -> Vec<(i32, String)> {

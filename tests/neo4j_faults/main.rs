@@ -7,8 +7,11 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod fake;
+mod feed;
 mod hostile;
 mod program;
+#[path = "../random/mod.rs"]
+mod random;
 mod real;
 mod scripted;
 #[path = "../wait/mod.rs"]
@@ -21,7 +24,9 @@ use std::time::Duration;
 use aclarai_scheduler::inside::block::{BlockId, ContentHash, Tier};
 use aclarai_scheduler::inside::clock::SystemClock;
 use aclarai_scheduler::inside::config::{GraphConfig, Neo4jConfig, RetryPolicy};
-use aclarai_scheduler::inside::graph::{self, Change, Content, GraphError, GraphStore, Write};
+use aclarai_scheduler::inside::graph::{
+    self, Change, Content, GraphError, GraphStore, HandedOut, Which, Write,
+};
 use aclarai_scheduler::inside::stop::Stop;
 use chrono::{DateTime, Utc};
 

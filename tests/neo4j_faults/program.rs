@@ -14,49 +14,51 @@ use crate::real::server;
 use crate::scripted::{CREATE, creating};
 
 /// A vault, a state folder and the program between them and a server.
-struct Place {
+pub(crate) struct Place {
     dir: tempfile::TempDir,
     graph: Neo4jConfig,
+    /// Jobs of its own, as YAML.
+    pub(crate) scheduler: String,
 }
 
-struct Ran {
-    code: Option<i32>,
-    stdout: String,
-    stderr: String,
+pub(crate) struct Ran {
+    pub(crate) code: Option<i32>,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
 }
 
 impl Ran {
     #[track_caller]
-    fn expect(self, code: i32) -> Ran {
+    pub(crate) fn expect(self, code: i32) -> Ran {
         assert_eq!(self.code, Some(code), "{}{}", self.stdout, self.stderr);
         self
     }
 
-    fn json(&self) -> Json {
+    pub(crate) fn json(&self) -> Json {
         serde_json::from_str(&self.stdout).unwrap()
     }
 }
 
 impl Place {
-    fn new(graph: Neo4jConfig) -> Place {
+    pub(crate) fn new(graph: Neo4jConfig) -> Place {
         let dir = tempfile::tempdir().unwrap();
         fs::create_dir(dir.path().join("vault")).unwrap();
-        Place { dir, graph }
+        Place { dir, graph, scheduler: String::new() }
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
     }
 
-    fn write(&self, name: &str, text: &str) {
+    pub(crate) fn write(&self, name: &str, text: &str) {
         fs::write(self.path("vault").join(name), text).unwrap();
     }
 
     /// Starts the program; user and password come from the environment alone.
-    fn start(&self, arguments: &[&str]) -> Child {
+    pub(crate) fn start(&self, arguments: &[&str]) -> Child {
         let config = format!(
-            "databases: {{neo4j: {{uri: {:?}}}}}\nprocessing: {{retries: {{max_attempts: 2, max_wait_time: 0}}}}\n",
-            self.graph.uri
+            "databases: {{neo4j: {{uri: {:?}}}}}\nprocessing: {{retries: {{max_attempts: 2, max_wait_time: 0}}}}\n{}",
+            self.graph.uri, self.scheduler
         );
         fs::write(self.path("config.yaml"), config).unwrap();
         Command::new(env!("CARGO_BIN_EXE_aclarai-scheduler"))
@@ -74,7 +76,7 @@ impl Place {
     }
 
     #[track_caller]
-    fn end(&self, mut child: Child) -> Ran {
+    pub(crate) fn end(&self, mut child: Child) -> Ran {
         let code = wait_for_end(&mut child);
         let read = |name| fs::read_to_string(self.path(name)).unwrap();
         let ran = Ran { code: code.code(), stdout: read("stdout"), stderr: read("stderr") };
@@ -83,16 +85,16 @@ impl Place {
         ran
     }
 
-    fn run(&self, arguments: &[&str]) -> Ran {
+    pub(crate) fn run(&self, arguments: &[&str]) -> Ran {
         self.end(self.start(arguments))
     }
 
-    fn sync(&self) -> Ran {
+    pub(crate) fn sync(&self) -> Ran {
         self.run(&["run", "vault_sync", "--json"])
     }
 }
 
-fn signal(child: &Child, signal: Signal) {
+pub(crate) fn signal(child: &Child, signal: Signal) {
     kill_process(Pid::from_child(child), signal).unwrap();
 }
 

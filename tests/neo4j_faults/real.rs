@@ -39,7 +39,7 @@ impl Server {
     }
 
     #[track_caller]
-    fn must(&self, verb: &str) {
+    pub(crate) fn must(&self, verb: &str) {
         let output = self.script(verb);
         assert!(output.status.success(), "{verb}: {}", String::from_utf8_lossy(&output.stderr));
     }

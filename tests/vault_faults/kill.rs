@@ -12,23 +12,11 @@ use aclarai_scheduler::inside::clock::{Clock, SystemClock};
 use aclarai_scheduler::inside::vault::Sample;
 
 use crate::place::{Meanwhile, Place};
+use crate::random::{Random, kills};
 use crate::wait::wait_for_end;
 
 /// How often the program is killed before it is left to do one sync in peace.
 const KILLS_PER_CHECK: u64 = 5;
-
-/// Numbers from a seed: SplitMix64.
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, n: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut x = self.0;
-        x = (x ^ (x >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        x = (x ^ (x >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        (x ^ (x >> 31)) % n
-    }
-}
 
 /// One edit, as a tool does it that counts the versions of its markers: that way a graph that saw each edit and one
 /// that saw only the last of them have the same versions.
@@ -69,12 +57,7 @@ fn edit(random: &mut Random, note: &Path, away: &Path) {
 
 #[test]
 fn killed_at_any_moment_it_loses_nothing() {
-    let number = |name, usual| std::env::var(name).map_or(usual, |number| number.parse().unwrap());
-    let (kills, seed) = (number("ACLARAI_KILLS", 10), number("ACLARAI_KILLS_SEED", 200));
-    // Shown when the test fails.
-    eprintln!(
-        "again: ACLARAI_KILLS_SEED={seed} ACLARAI_KILLS={kills} cargo test --test vault_faults killed_at_any_moment"
-    );
+    let (kills, mut random) = kills("killed_at_any_moment", 10, 200);
     let mut place = Place::new();
     // A block that two syncs miss is archived at once: a wrong burial must show.
     place.job = ", archive_after: 0s";
@@ -87,7 +70,6 @@ fn killed_at_any_moment_it_loses_nothing() {
     place.sync().expect(0);
     let whole_run = (SystemClock.monotonic() - begin).as_millis() as u64;
 
-    let mut random = Random(seed);
     let mut done = 0;
     let mut finished = 0;
     while done < kills {

@@ -10,5 +10,7 @@ mod kill;
 mod limits;
 mod memory;
 mod place;
+#[path = "../random/mod.rs"]
+mod random;
 #[path = "../wait/mod.rs"]
 mod wait;

@@ -32,6 +32,20 @@ pub(crate) fn wait_for_end(child: &mut Child) -> ExitStatus {
     })
 }
 
+/// Waits for the end of a process, and answers with the most memory that it had, in bytes.
+#[track_caller]
+pub(crate) fn peak_until_end(child: &mut Child) -> u64 {
+    let status = format!("/proc/{}/status", child.id());
+    let mut peak = 0;
+    wait_until("the process to end", || {
+        let told = std::fs::read_to_string(&status).unwrap_or_default();
+        let kb = told.lines().find_map(|line| line.strip_prefix("VmHWM:")?.strip_suffix(" kB"));
+        peak = kb.map_or(peak, |kb| peak.max(kb.trim().parse::<u64>().unwrap() * 1024));
+        child.try_wait().unwrap().is_some()
+    });
+    peak
+}
+
 fn look<T>(mut condition: impl FnMut() -> Option<T>) -> Option<T> {
     let deadline = SystemClock.monotonic() + PATIENCE;
     loop {

@@ -228,11 +228,11 @@ impl SqliteStore {
     }
 
     /// Makes what feeds need, once in the life of a graph.
-    fn prepare_for_feeds(&self) -> Result<(), GraphError> {
-        if !self.may_write || self.read(marks::is_prepared)? {
+    fn prepare_for_feeds(&self, which: &Which) -> Result<(), GraphError> {
+        if !self.may_write || self.read(|connection| marks::is_prepared(connection, which))? {
             return Ok(());
         }
-        self.transaction(marks::prepare)
+        self.transaction(|connection| marks::prepare(connection, which))
     }
 
     fn pragma(&self, connection: &Connection, setting: &str) -> Result<(), GraphError> {
@@ -405,7 +405,7 @@ impl GraphStore for SqliteStore {
         limit: usize,
         visit: &mut dyn FnMut(Mark),
     ) -> Result<(), GraphError> {
-        self.prepare_for_feeds()?;
+        self.prepare_for_feeds(which)?;
         let (mut visited, mut stopped) = (0u32, false);
         self.read(|connection| {
             marks::visit(connection, which, limit, |mark| {
@@ -436,8 +436,11 @@ impl GraphStore for SqliteStore {
         if blocks.is_empty() {
             return Ok(Vec::new());
         }
-        if consumer.is_some() {
-            self.prepare_for_feeds()?;
+        if let Some(consumer) = consumer {
+            self.prepare_for_feeds(&Which {
+                consumer: Some(consumer.to_owned()),
+                ..Which::default()
+            })?;
         }
         self.transaction(|connection| marks::clear(connection, blocks, consumer))
     }

@@ -186,13 +186,16 @@ fn marks_are_read_through_an_index_that_the_first_feed_makes() {
     let path = folder.path().join("graph.db");
     let store = SqliteStore::open(&path, never()).unwrap();
     store.apply(&[create("a", "")], noon()).unwrap();
-    let plan = |store: &SqliteStore| {
+    let plan_of = |store: &SqliteStore, which: &Which| {
         let connection = store.connection();
-        let (sql, _) = marks::select_marks(&connection, &Which::default()).unwrap();
+        let (sql, parameters) = marks::select_marks(&connection, which).unwrap();
         let mut statement = connection.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).unwrap();
-        let mut rows = statement.raw_query();
-        rows.next().unwrap().unwrap().get::<_, String>("detail").unwrap()
+        let details = statement.query_map(rusqlite::params_from_iter(parameters), |row| {
+            row.get::<_, String>("detail")
+        });
+        details.unwrap().map(Result::unwrap).collect::<Vec<String>>().join("; ")
     };
+    let plan = |store: &SqliteStore| plan_of(store, &Which::default());
     assert!(!plan(&store).contains("INDEX"), "a graph that is not fed from pays for none");
     let looking = SqliteStore::open_to_look(&path, never()).unwrap();
     let mut found = 0;
@@ -200,6 +203,17 @@ fn marks_are_read_through_an_index_that_the_first_feed_makes() {
     assert_eq!((found, plan(&looking).contains("INDEX")), (1, false), "a look makes nothing");
     store.marks(&Which::default(), 9, &mut |_| {}).unwrap();
     assert!(plan(&store).contains("USING INDEX blocks_marked"), "{}", plan(&store));
+    // Nor are archived blocks sorted in memory, or those of a consumer.
+    let consumer = Some("search".to_owned());
+    for which in
+        [Which { archived: true, ..Which::default() }, Which { consumer, ..Which::default() }]
+    {
+        assert!(!plan_of(&store, &which).contains("blocks_by_age"));
+        store.marks(&which, 9, &mut |_| {}).unwrap();
+        let plan = plan_of(&store, &which);
+        assert!(plan.contains("USING INDEX blocks_by_age") && !plan.contains("TEMP"), "{plan}");
+        store.transaction(|c| c.execute("DROP INDEX blocks_by_age", [])).unwrap();
+    }
 }
 
 #[test]
