@@ -156,7 +156,7 @@ impl History {
     /// Every run that is queued or running now, in whichever process, in the order of their decisions.
     pub fn open_runs(&self) -> Result<Vec<OpenRun>, StateError> {
         let mut seen = Seen::new(self.state.dir());
-        let sql = select("WHERE owner IS NOT NULL AND state IN ('queued', 'running') ORDER BY seq");
+        let sql = select(&format!("{OWNED} AND state IN ('queued', 'running') {IN_ORDER}"));
         let runs = rows(self.state.connection(), &sql, (), |row| seen.open_run(row));
         Ok(runs.map_err(|error| self.state.error(error))?.into_iter().flatten().collect())
     }
@@ -214,7 +214,7 @@ fn standing_term(outcome: &str, of_one_job: bool) -> String {
     // In these words the index has it. The rows of one job are found by the index of jobs.
     let not_well = "state IN ('failed', 'interrupted', 'skipped')";
     let of_all = if of_one_job { "1" } else { not_well };
-    let open = "SELECT seq FROM runs WHERE owner IS NOT NULL";
+    let open = format!("SELECT seq FROM runs {OWNED}");
     match RunState::from_word(outcome) {
         Some(RunState::Succeeded) => format!("state = '{outcome}'"),
         Some(RunState::Failed) => format!("{of_all} AND state = '{outcome}'"),
@@ -261,6 +261,12 @@ fn question(
     let terms = if terms.is_empty() { "1".to_owned() } else { terms.join(" AND ") };
     Ok((select(&format!("WHERE {terms} ORDER BY seq DESC")), values))
 }
+
+/// The rows that some process has to end: few, and with an index of their own.
+const OWNED: &str = "WHERE owner IS NOT NULL";
+
+/// The sign keeps SQLite from reading the whole history because it lies there in this order.
+const IN_ORDER: &str = "ORDER BY +seq";
 
 /// The kinds of row that have an index by job and instant: runs by schedule, runs by hand, and skips.
 const KINDS: [&str; 3] =

@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 use rusqlite::{OptionalExtension, Transaction, TransactionBehavior, params};
 
 use super::marks::note_gap;
-use super::{CUT_OFF, Seen, from_micros, micros, read_run, rows, select};
+use super::{CUT_OFF, IN_ORDER, OWNED, Seen, from_micros, micros, read_run, rows, select};
 use crate::config::JobName;
 use crate::history::OpenRun;
 use crate::job::{RunId, RunRecord, RunState, Skip, Trigger};
@@ -127,7 +127,7 @@ impl Recorder {
     pub(crate) fn take_over(&mut self, now: DateTime<Utc>) -> Result<Vec<CutOff>, StateError> {
         let dir = self.state.dir().to_owned();
         let found = self.write(Durability::Full, |writer| {
-            let sql = select("WHERE owner IS NOT NULL ORDER BY seq");
+            let sql = select(&format!("{OWNED} {IN_ORDER}"));
             let mut seen = Seen::new(writer.dir);
             let found = rows(&writer.transaction, &sql, (), |row| {
                 let alive = seen.holder(&row.get::<_, String>("owner")?).is_some();
@@ -296,9 +296,9 @@ impl Writer<'_> {
 
     /// The runs of a job that are queued or running in any live process, this one included.
     pub(crate) fn open_runs_of(&self, job: &JobName) -> rusqlite::Result<Vec<OpenRun>> {
-        let sql = select(
-            "WHERE owner IS NOT NULL AND job = ?1 AND state IN ('queued', 'running') ORDER BY seq",
-        );
+        // The sign before the job does the same as that of the order.
+        let sql =
+            select(&format!("{OWNED} AND +job = ?1 AND state IN ('queued', 'running') {IN_ORDER}"));
         let mut seen = Seen::new(self.dir);
         let runs = rows(&self.transaction, &sql, (job.as_str(),), |row| seen.open_run(row))?;
         Ok(runs.into_iter().flatten().collect())

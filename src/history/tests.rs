@@ -82,6 +82,26 @@ fn what_is_rare_is_found_without_reading_what_is_common() {
     assert_eq!(counts, [1, 1, 1, 0, 0, 50]);
 }
 
+/// What is open is asked for by each look at a daemon, and at the start.
+#[test]
+fn what_is_open_is_found_without_reading_what_is_over() {
+    let temp = tempfile::tempdir().unwrap();
+    let _alive = long(temp.path());
+    let history = History::open(temp.path()).unwrap().unwrap();
+    let open = history.open_runs().unwrap();
+    let ids: Vec<&str> = open.iter().map(|open| open.record.run_id.as_str()).collect();
+    assert_eq!(ids, ["job_0_10", "job_0_12"]);
+    for terms in ["", "AND +job = 'job_0'"] {
+        let sql = select(&format!("{OWNED} {terms} {IN_ORDER}"));
+        let mut statement = history.state.connection().prepare(&sql).unwrap();
+        let mut rows = statement.query(()).unwrap();
+        while rows.next().unwrap().is_some() {}
+        drop(rows);
+        let steps = statement.get_status(StatementStatus::VmStep);
+        assert!(i64::from(steps) < ROWS, "{steps} steps: {sql}");
+    }
+}
+
 #[test]
 fn a_run_and_its_output_are_found_by_id_however_long_the_history_is() {
     let temp = tempfile::tempdir().unwrap();

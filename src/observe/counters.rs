@@ -3,8 +3,9 @@
 //! Counters begin at 0 with the daemon, as Prometheus expects of them. The outcome of the last run, the time of the last
 //! success and the number of failures since then are taken over from the history. Nothing is decided here.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 
 use chrono::{DateTime, Utc};
 use serde_json::Value;
@@ -42,19 +43,71 @@ const FILES: [(&str, &str); 4] = [
     ("conflict_copies", "conflict_copy"),
 ];
 
-/// The counters of a daemon: the tick thread counts, others render.
+/// The counters of a daemon: the tick thread tells, others render. It never waits for them.
 #[derive(Clone, Debug)]
-pub(crate) struct Shared(Arc<Mutex<Counters>>);
+pub(crate) struct Shared(Arc<Desk>);
+
+#[derive(Debug)]
+struct Desk {
+    counters: Mutex<Counters>,
+    /// The news that came while somebody had the counters, which takes milliseconds with a thousand jobs.
+    inbox: Mutex<Vec<News<'static>>>,
+}
+
+/// A thing that the tick thread tells.
+#[derive(Clone, Debug)]
+pub(crate) enum News<'n> {
+    Run(Cow<'n, RunRecord>),
+    Skip(Cow<'n, Skip>),
+    Status(Cow<'n, Status>),
+}
+
+impl News<'_> {
+    fn into_owned(self) -> News<'static> {
+        match self {
+            News::Run(run) => News::Run(Cow::Owned(run.into_owned())),
+            News::Skip(skip) => News::Skip(Cow::Owned(skip.into_owned())),
+            News::Status(status) => News::Status(Cow::Owned(status.into_owned())),
+        }
+    }
+}
 
 impl Shared {
     pub(crate) fn new(counters: Counters) -> Shared {
-        Shared(Arc::new(Mutex::new(counters)))
+        Shared(Arc::new(Desk { counters: Mutex::new(counters), inbox: Mutex::default() }))
     }
 
-    /// A thread that panicked while it counted did not leave half a number.
-    pub(crate) fn lock(&self) -> MutexGuard<'_, Counters> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Counts something at once, or as soon as whoever renders is done. True if it says anything new.
+    pub(crate) fn tell(&self, news: News<'_>) -> bool {
+        match self.0.counters.try_lock() {
+            Err(TryLockError::WouldBlock) => {
+                locked(&self.0.inbox).push(news.into_owned());
+                true
+            }
+            Ok(mut counters) => self.catch_up(&mut counters).take_in(&news),
+            Err(TryLockError::Poisoned(counters)) => {
+                self.catch_up(&mut counters.into_inner()).take_in(&news)
+            }
+        }
     }
+
+    /// The counters with all that was told.
+    pub(crate) fn lock(&self) -> MutexGuard<'_, Counters> {
+        let mut counters = locked(&self.0.counters);
+        self.catch_up(&mut counters);
+        counters
+    }
+
+    fn catch_up<'c>(&self, counters: &'c mut Counters) -> &'c mut Counters {
+        let news = std::mem::take(&mut *locked(&self.0.inbox));
+        news.iter().for_each(|news| _ = counters.take_in(news));
+        counters
+    }
+}
+
+/// A thread that panicked while it counted did not leave half a number.
+fn locked<T>(value: &Mutex<T>) -> MutexGuard<'_, T> {
+    value.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Everything that is counted.
@@ -175,6 +228,15 @@ impl Counters {
                 job.next = job.fires.as_ref().and_then(|schedule| schedule.next_after(now));
             }
         }
+    }
+
+    fn take_in(&mut self, news: &News<'_>) -> bool {
+        match news {
+            News::Run(record) => self.count(record),
+            News::Skip(skip) => self.count_skip(skip),
+            News::Status(status) => return self.observe(status),
+        }
+        true
     }
 
     /// Counts what happened to a run.

@@ -55,7 +55,7 @@ const ANSWER_TIME: Duration = Duration::from_secs(9);
 const IDLE_TIME: Duration = Duration::from_secs(30);
 
 /// So many answers at once are made from the state folder.
-const READERS: usize = 4;
+const READERS: usize = 2;
 
 /// How far they stand behind the rest of the daemon.
 const READERS_NICE: i32 = 5;

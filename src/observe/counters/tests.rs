@@ -268,3 +268,26 @@ fn the_reference_has_every_metric() {
     }
     assert_eq!(found, documented);
 }
+
+/// To render a thousand jobs takes milliseconds, and on a busy machine longer: no run begins later for that.
+#[test]
+fn news_that_comes_while_somebody_renders_is_counted_behind_it_in_its_order() {
+    let shared = Shared::new(Counters::default());
+    let job = JobName::new("report");
+    let run = |state| RunRecord { state, ..RunRecord::queued(&job, DateTime::UNIX_EPOCH) };
+    let tell = |state| shared.tell(News::Run(Cow::Owned(run(state))));
+    tell(RunState::Failed);
+    {
+        let held = shared.lock();
+        tell(RunState::Failed);
+        tell(RunState::Succeeded);
+        let status = Status { queued: 3, ..Status::default() };
+        assert!(shared.tell(News::Status(Cow::Borrowed(&status))));
+        assert_eq!(held.jobs[&job].consecutive_failures, 1);
+    }
+    assert!(!shared.tell(News::Status(Cow::Owned(Status { queued: 3, ..Status::default() }))));
+    let counters = shared.lock();
+    assert_eq!(counters.jobs[&job].consecutive_failures, 0);
+    assert_eq!((counters.jobs[&job].runs["failed"], counters.jobs[&job].runs["succeeded"]), (2, 1));
+    assert_eq!(counters.status.queued, 3);
+}
