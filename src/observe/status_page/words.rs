@@ -50,7 +50,7 @@ pub(super) fn time_of_day(at: DateTime<Utc>) -> Markup {
 
 /// How far away an instant is, and which it is.
 pub(super) fn when(at: DateTime<Utc>, now: DateTime<Utc>) -> Markup {
-    html! { (relative(at, now)) ", " span class="quiet" { (time(at, now)) } }
+    html! { span class="pair" { (relative(at, now)) "," } " " span class="quiet" { (time(at, now)) } }
 }
 
 /// The class, the shape and the word of an outcome.
