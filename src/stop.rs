@@ -5,7 +5,7 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use crate::clock::Clock;
@@ -34,6 +34,7 @@ pub const END_MAX: Duration = CANCEL_WAIT.saturating_add(LAST_WORDS);
 pub struct Stop {
     told: Arc<AtomicBool>,
     deadline: Option<Deadline>,
+    leash: Option<Leash>,
 }
 
 #[derive(Clone)]
@@ -41,6 +42,36 @@ struct Deadline {
     /// Monotonic time.
     at: Duration,
     clock: Arc<dyn Clock>,
+}
+
+/// How long work may go on that another host may take over: a time of the boot clock, which is moved on while this host may
+/// run it. By that clock a machine that slept has let go when it wakes. Clones share it.
+#[derive(Clone)]
+pub(crate) struct Leash {
+    until_ms: Arc<AtomicU64>,
+    clock: Arc<dyn Clock>,
+}
+
+impl Leash {
+    pub(crate) fn new(until: Duration, clock: Arc<dyn Clock>) -> Leash {
+        let leash = Leash { until_ms: Arc::default(), clock };
+        leash.move_to(until);
+        leash
+    }
+
+    /// In whole milliseconds, the fraction dropped: never too long.
+    pub(crate) fn until(&self) -> Duration {
+        Duration::from_millis(self.until_ms.load(Ordering::Acquire))
+    }
+
+    pub(crate) fn move_to(&self, until: Duration) {
+        let until_ms = u64::try_from(until.as_millis()).unwrap_or(u64::MAX);
+        self.until_ms.store(until_ms, Ordering::Release);
+    }
+
+    pub(crate) fn is_over(&self) -> bool {
+        self.clock.boottime() >= self.until()
+    }
 }
 
 /// Why work has to stop.
@@ -61,7 +92,16 @@ impl Stop {
 
     /// Shares this one's flag, and is also asked for once the monotonic time of `clock` reaches `at`.
     pub fn with_deadline(&self, at: Duration, clock: Arc<dyn Clock>) -> Stop {
-        Stop { told: Arc::clone(&self.told), deadline: Some(Deadline { at, clock }) }
+        Stop { deadline: Some(Deadline { at, clock }), ..self.clone() }
+    }
+
+    /// Shares this one's flag, and counts as told once the leash is over.
+    pub(crate) fn with_leash(&self, leash: Leash) -> Stop {
+        Stop { leash: Some(leash), ..self.clone() }
+    }
+
+    pub(crate) fn leash(&self) -> Option<&Leash> {
+        self.leash.as_ref()
     }
 
     /// Asks for the stop. May be called twice.
@@ -71,7 +111,7 @@ impl Stop {
 
     /// Why the work has to stop; `None` while it may go on.
     pub fn why(&self) -> Option<Why> {
-        if self.told.load(Ordering::Acquire) {
+        if self.told.load(Ordering::Acquire) || self.leash().is_some_and(Leash::is_over) {
             return Some(Why::Told);
         }
         let is_over = |deadline: &Deadline| deadline.clock.monotonic() >= deadline.at;
@@ -120,6 +160,21 @@ mod tests {
         stop.tell();
         stop.tell();
         assert_eq!((stop.why(), timed.clone().why()), (Some(Why::Told), Some(Why::Told)));
+    }
+
+    #[test]
+    fn work_on_a_leash_stops_when_the_leash_is_over_and_not_while_it_is_moved_on() {
+        let clock = Arc::new(ManualClock::at(chrono::DateTime::UNIX_EPOCH));
+        let now = clock.boottime();
+        let leash = Leash::new(now + Duration::from_secs(5), clock.clone());
+        let stop = Stop::new().with_leash(leash.clone());
+        let timed = stop.with_deadline(Duration::MAX, clock.clone());
+        clock.advance(Duration::from_secs(4));
+        leash.move_to(now + Duration::from_secs(9));
+        clock.advance(Duration::from_secs(4));
+        assert_eq!((stop.why(), timed.why()), (None, None));
+        clock.advance(Duration::from_secs(1));
+        assert_eq!((stop.why(), timed.why()), (Some(Why::Told), Some(Why::Told)));
     }
 
     #[test]

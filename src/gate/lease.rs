@@ -9,7 +9,10 @@
 //! ```
 //! Trust is counted from the moment before a question was sent, by the boot clock: whatever the server did with it, the
 //! lease is good for at least that long, and a machine that slept has lost it when it wakes. Trust ends [`MARGIN`] before
-//! the lease does. In that time all that runs is stopped, so that nothing is alive when another host may begin.
+//! the lease does. In that time all that runs is stopped, so that nothing is alive when another host may begin. Each run is
+//! on a leash that is as long as the trust: it ends by itself, also where the thread that decides sleeps or hangs.
+
+mod queue;
 
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -18,11 +21,12 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta, Utc};
 use crossbeam_channel::{Receiver, Sender, bounded, select};
 
+use self::queue::Unclaimed;
 use crate::clock::{Clock, LONGEST_WAIT, Moment};
 use crate::config::JobName;
 use crate::graph::lease::{Candidate, Claim, Lease, LeaseKeeper, Marks};
 use crate::logging;
-use crate::stop::Stop;
+use crate::stop::{Leash, Stop};
 use crate::text;
 
 /// How long before the end of the lease the holder lets go: a command has 10 s between SIGTERM and SIGKILL, and the rest
@@ -31,6 +35,9 @@ const MARGIN: Duration = Duration::from_secs(25);
 
 /// How soon a question without an answer is asked again.
 const RETRY: Duration = Duration::from_secs(2);
+
+/// How long a question may at least take.
+const SHORTEST_PATIENCE: Duration = Duration::from_millis(100);
 
 /// How long giving the lease back may take at the end of the daemon.
 const RELEASE_LIMIT: Duration = Duration::from_secs(5);
@@ -77,13 +84,28 @@ impl Standing {
             Standing::Leader { fault: None, .. } => None,
         }
     }
+
+    /// Whether a person needs to be told of this one after the other. Times and the words of a fault may differ a little.
+    pub(crate) fn is_like(&self, other: &Standing) -> bool {
+        let host = |holder: &Option<(String, _)>| holder.as_ref().map(|(host, _)| host.clone());
+        match (self, other) {
+            (
+                Standing::Leader { epoch, fault, .. },
+                Standing::Leader { epoch: epoch_now, fault: fault_now, .. },
+            ) => epoch == epoch_now && fault.is_some() == fault_now.is_some(),
+            (
+                Standing::Follower { holder, fault },
+                Standing::Follower { holder: holder_now, fault: fault_now },
+            ) => host(holder) == host(holder_now) && fault.is_some() == fault_now.is_some(),
+            _ => false,
+        }
+    }
 }
 
 /// The answer to a claim.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Claimed {
-    /// The run may begin.
-    Yes,
+    /// The run may begin, and go on until the leash is over.
+    Yes(Leash),
     /// It may not: another host has the lease or has run it, or nobody could be asked in time.
     No,
     /// It was claimed, and then trust was over: nobody else will run it, and it may not begin.
@@ -138,15 +160,14 @@ impl Turn {
         }
     }
 
-    /// When an answer to a question of this moment is of no use any more.
-    pub(crate) fn deadline(&self, now: Duration) -> Duration {
+    /// How long to wait for the answer to a question of this moment.
+    pub(crate) fn patience(&self, now: Duration) -> Duration {
         match (&self.standing, self.taken) {
-            (_, Some((_, until))) => until,
-            (Standing::Leader { until, .. }, None) => *until,
-            // For as long as this the answer would be good; a question that hangs must not keep the next one back.
-            (Standing::Follower { .. }, None) => now + self.ttl / 4,
+            (_, Some((_, until))) => patience_of(until.saturating_sub(now)),
+            (Standing::Leader { until, .. }, None) => patience_of(until.saturating_sub(now)),
+            // A question that hangs must not keep the next one back.
+            (Standing::Follower { .. }, None) => self.ttl / 4,
         }
-        .max(now + Duration::from_millis(100))
     }
 
     /// Looks whether trust is over.
@@ -258,11 +279,27 @@ impl Turn {
     }
 }
 
+/// How long to wait for an answer where so much trust is left: a connection that hangs is given up while there is time to
+/// ask over another one.
+pub(crate) fn patience_of(left: Duration) -> Duration {
+    (left / 2).max(SHORTEST_PATIENCE)
+}
+
 /// What the thread is told.
 enum Told {
     Doubt,
     Jobs,
     End { release: bool },
+}
+
+/// The memory of the thread.
+#[derive(Default)]
+struct Seen {
+    /// What the log was told last.
+    said: Option<Standing>,
+    /// The other process that has the lease, and whether its jobs were compared with those of this host.
+    holder: Option<String>,
+    compared: bool,
 }
 
 struct Shared {
@@ -271,6 +308,9 @@ struct Shared {
     clock: Arc<dyn Clock>,
     turn: Mutex<Turn>,
     jobs: Mutex<Vec<JobName>>,
+    unclaimed: Mutex<Unclaimed>,
+    /// The leash of the runs of a lead.
+    leash: Mutex<Option<(i64, Leash)>>,
     /// Told when this host stands otherwise than before. Holds one: that is enough to make somebody look.
     changed: Sender<()>,
     /// Ends what waits for an answer.
@@ -297,8 +337,17 @@ impl LeaseGate {
         let (changed, changes) = bounded(1);
         let (alive, ended) = bounded(0);
         let turn = Mutex::new(Turn::new(&who, clock.boottime()));
-        let (jobs, stop) = (Mutex::default(), Stop::new());
-        let shared = Arc::new(Shared { who, keeper, clock, turn, jobs, changed, stop });
+        let shared = Arc::new(Shared {
+            who,
+            keeper,
+            clock,
+            turn,
+            jobs: Mutex::default(),
+            unclaimed: Mutex::default(),
+            leash: Mutex::default(),
+            changed,
+            stop: Stop::new(),
+        });
         let of_thread = Arc::clone(&shared);
         std::thread::Builder::new().name("lease".to_owned()).spawn(move || {
             of_thread.look_after(&told);
@@ -327,23 +376,46 @@ impl LeaseGate {
         }
     }
 
+    /// A run was ordered: a worker will claim it.
+    pub(crate) fn expect(&self, claim: Claim) {
+        lock(&self.shared.unclaimed).push(claim);
+    }
+
+    /// No run that was ordered will be claimed any more.
+    pub(crate) fn expect_none(&self) {
+        lock(&self.shared.unclaimed).clear();
+    }
+
     /// Whether the run may begin. Waits for the keeper, up to the end of trust: to be asked on a worker's thread.
     pub(crate) fn claim(&self, claim: &Claim) -> Claimed {
-        let Shared { who, keeper, clock, .. } = &*self.shared;
+        let claimed = self.claim_in_turn(claim);
+        lock(&self.shared.unclaimed).remove(claim);
+        claimed
+    }
+
+    fn claim_in_turn(&self, claim: &Claim) -> Claimed {
+        let Shared { who, keeper, clock, unclaimed, stop: end, .. } = &*self.shared;
+        let may_go_on = || end.is_told() || lock(unclaimed).is_next(claim);
         loop {
             let Some(left) = self.trust_left(claim.epoch) else { return Claimed::No };
-            let stop = self.shared.stop.with_deadline(clock.monotonic() + left, Arc::clone(clock));
-            match keeper.claim(who, claim, &stop) {
-                Ok(true) if self.trust_left(claim.epoch).is_some() => return Claimed::Yes,
-                Ok(true) => return Claimed::TooLate,
+            if !may_go_on() {
+                let _ = clock.wait(RETRY.min(left), &may_go_on);
+                continue;
+            }
+            let until = clock.monotonic() + patience_of(left);
+            match keeper.claim(who, claim, &end.with_deadline(until, Arc::clone(clock))) {
+                Ok(true) => {
+                    let leash = self.shared.leash(claim.epoch);
+                    return leash.map_or(Claimed::TooLate, Claimed::Yes);
+                }
                 Ok(false) => {
                     let _ = self.tell.try_send(Told::Doubt);
                     return Claimed::No;
                 }
                 // Claimed or not: the same question again tells.
                 Err(_) => {
-                    let _ = clock.wait(RETRY.min(left), &|| self.shared.stop.is_told());
-                    if self.shared.stop.is_told() {
+                    let _ = clock.wait(RETRY.min(left), &|| end.is_told());
+                    if end.is_told() {
                         return Claimed::No;
                     }
                 }
@@ -363,8 +435,9 @@ impl LeaseGate {
 
     /// Ends the thread, and gives the lease back if nothing of this host runs any more.
     pub(crate) fn end(&self, release: bool) {
-        let _ = self.tell.try_send(Told::End { release });
+        // What waits for an answer is broken off, and the thread hears.
         self.shared.stop.tell();
+        let _ = self.tell.send_timeout(Told::End { release }, Duration::from_secs(1));
         let _ = self.ended.recv_timeout(RELEASE_LIMIT + Duration::from_secs(1));
     }
 }
@@ -374,10 +447,38 @@ impl Shared {
         lock(&self.turn)
     }
 
+    /// The leash of the runs of this lead; `None` where it is over.
+    fn leash(&self, lead: i64) -> Option<Leash> {
+        self.move_leash();
+        let leash = lock(&self.leash).clone();
+        leash.filter(|(epoch, leash)| *epoch == lead && !leash.is_over()).map(|(_, leash)| leash)
+    }
+
+    /// Lets the runs of a lead go on for as long as it is trusted, and those of a lead that is over no longer.
+    fn move_leash(&self) {
+        // The two locks are always taken in this order.
+        let mut leash = lock(&self.leash);
+        let lead = match self.turn().standing(self.clock.boottime()) {
+            Standing::Leader { epoch, until, .. } => Some((*epoch, *until)),
+            Standing::Follower { .. } => None,
+        };
+        match (lead, &*leash) {
+            (Some((epoch, until)), Some((known, leash))) if epoch == *known => leash.move_to(until),
+            _ => {
+                if let Some((_, old)) = leash.take() {
+                    old.move_to(Duration::ZERO);
+                }
+                let new = |until| Leash::new(until, Arc::clone(&self.clock));
+                *leash = lead.map(|(epoch, until)| (epoch, new(until)));
+            }
+        }
+    }
+
     fn look_after(&self, told: &Receiver<Told>) {
-        let mut said = None;
+        let mut seen = Seen::default();
         loop {
-            self.say(&mut said);
+            self.move_leash();
+            self.say(&mut seen.said);
             let Moment { wall, boottime: now, .. } = Moment::of(&*self.clock);
             let (at, ask) = self.turn().next();
             let wait = at.saturating_sub(now).min(LONGEST_WAIT);
@@ -388,15 +489,15 @@ impl Shared {
                     // It may still be too early: the boot clock counts what a suspended machine slept.
                     recv(alarm.ready()) -> _ => None,
                 };
-                if let Some(Told::End { release }) = self.hear(heard, now) {
+                if let Some(Told::End { release }) = self.hear(heard, now, &mut seen) {
                     return self.finish(release);
                 }
                 continue;
             }
-            self.ask(ask);
+            self.ask(ask, &mut seen);
             // What was told while the question was under way.
             for heard in told.try_iter() {
-                if let Some(Told::End { release }) = self.hear(Some(heard), now) {
+                if let Some(Told::End { release }) = self.hear(Some(heard), now, &mut seen) {
                     return self.finish(release);
                 }
             }
@@ -404,23 +505,29 @@ impl Shared {
     }
 
     /// Does as it is told; an end is for the caller.
-    fn hear(&self, heard: Option<Told>, now: Duration) -> Option<Told> {
+    fn hear(&self, heard: Option<Told>, now: Duration, seen: &mut Seen) -> Option<Told> {
         match heard? {
             Told::Doubt => self.turn().doubt(now),
-            Told::Jobs => self.turn().jobs_changed(),
+            Told::Jobs => {
+                self.turn().jobs_changed();
+                seen.compared = false;
+            }
             end @ Told::End { .. } => return Some(end),
         }
         None
     }
 
     /// Asks, and takes note of the answer.
-    fn ask(&self, ask: Ask) {
+    fn ask(&self, ask: Ask, seen: &mut Seen) {
         let sent = self.clock.boottime();
-        let limit = self.turn().deadline(sent).saturating_sub(sent);
+        let limit = self.turn().patience(sent);
         let stop = self.stop.with_deadline(self.clock.monotonic() + limit, Arc::clone(&self.clock));
         match ask {
             Ask::Acquire => {
                 let answer = self.keeper.acquire(&self.who, &stop);
+                if let Ok(lease) = &answer {
+                    self.compare_jobs(lease, seen, &stop);
+                }
                 let answer = answer.map_err(|error| error.to_string());
                 let now = Moment::of(&*self.clock);
                 self.turn().heard(sent, answer, now);
@@ -439,26 +546,38 @@ impl Shared {
         }
     }
 
+    /// Hosts of one group have the same jobs. A standby that has others would never run them, and nobody else would.
+    fn compare_jobs(&self, lease: &Lease, seen: &mut Seen, stop: &Stop) {
+        if lease.holder == self.who.holder {
+            return;
+        }
+        if seen.holder.as_ref() != Some(&lease.holder) {
+            // It has yet to enlist its jobs: they are compared a round later.
+            (seen.holder, seen.compared) = (Some(lease.holder.clone()), false);
+            return;
+        }
+        if seen.compared {
+            return;
+        }
+        let jobs = lock(&self.jobs).clone();
+        let marks = self.keeper.enlist(&self.who, lease.epoch, &jobs, self.clock.now(), stop);
+        let Ok(marks) = marks else { return };
+        seen.compared = true;
+        tell_of_strangers(&marks, &jobs);
+        let missing: Vec<&str> =
+            jobs.iter().filter(|job| !marks.contains_key(*job)).map(JobName::as_str).collect();
+        if !missing.is_empty() {
+            logging::warn!(jobs = missing.join(", ").as_str(), holder = lease.host.as_str();
+                "host that holds the lease does not have these jobs, and no host runs them: give all hosts the same jobs, or another lease name"
+            );
+        }
+    }
+
     /// Tells the log, once, and the tick thread, how this host stands now.
     fn say(&self, said: &mut Option<Standing>) {
         let now = self.clock.boottime();
         let standing = self.turn().standing(now).clone();
-        let is_same = match (&*said, &standing) {
-            (
-                Some(Standing::Leader { epoch, fault, .. }),
-                Standing::Leader { epoch: now, fault: fault_now, .. },
-            ) => epoch == now && fault.is_some() == fault_now.is_some(),
-            (
-                Some(Standing::Follower { holder, fault }),
-                Standing::Follower { holder: holder_now, fault: fault_now },
-            ) => {
-                let host =
-                    |holder: &Option<(String, _)>| holder.as_ref().map(|(host, _)| host.clone());
-                host(holder) == host(holder_now) && fault.is_some() == fault_now.is_some()
-            }
-            _ => false,
-        };
-        if is_same {
+        if said.as_ref().is_some_and(|said| said.is_like(&standing)) {
             return;
         }
         let lease = self.who.lease.as_str();
@@ -502,6 +621,7 @@ impl Shared {
         };
         turn.follow(None, None, now);
         drop(turn);
+        self.move_leash();
         if release {
             let at = self.clock.monotonic() + RELEASE_LIMIT;
             let stop = Stop::new().with_deadline(at, Arc::clone(&self.clock));

@@ -69,7 +69,7 @@ pub(crate) trait LeaseKeeper: Send + Sync {
     fn release(&self, who: &Candidate, epoch: i64, stop: &Stop) -> Result<(), GraphError>;
 
     /// Notes the jobs of the holder, which are taken to be run up to `now` where they are new, and answers with the marks
-    /// of all jobs of the group.
+    /// of all jobs of the group. Of a host that does not hold the lease nothing is noted, and it gets the same answer.
     fn enlist(
         &self,
         who: &Candidate,

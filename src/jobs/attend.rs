@@ -20,6 +20,10 @@ pub(super) trait Listener {
     fn standard_error(&mut self, line: Line<'_>);
     /// Called at least every tenth of a second: whether the program is to end.
     fn is_told_to_end(&mut self) -> bool;
+    /// Until when, by the boot clock, it may run without another word; `None` for ever.
+    fn leash(&self) -> Option<Duration> {
+        None
+    }
 }
 
 /// Passes output on and the end of the run along, until the program and all its descendants have ended. `None` if its
@@ -32,6 +36,7 @@ pub(super) fn attend(
     let mut stderr = Stream::new(supervised.child.stderr.take());
     let mut said = Vec::new();
     let mut told_to_end = false;
+    let mut leash = None;
     let mut chunk = vec![0; 32 * 1024];
     let mut over = false;
     loop {
@@ -60,6 +65,11 @@ pub(super) fn attend(
         if !told_to_end && listener.is_told_to_end() {
             supervised.stop();
             told_to_end = true;
+        }
+        let moved = listener.leash().filter(|_| !told_to_end);
+        if let Some(until) = moved.filter(|until| leash != Some(*until)) {
+            supervised.move_leash(until);
+            leash = moved;
         }
     }
     stdout.lines.finish(|line| listener.standard_output(line));

@@ -21,6 +21,7 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use rustix::process::Signal;
 use serde_json::Value;
@@ -32,7 +33,7 @@ use super::flood::{self, Flood};
 use super::last_lines::LastLines;
 use super::output::Line;
 use super::pump::Pump;
-use super::supervisor::{self, Ended, Order, ProgramEnd};
+use super::supervisor::{self, Ended, Order, ProgramEnd, leash_ms};
 use super::tail::Tail;
 use super::verdict::Verdict;
 use crate::config::{CommandSpec, FeedSpec, JobSpec, KeepOutput};
@@ -41,6 +42,7 @@ use crate::job::{
     BadParameter, BuildError, Fault, Job, JobError, JobErrorKind, RunContext, RunReport, set_apart,
 };
 use crate::logging;
+use crate::stop::Leash;
 use crate::text::{self, not_started};
 
 /// A program, run once per run.
@@ -87,6 +89,7 @@ impl CommandJob {
             env,
             working_dir: self.command.working_dir.clone().map(PathBuf::into_os_string),
             input: None,
+            until_ms: ctx.stop.leash().map(|leash| leash_ms(leash.until())),
         }
     }
 }
@@ -283,6 +286,10 @@ impl Listener for Output<'_> {
         }
         self.told_to_stop = self.ctx.checkpoint().err();
         self.told_to_stop.is_some()
+    }
+
+    fn leash(&self) -> Option<Duration> {
+        self.ctx.stop.leash().map(Leash::until)
     }
 }
 

@@ -33,6 +33,7 @@ impl Errand<'_> {
             env: surroundings.environment_with(ours.collect()),
             working_dir: None,
             input: Some(self.input),
+            until_ms: None,
         };
         let supervised = supervisor::start(&surroundings.supervisor, self.label, &order, None)
             .map_err(|error| {

@@ -9,6 +9,7 @@
 //! child that called `setsid` and lost its parent comes to it, not to init), and ends all of it
 //! - when the program has ended,
 //! - when the daemon asks for it: SIGTERM to the program's process group, SIGKILL ten seconds later,
+//! - in the same way when its leash is over: another host may begin soon, and a daemon that is frozen cannot ask,
 //! - at once when the daemon is gone: its end of the socket closes, however it died.
 //!
 //! The guard does nothing but outlive a supervisor that was killed: then the children come to it, and it ends them. One
@@ -74,6 +75,51 @@ pub(super) struct Order {
     pub(super) working_dir: Option<OsString>,
     /// Its standard input; empty where there is none.
     pub(super) input: Option<String>,
+    /// Until when, by the boot clock in milliseconds, it may run where nobody moves that on.
+    pub(super) until_ms: Option<u64>,
+}
+
+/// Asks for an end.
+const STOP: u8 = b's';
+
+/// Moves the end of the leash: its new time follows, in eight bytes.
+const UNTIL: u8 = b'u';
+
+/// The daemon's words after the order.
+#[derive(Debug, Default, PartialEq)]
+struct Words {
+    /// The beginning of a word whose rest has not come yet.
+    open: Vec<u8>,
+    stop: bool,
+    until_ms: Option<u64>,
+}
+
+impl Words {
+    fn hear(&mut self, bytes: &[u8]) {
+        self.open.extend_from_slice(bytes);
+        while let Some(first) = self.open.first() {
+            let length = match *first {
+                UNTIL => match self.open.get(1..9).and_then(|time| time.try_into().ok()) {
+                    Some(time) => {
+                        self.until_ms = Some(u64::from_le_bytes(time));
+                        9
+                    }
+                    None => return,
+                },
+                _ => {
+                    self.stop = true;
+                    1
+                }
+            };
+            self.open.drain(..length);
+        }
+    }
+
+    /// How much is left of the leash; `None` where there is none.
+    fn left(&self) -> Option<Duration> {
+        let until = Duration::from_millis(self.until_ms?);
+        Some(until.saturating_sub(SystemClock.boottime()))
+    }
 }
 
 /// The end of a supervised program.
@@ -177,12 +223,23 @@ impl Drop for Supervised {
 impl Supervised {
     /// Asks for an orderly end. May be called twice.
     pub(super) fn stop(&mut self) {
-        let _ = self.socket.write_all(b"s");
+        let _ = self.socket.write_all(&[STOP]);
         // Someone may have stopped (SIGSTOP) the keepers; a stopped one hears nothing.
         if let Some(group) = Pid::from_raw(self.child.id().cast_signed()) {
             let _ = rustix::process::kill_process_group(group, Signal::CONT);
         }
     }
+
+    /// Lets the program run until then.
+    pub(super) fn move_leash(&mut self, until: Duration) {
+        let until_ms = leash_ms(until);
+        let _ = self.socket.write_all(&[&[UNTIL][..], &until_ms.to_le_bytes()].concat());
+    }
+}
+
+/// A time of the boot clock, as the supervisor is told it.
+pub(super) fn leash_ms(until: Duration) -> u64 {
+    u64::try_from(until.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// Runs guard or supervisor if this process was started as one; `None` in any other process. To be called first thing
@@ -264,7 +321,7 @@ fn supervise(guard: Option<Pid>) -> io::Result<()> {
     let orphaned = || rustix::process::getppid() != guard;
     let signals = Signals::listen()?;
     let mut socket = UnixStream::from(io::stdin().as_fd().try_clone_to_owned()?);
-    let Some((order, input)) = read_order(&socket)? else {
+    let Some((order, input, words)) = read_order(&socket)? else {
         return Ok(()); // The daemon went, or thought better of it, before anything was started.
     };
     // A guard that died before the death signal was asked for sends none.
@@ -274,7 +331,7 @@ fn supervise(guard: Option<Pid>) -> io::Result<()> {
     let without_more =
         |ended| ProgramEnd { ended, left_behind: 0, left_names: Vec::new(), unkillable: false };
     let outcome = match start_program(&order, input) {
-        Ok(program) => watch(&program, &mut socket, &signals, &orphaned)
+        Ok(program) => watch(&program, &mut socket, words, &signals, &orphaned)
             .unwrap_or_else(|error| without_more(Ended::Unseen(error.to_string()))),
         Err(reason) => without_more(Ended::NotStarted(reason)),
     };
@@ -283,8 +340,8 @@ fn supervise(guard: Option<Pid>) -> io::Result<()> {
     Ok(())
 }
 
-/// The order is one line; bytes that follow it ask for an end. `None`: do not begin.
-fn read_order(socket: &UnixStream) -> io::Result<Option<(Order, Option<OwnedFd>)>> {
+/// The order is one line; what follows it are words. `None`: do not begin.
+fn read_order(socket: &UnixStream) -> io::Result<Option<(Order, Option<OwnedFd>, Words)>> {
     let (mut line, mut input) = (Vec::new(), None);
     let mut chunk = [0; 4096];
     loop {
@@ -294,13 +351,11 @@ fn read_order(socket: &UnixStream) -> io::Result<Option<(Order, Option<OwnedFd>)
             Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
             Err(error) => return Err(error),
         }
-        match line.iter().position(|byte| *byte == b'\n') {
-            None => {}
-            Some(end) if end + 1 < line.len() => return Ok(None),
-            Some(end) => {
-                let order = serde_json::from_slice(&line[..end]).map_err(io::Error::other)?;
-                return Ok(Some((order, input)));
-            }
+        if let Some(end) = line.iter().position(|byte| *byte == b'\n') {
+            let order: Order = serde_json::from_slice(&line[..end]).map_err(io::Error::other)?;
+            let mut words = Words { until_ms: order.until_ms, ..Words::default() };
+            words.hear(&line[end + 1..]);
+            return Ok((!words.stop).then_some((order, input, words)));
         }
     }
 }
@@ -387,6 +442,7 @@ enum Phase {
 fn watch(
     program: &Child,
     socket: &mut UnixStream,
+    mut words: Words,
     signals: &Signals,
     orphaned: &dyn Fn() -> bool,
 ) -> io::Result<ProgramEnd> {
@@ -395,7 +451,7 @@ fn watch(
     let mut phase = Phase::Running;
     loop {
         let pause = match phase {
-            Phase::Running => None,
+            Phase::Running => words.left(),
             Phase::Stopping(deadline) => {
                 Some(deadline.saturating_sub(clock.monotonic()).min(LOOK_AGAIN))
             }
@@ -404,9 +460,10 @@ fn watch(
         let spoken_to = signals.wait(Some(socket.as_fd()), pause)?;
         let mut stop = signals.take_stop();
         if spoken_to {
-            match socket.read(&mut [0; 64]) {
+            let mut heard = [0; 64];
+            match socket.read(&mut heard) {
                 Ok(0) => break,
-                Ok(_) => stop = true,
+                Ok(count) => words.hear(&heard[..count]),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(_) => break,
             }
@@ -414,6 +471,7 @@ fn watch(
         if orphaned() {
             break;
         }
+        stop |= words.stop || words.left().is_some_and(|left| left.is_zero());
         if stop && phase == Phase::Running {
             phase = Phase::Stopping(clock.monotonic() + STOP_GRACE);
             let _ = rustix::process::kill_process_group(group, Signal::TERM);
@@ -625,6 +683,18 @@ mod tests {
         let reaped = parse_stat("12 (a) X 0 -1 -1 0 -1").unwrap();
         assert_eq!((reaped.parent, reaped.group, reaped.zombie), (None, None, true));
         assert!(parse_stat("").is_none());
+    }
+
+    #[test]
+    fn words_may_come_in_pieces_and_together() {
+        let mut words = Words::default();
+        let moved = |until: u64| [&[UNTIL][..], &until.to_le_bytes()].concat();
+        words.hear(&moved(7)[..4]);
+        assert_eq!((words.stop, words.until_ms), (false, None));
+        words.hear(&[&moved(7)[4..], &moved(u64::MAX - 1)[..], &moved(0x7373)[..8]].concat());
+        assert_eq!((words.stop, words.until_ms), (false, Some(u64::MAX - 1)));
+        words.hear(&[0, STOP]);
+        assert_eq!((words.stop, words.until_ms), (true, Some(0x7373)));
     }
 
     #[test]

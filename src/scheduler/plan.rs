@@ -296,7 +296,7 @@ impl Planner {
             let decided_until = marks.get(name).copied().unwrap_or(now);
             let ahead = decided_until - now;
             if ahead > STEP_MIN {
-                plan.notices.push(Notice::Ahead(name.clone(), ahead));
+                plan.notices.push(Notice::AheadOfThisHost(name.clone(), ahead));
             }
             let before = std::mem::take(&mut track.progress.waiting);
             for occurrence in &before {

@@ -12,11 +12,11 @@ use chrono::{DateTime, SubsecRound, Utc};
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 
 use super::ConfiguredJob;
-use super::execute::{Assignment, RunEnd, carry_out, log_faults};
+use super::execute::{Assignment, LEASE_LOST, RunEnd, carry_out, log_faults};
 use crate::clock::Clock;
 use crate::gate::{Claim, Claimed, LeaseGate};
-use crate::job::{NoProgress, RunId, RunOptions, Trigger};
-use crate::stop::Stop;
+use crate::job::{JobErrorKind, NoProgress, RunId, RunOptions, Trigger};
+use crate::stop::{Leash, Stop};
 
 /// Runs that wait in the queue: all of a busy second at once. Each takes a pointer.
 const QUEUE_DEPTH: usize = 1024;
@@ -161,10 +161,13 @@ impl Pool {
 
 fn work(clock: &Arc<dyn Clock>, intake: &Receiver<Errand>, report: &Sender<Box<Report>>) {
     while let Ok(Errand::Run(order)) = intake.recv() {
-        let Order { number, run_id, job, scheduled_for, waiting_since, stop, claim } = *order;
+        let Order { number, run_id, job, scheduled_for, waiting_since, mut stop, claim } = *order;
         if let Some((lease, claim)) = claim {
             let refused = match lease.claim(&claim) {
-                Claimed::Yes => None,
+                Claimed::Yes(leash) => {
+                    stop = stop.with_leash(leash);
+                    None
+                }
                 Claimed::No => Some(Report::Refused { number }),
                 Claimed::TooLate => Some(Report::Ended { number, outcome: RunEnd::lost(&**clock) }),
             };
@@ -178,7 +181,7 @@ fn work(clock: &Arc<dyn Clock>, intake: &Receiver<Errand>, report: &Sender<Box<R
         // Nobody listens any more once the scheduler has ended without waiting: then the run is recorded as
         // interrupted, and the process is about to end.
         let _ = report.send(Box::new(Report::Started { number, at, begun, queue_wait }));
-        let outcome = carry_out(&Assignment {
+        let mut outcome = carry_out(&Assignment {
             job: &job,
             run_id: &run_id,
             trigger: Trigger::Schedule,
@@ -188,6 +191,12 @@ fn work(clock: &Arc<dyn Clock>, intake: &Receiver<Errand>, report: &Sender<Box<R
             options: RunOptions::default(),
             progress: &NoProgress,
         });
+        if let Err(error) = &mut outcome.result
+            && error.kind == JobErrorKind::Cancelled
+            && stop.leash().is_some_and(Leash::is_over)
+        {
+            LEASE_LOST.clone_into(&mut error.message);
+        }
         log_faults(&run_id, &job.spec.name, &outcome.result, FAULTS_LOGGED);
         let _ = report.send(Box::new(Report::Ended { number, outcome }));
     }

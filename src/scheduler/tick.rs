@@ -19,7 +19,7 @@ use crossbeam_channel::{Receiver, Sender, select};
 
 use self::entry::{Begun, Entry, Overdue, Run, Written, record_again, to_skip, write_plan};
 use self::memory::{Life, Starving, Stopping};
-use super::execute::{LEASE_LOST, conclude};
+use super::execute::conclude;
 use super::plan::{Decision, Fate, Notice, Plan, Planner, Surroundings};
 use super::pool::{Order, Pool, Report};
 use super::{ConfiguredJob, Ending, Event, Running, Settings, Setup, StartError, Status};
@@ -41,9 +41,6 @@ const HANGS_AFTER: TimeDelta = TimeDelta::seconds(5);
 
 /// How many reports of workers are recorded in one round.
 const HEARD_MAX: usize = 256;
-
-/// How often, while something runs, it is looked whether this host still may.
-const LOOK_AT_LEASE: TimeDelta = TimeDelta::seconds(1);
 
 /// How often old history is pruned.
 const PRUNE_EVERY: Duration = Duration::from_secs(24 * 3600);
@@ -316,10 +313,6 @@ impl Tick {
                 wake = wake.min(now + TimeDelta::seconds(1));
             }
         }
-        if self.lead.is_some() && !self.running.is_empty() {
-            // A machine that slept has lost its lease, and nothing that runs must outlive that.
-            wake = wake.min(now + LOOK_AT_LEASE);
-        }
         if self.looks_again {
             wake = wake.min(now + HANGS_AFTER);
         }
@@ -521,6 +514,9 @@ impl Tick {
         let run = Run { timeout: job.spec.policy.timeout, ..run };
         let (run_id, scheduled_for, stop) = (run.run_id.clone(), run.instant, run.stop.clone());
         let claim = self.claim_of(&run);
+        if let Some((lease, claim)) = &claim {
+            lease.expect(claim.clone());
+        }
         self.backlog.push_back(Box::new(Order {
             number,
             run_id,
@@ -593,12 +589,7 @@ impl Tick {
                     self.pool.retire();
                 }
                 self.planner.ended(&run.job);
-                let past = run.past(|record| {
-                    conclude(record, outcome);
-                    if run.is_lost && record.state == RunState::Interrupted {
-                        record.error = Some(LEASE_LOST.to_owned());
-                    }
-                });
+                let past = run.past(|record| conclude(record, outcome));
                 let end = past.record.finished_at.unwrap_or(past.record.decided_at);
                 let demanded = match past.record.state {
                     RunState::Succeeded => self.planner.followed(&run.job, true, end),
@@ -747,6 +738,11 @@ fn tell_notice(notice: &Notice) {
         }
         Notice::Gone(job) => {
             logging::info!(job_name = job.as_str(); "job is not scheduled any more")
+        }
+        Notice::AheadOfThisHost(job, by) => {
+            logging::warn!(job_name = job.as_str(), ahead_s = by.as_seconds_f64();
+                "other hosts have run this job for times that are still to come here: it waits until then; set the clocks of all hosts"
+            );
         }
         Notice::Ahead(job, by) => {
             logging::warn!(job_name = job.as_str(), ahead_s = by.as_seconds_f64();

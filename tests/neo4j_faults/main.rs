@@ -2,13 +2,15 @@
 //!
 //! `scripted` runs against a fake server and needs nothing. `real` runs against the server that `tests/neo4j` starts,
 //! kills and freezes, when `ACLARAI_TEST_NEO4J_URI` names it, and says so when it does not. `program` has the program
-//! itself meet both.
+//! itself meet both. `hosts` has several daemons take turns by a real server.
 #![cfg(feature = "neo4j")]
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod fake;
 mod feed;
 mod hostile;
+mod hosts;
+mod link;
 mod program;
 #[path = "../random/mod.rs"]
 mod random;

@@ -2,7 +2,7 @@
 
 use std::io::Write as _;
 use std::process::{Command, Output};
-use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::{AtomicU16, AtomicUsize};
 use std::sync::{Mutex, MutexGuard, Once, PoisonError};
 
 use aclarai_scheduler::inside::finding::Level;
@@ -67,14 +67,16 @@ pub(crate) fn server() -> Option<(Server, MutexGuard<'static, ()>)> {
     let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
     let uri = std::env::var("ACLARAI_TEST_NEO4J_URI");
     let Ok(uri) = uri else {
-        say("skipped: Neo4j's faults, as ACLARAI_TEST_NEO4J_URI is not set (tests/neo4j start)");
+        say_once(
+            "skipped: Neo4j's faults, as ACLARAI_TEST_NEO4J_URI is not set (tests/neo4j start)",
+        );
         return None;
     };
     let password = std::env::var("NEO4J_PASSWORD").ok();
     let config = Neo4jConfig { password, ..config(uri) };
     let server = Server::connect(config, Vec::new());
     if !server.script("status").status.success() {
-        say(
+        say_once(
             "skipped: Neo4j's faults, as tests/neo4j did not start the server at ACLARAI_TEST_NEO4J_URI",
         );
         return None;
@@ -84,20 +86,27 @@ pub(crate) fn server() -> Option<(Server, MutexGuard<'static, ()>)> {
 }
 
 /// Past the test harness, which would swallow it.
-fn say(line: &str) {
+pub(crate) fn say(line: &str) {
+    std::io::stderr().write_all(format!("{line}\n").as_bytes()).unwrap();
+}
+
+fn say_once(line: &str) {
     static SAID: Once = Once::new();
-    SAID.call_once(|| std::io::stderr().write_all(format!("{line}\n").as_bytes()).unwrap());
+    SAID.call_once(|| say(line));
 }
 
 /// A second server on a port of its own, stopped and deleted in the end.
-struct Extra(Server);
+pub(crate) struct Extra(Server);
 
 impl Extra {
-    fn start(scheme: &str, option: &'static str) -> Extra {
+    pub(crate) fn start(scheme: &str, option: &'static str) -> Extra {
         // Below the ports that the system hands out by itself, so that it is still free after a stop and a start.
         let is_free = |port: &u16| std::net::TcpListener::bind(("127.0.0.1", *port)).is_ok();
+        static TRIED: AtomicU16 = AtomicU16::new(0);
         let first = 10_000 + (std::process::id() % 20_000) as u16;
-        let port = (first..u16::MAX).find(is_free).unwrap();
+        // Two that start at once must not find the same one.
+        let next = || first + TRIED.fetch_add(1, Ordering::AcqRel);
+        let port = std::iter::repeat_with(next).find(is_free).unwrap();
         let environment = vec![
             (option, "1"),
             ("HEAP", "400m"),
@@ -109,6 +118,15 @@ impl Extra {
         let server = Extra(Server::connect(config, environment));
         server.0.must("start");
         server
+    }
+
+    pub(crate) fn config(&self) -> Neo4jConfig {
+        self.0.config.clone()
+    }
+
+    #[track_caller]
+    pub(crate) fn must(&self, verb: &str) {
+        self.0.must(verb);
     }
 }
 

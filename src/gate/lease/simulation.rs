@@ -1,5 +1,5 @@
 //! Random hosts in a random world: crashes, freezes, suspends, links that are cut one way or both, slow and lost answers,
-//! servers that are away or whose clock is set. After each quarter of a second it holds that
+//! servers that are away or whose clock is set. Several runs of the job are claimed at once. After each quarter of a second it holds that
 //!
 //! - no two hosts are trusted at once,
 //! - nothing runs twice,
@@ -11,6 +11,7 @@
 
 use std::collections::BTreeMap;
 
+use super::queue::Unclaimed;
 use super::*;
 use crate::graph::GraphError;
 use crate::graph::lease::memory::MemoryKeeper;
@@ -20,6 +21,8 @@ const STEP: u64 = 250;
 /// How long there is trouble, and how long there is none after it.
 const TROUBLE: u64 = 300_000;
 const CALM: u64 = 150_000;
+/// How many runs of the job may be claimed at once.
+const WORKERS: usize = 3;
 /// The job is due each so many milliseconds.
 const PERIOD: u64 = 10_000;
 
@@ -73,8 +76,9 @@ struct Host {
     /// The lead it knows of, and up to when it has decided.
     lead: Option<i64>,
     decided: u64,
-    /// Instants that wait to be claimed.
+    /// Instants that no worker has, and all that are not claimed.
     waiting: Vec<Claim>,
+    unclaimed: Unclaimed,
 }
 
 fn ms(at: u64) -> Duration {
@@ -141,6 +145,7 @@ impl World {
             lead: None,
             decided: 0,
             waiting: Vec::new(),
+            unclaimed: Unclaimed::default(),
         }
     }
 
@@ -239,12 +244,16 @@ impl World {
                     host.turn.heard_marks(epoch, answer, moment);
                 }
                 (Some(Answer::Claim(claim, Ok(true))), _) => {
+                    host.unclaimed.remove(&claim);
                     let standing = host.turn.standing(ms(now));
                     if matches!(standing, Standing::Leader { epoch, .. } if *epoch == claim.epoch) {
                         *self.ran.entry(claim.instant).or_default() += 1;
                     }
                 }
-                (Some(Answer::Claim(..)), _) => host.turn.doubt(ms(now)),
+                (Some(Answer::Claim(claim, _)), _) => {
+                    host.unclaimed.remove(&claim);
+                    host.turn.doubt(ms(now));
+                }
                 (None, Question::Lease(Ask::Acquire)) => {
                     host.turn.heard(ms(sent.sent), Err("lost".to_owned()), moment);
                 }
@@ -262,18 +271,21 @@ impl World {
         let Standing::Leader { epoch, marks, .. } = host.turn.standing(ms(now)).clone() else {
             host.lead = None;
             host.waiting.clear();
+            host.unclaimed.clear();
             return;
         };
         if host.lead != Some(epoch) {
             host.lead = Some(epoch);
             host.waiting.clear();
+            host.unclaimed.clear();
             let mark = marks.get(&JobName::new("job")).copied().unwrap_or(wall(now));
             host.decided = (mark - wall(0)).num_milliseconds().unsigned_abs();
         }
         let first = host.decided / PERIOD + 1;
         for n in first..=now / PERIOD {
-            let job = JobName::new("job");
-            host.waiting.push(Claim { job, instant: wall(n * PERIOD), epoch });
+            let claim = Claim { job: JobName::new("job"), instant: wall(n * PERIOD), epoch };
+            host.unclaimed.push(claim.clone());
+            host.waiting.push(claim);
             host.decided = n * PERIOD;
         }
     }
@@ -287,11 +299,12 @@ impl World {
         if at <= ms(now) && !asks {
             questions.push(Question::Lease(ask));
         }
-        // One run at a time, the oldest first.
+        // The oldest first.
         host.waiting.sort_by_key(|claim| claim.instant);
-        let claims = host.sent.iter().any(|sent| matches!(sent.question, Question::Claim(_)));
-        if !claims && !host.waiting.is_empty() {
-            questions.push(Question::Claim(host.waiting.remove(0)));
+        let is_claim = |sent: &&Sent| matches!(sent.question, Question::Claim(_));
+        for _ in host.sent.iter().filter(is_claim).count()..WORKERS {
+            let next = host.waiting.iter().position(|claim| host.unclaimed.is_next(claim));
+            questions.extend(next.map(|next| Question::Claim(host.waiting.remove(next))));
         }
         for question in questions {
             let slow = if is_calm || !self.dice.one_in(20) { 500 } else { 20_000 };
@@ -300,7 +313,7 @@ impl World {
             let is_lost = [0, 1].map(|_| !is_calm && self.dice.one_in(50));
             let host = &mut self.hosts[index];
             let cut = host.deaf_until.map(|until| until > now && !is_calm);
-            let gives_up = host.turn.deadline(ms(now)).as_millis() as u64;
+            let gives_up = now + host.turn.patience(ms(now)).as_millis() as u64;
             let gives_up = match question {
                 Question::Lease(_) => gives_up,
                 // Asked again while the lead lasts.

@@ -84,6 +84,8 @@ pub enum Notice {
     Gone(JobName),
     /// The job was decided further than the clock now shows, by this much: the clock was set back meanwhile.
     Ahead(JobName, TimeDelta),
+    /// Other hosts have decided the job further than the clock of this one shows, by this much.
+    AheadOfThisHost(JobName, TimeDelta),
 }
 
 /// A proposal: what is to be recorded, and what will be true then.

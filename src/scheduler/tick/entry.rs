@@ -24,8 +24,6 @@ pub(super) struct Run {
     pub(super) decided_at: DateTime<Utc>,
     pub(super) row: RowId,
     pub(super) stop: Stop,
-    /// The lease was lost while it ran.
-    pub(super) is_lost: bool,
     pub(super) timeout: Option<Duration>,
     pub(super) begun: Option<Begun>,
     pub(super) overdue: Option<Overdue>,
@@ -102,7 +100,6 @@ impl Run {
             decided_at,
             row,
             stop: Stop::new(),
-            is_lost: false,
             timeout: None,
             begun: None,
             overdue: None,

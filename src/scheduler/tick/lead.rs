@@ -49,18 +49,17 @@ impl Tick {
         self.note(plan, moment.wall);
     }
 
-    /// Nothing more starts, and what runs is told to stop: the next holder may begin soon.
+    /// Nothing more starts: the next holder may begin soon. What runs ends by itself, as its leash is over.
     fn let_go(&mut self) {
+        if let Some(lease) = &self.lease {
+            lease.expect_none();
+        }
         let mut numbers = self.pool.take_back();
         numbers.extend(self.backlog.drain(..).map(|order| order.number));
         for number in numbers {
             if let Some(run) = self.runs.remove(&number) {
                 self.refuse(run);
             }
-        }
-        for run in self.runs.values_mut() {
-            run.is_lost = true;
-            run.stop.tell();
         }
     }
 

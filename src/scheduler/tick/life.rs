@@ -58,9 +58,11 @@ impl Tick {
     /// Leaves the sign of life: at once where there is a new reason to call a person, else now and then.
     pub(super) fn show_life(&mut self, moment: Moment, status: &Status) {
         let reasons = self.reasons(status);
-        let standby = status.lease.as_ref().and_then(Standing::in_words);
-        if !self.life.is_due(moment) && reasons == self.life.reasons && standby == self.life.standby
-        {
+        let is_as_told = match (&status.lease, &self.life.standing) {
+            (Some(now), Some(told)) => now.is_like(told),
+            (now, told) => now.is_none() && told.is_none(),
+        };
+        if is_as_told && !self.life.is_due(moment) && reasons == self.life.reasons {
             return;
         }
         let held = status.running.iter().map(|run| self.held(run));
@@ -73,7 +75,7 @@ impl Tick {
             waiting: status.queued,
             held: held.collect(),
             config: self.config.clone(),
-            standby: standby.clone(),
+            standby: status.lease.as_ref().and_then(Standing::in_words),
             lease_epoch: self.lead,
         };
         if !self.life.sign.is_in_place()
@@ -86,7 +88,7 @@ impl Tick {
         }
         self.life.left_at = Some(moment.boottime);
         self.life.reasons = reasons;
-        self.life.standby = standby;
+        self.life.standing.clone_from(&status.lease);
     }
 
     fn held(&self, run: &Running) -> Held {

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::clock::Moment;
+use crate::gate::Standing;
 use crate::state::SignOfLife;
 
 /// How often the sign of life is left where nothing has changed. The thread wakes every 30 s: a little less, so that no
@@ -24,12 +25,12 @@ pub(super) struct Life {
     /// Boot time.
     pub(super) left_at: Option<Duration>,
     pub(super) reasons: Vec<String>,
-    pub(super) standby: Option<String>,
+    pub(super) standing: Option<Standing>,
 }
 
 impl Life {
     pub(super) fn new(sign: SignOfLife) -> Life {
-        Life { sign, left_at: None, reasons: Vec::new(), standby: None }
+        Life { sign, left_at: None, reasons: Vec::new(), standing: None }
     }
 
     /// Whether it is time to leave a sign, also if nothing has changed.
