@@ -649,3 +649,6 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 #[cfg(test)]
 mod simulation;
+
+#[cfg(test)]
+mod tests;

@@ -140,7 +140,7 @@ impl Group {
             jobs.replace("HOST", name).replace("LINES", &self.path("lines").display().to_string());
         let config = format!(
             "databases: {{graph: neo4j, neo4j: {{uri: {uri:?}}}}}\n\
-             scheduler:\n  lease: {{ttl: 45 s, name: {:?}, host: {name}}}\n  jobs:\n    vault_sync: {{enabled: false}}{jobs}",
+             scheduler:\n  shutdown_grace_time: 1\n  lease: {{ttl: 45 s, name: {:?}, host: {name}}}\n  jobs:\n    vault_sync: {{enabled: false}}{jobs}",
             self.name
         );
         fs::write(self.path(&format!("{name}.yaml")), config).unwrap();
@@ -175,6 +175,10 @@ impl Group {
 
     fn end(&mut self, index: usize, signal: Signal) {
         self.signal(index, signal);
+        self.wait_for_end(index);
+    }
+
+    fn wait_for_end(&mut self, index: usize) {
         wait_for_end(self.hosts[index].child.as_mut().unwrap());
         self.hosts[index].child = None;
     }
@@ -308,16 +312,17 @@ fn endure_all(hosts: usize, times: u32) {
     let before: Vec<Figures> = groups.iter().map(|(_, group)| group.figures()).collect();
     for time in 0..times {
         extra.must("kill");
-        SystemClock.wait(Duration::from_secs(u64::from(time % 10) * 4), &|| false);
+        SystemClock.wait(Duration::from_secs(u64::from(time % 10) * 3), &|| false);
         extra.must("start");
         for (_, group) in &groups {
             group.wait_for_note("a run after the server's restart", |_| true);
         }
     }
+    for (_, group) in &groups {
+        (0..hosts).for_each(|index| group.signal(index, Signal::TERM));
+    }
     for ((trouble, group), before) in groups.iter_mut().zip(before) {
-        for index in 0..hosts {
-            group.end(index, Signal::TERM);
-        }
+        (0..hosts).for_each(|index| group.wait_for_end(index));
         let figures = group.figures();
         say(&format!("{trouble:?}: {before:?}; with the server's restarts {figures:?}"));
         let Figures { twice, lost, together, .. } = figures;

@@ -33,7 +33,7 @@ impl Link {
         let address = listener.local_addr().unwrap();
         let weather = Arc::new(Mutex::new(Some(Weather::Fair)));
         let seen = Arc::clone(&weather);
-        std::thread::spawn(move || {
+        spawn(move || {
             for client in listener.incoming().flatten() {
                 if look(&seen).is_none() {
                     return;
@@ -68,6 +68,11 @@ fn look(weather: &Mutex<Option<Weather>>) -> Option<Weather> {
     *weather.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// Such a thread ends soon after the link is dropped.
+fn spawn(work: impl FnOnce() + Send + 'static) {
+    std::thread::Builder::new().name("link".to_owned()).spawn(work).unwrap();
+}
+
 /// Carries one way, on a thread of its own.
 fn carry(
     from: &TcpStream,
@@ -78,7 +83,7 @@ fn carry(
     let (mut from, mut to) = (from.try_clone().unwrap(), to.try_clone().unwrap());
     let weather = Arc::clone(weather);
     from.set_read_timeout(Some(Duration::from_millis(50))).unwrap();
-    std::thread::spawn(move || {
+    spawn(move || {
         let mut bytes = [0; 16 * 1024];
         let mut is_lost = false;
         loop {

@@ -68,6 +68,9 @@ struct Sent {
 struct Host {
     who: Candidate,
     turn: Turn,
+    /// How far its boot clock is ahead, and its wall clock: of no two hosts they show the same.
+    boot_ahead: u64,
+    wall_ahead: u64,
     /// Until when it does nothing: it is frozen or asleep.
     still_until: u64,
     /// Until when it is cut off: what it sends, and what is sent to it.
@@ -89,11 +92,26 @@ fn wall(at: u64) -> DateTime<Utc> {
     DateTime::from_timestamp_millis(1_800_000_000_000 + at.cast_signed()).unwrap()
 }
 
+impl Host {
+    /// The time of its boot clock.
+    fn boot(&self, at: u64) -> Duration {
+        ms(at + self.boot_ahead)
+    }
+
+    fn moment(&self, at: u64) -> Moment {
+        let (wall, boottime) = (wall(at + self.wall_ahead), self.boot(at));
+        // The monotonic clock stands still while a machine sleeps; which of them slept does not matter here.
+        Moment { wall, monotonic: boottime / 2, boottime }
+    }
+}
+
 struct World {
     dice: Dice,
     now: u64,
     keeper: MemoryKeeper,
     server_back: u64,
+    /// Its clock has nothing to do with those of the hosts.
+    server_base: u64,
     server_ahead: u64,
     hosts: Vec<Host>,
     names: u64,
@@ -109,13 +127,14 @@ struct World {
 impl World {
     fn new(seed: u64) -> World {
         let mut dice = Dice(seed);
-        let count = 2 + dice.below(3);
+        let (count, server_base) = (2 + dice.below(4), dice.below(20 * 3_600_000));
         let mut world = World {
             dice,
             now: 0,
             keeper: MemoryKeeper::default(),
             server_back: 0,
-            server_ahead: 20_000,
+            server_base,
+            server_ahead: server_base + 5_000,
             hosts: Vec::new(),
             names: 0,
             ran: BTreeMap::new(),
@@ -135,10 +154,14 @@ impl World {
         self.names += 1;
         let holder = self.names.to_string();
         let who = Candidate { lease: "l".into(), host: holder.clone(), holder, ttl: TTL };
-        let turn = Turn::new(&who, ms(self.now));
+        let boot_ahead = self.dice.below(1 << 40);
+        let wall_ahead = self.dice.below(8 * 3_600_000);
+        let turn = Turn::new(&who, ms(self.now + boot_ahead));
         Host {
             who,
             turn,
+            boot_ahead,
+            wall_ahead,
             still_until: self.now,
             deaf_until: [0; 2],
             sent: Vec::new(),
@@ -171,7 +194,7 @@ impl World {
         if self.dice.one_in(400) {
             // It comes back with a clock that is some seconds off.
             self.server_back = self.now + self.dice.below(90_000);
-            self.server_ahead = 15_000 + self.dice.below(10_000);
+            self.server_ahead = self.server_base + self.dice.below(10_000);
         }
         for index in 0..self.hosts.len() {
             let length = 1_000 + self.dice.below(120_000);
@@ -227,8 +250,8 @@ impl World {
 
     fn hear(&mut self, index: usize) {
         let now = self.now;
-        let moment = Moment { wall: wall(now), monotonic: ms(now), boottime: ms(now) };
         let host = &mut self.hosts[index];
+        let (moment, boot, boot_ahead) = (host.moment(now), host.boot(now), host.boot_ahead);
         let is_over = |sent: &Sent| {
             sent.gives_up <= now
                 || sent.answer.is_some() && sent.returns.is_some_and(|at| at <= now)
@@ -239,23 +262,25 @@ impl World {
         for sent in over {
             let came = sent.answer.filter(|_| sent.returns.is_some_and(|at| at <= now));
             match (came, sent.question) {
-                (Some(Answer::Lease(answer)), _) => host.turn.heard(ms(sent.sent), answer, moment),
+                (Some(Answer::Lease(answer)), _) => {
+                    host.turn.heard(ms(sent.sent + boot_ahead), answer, moment)
+                }
                 (Some(Answer::Marks(epoch, answer)), _) => {
                     host.turn.heard_marks(epoch, answer, moment);
                 }
                 (Some(Answer::Claim(claim, Ok(true))), _) => {
                     host.unclaimed.remove(&claim);
-                    let standing = host.turn.standing(ms(now));
+                    let standing = host.turn.standing(boot);
                     if matches!(standing, Standing::Leader { epoch, .. } if *epoch == claim.epoch) {
                         *self.ran.entry(claim.instant).or_default() += 1;
                     }
                 }
                 (Some(Answer::Claim(claim, _)), _) => {
                     host.unclaimed.remove(&claim);
-                    host.turn.doubt(ms(now));
+                    host.turn.doubt(boot);
                 }
                 (None, Question::Lease(Ask::Acquire)) => {
-                    host.turn.heard(ms(sent.sent), Err("lost".to_owned()), moment);
+                    host.turn.heard(ms(sent.sent + boot_ahead), Err("lost".to_owned()), moment);
                 }
                 (None, Question::Lease(Ask::Enlist { epoch })) => {
                     host.turn.heard_marks(epoch, Err("lost".to_owned()), moment);
@@ -268,7 +293,8 @@ impl World {
     fn decide(&mut self, index: usize) {
         let now = self.now;
         let host = &mut self.hosts[index];
-        let Standing::Leader { epoch, marks, .. } = host.turn.standing(ms(now)).clone() else {
+        let boot = host.boot(now);
+        let Standing::Leader { epoch, marks, .. } = host.turn.standing(boot).clone() else {
             host.lead = None;
             host.waiting.clear();
             host.unclaimed.clear();
@@ -296,7 +322,7 @@ impl World {
         let host = &mut self.hosts[index];
         let (at, ask) = host.turn.next();
         let asks = host.sent.iter().any(|sent| matches!(sent.question, Question::Lease(_)));
-        if at <= ms(now) && !asks {
+        if at <= host.boot(now) && !asks {
             questions.push(Question::Lease(ask));
         }
         // The oldest first.
@@ -313,7 +339,7 @@ impl World {
             let is_lost = [0, 1].map(|_| !is_calm && self.dice.one_in(50));
             let host = &mut self.hosts[index];
             let cut = host.deaf_until.map(|until| until > now && !is_calm);
-            let gives_up = now + host.turn.patience(ms(now)).as_millis() as u64;
+            let gives_up = now + host.turn.patience(host.boot(now)).as_millis() as u64;
             let gives_up = match question {
                 Question::Lease(_) => gives_up,
                 // Asked again while the lead lasts.
@@ -332,8 +358,10 @@ impl World {
 
     fn check(&mut self) {
         let now = self.now;
-        let is_trusted =
-            |host: &mut Host| matches!(host.turn.standing(ms(now)), Standing::Leader { .. });
+        let is_trusted = |host: &mut Host| {
+            let boot = host.boot(now);
+            matches!(host.turn.standing(boot), Standing::Leader { .. })
+        };
         let leaders = self.hosts.iter_mut().map(is_trusted).filter(|leads| *leads).count();
         assert!(leaders <= 1, "{leaders} hosts are trusted at {now}");
         for (instant, times) in &self.ran {
