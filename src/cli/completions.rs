@@ -31,7 +31,7 @@ const PLACES: [&str; 2] = ["--config", "--state-dir"];
 const NAMES: &str = "awk 'NR > 1 { print $1 }'";
 
 /// The function of bash. It cuts a line at `=` too, so that `--config=FILE` is three words. A word is read as the line will be,
-/// but a word that could run something is left as it is typed.
+/// but a word that could run something is left as it is typed; nor does `compgen` see the names of jobs, which it would expand.
 const BASH: &str = r#"_aclarai_scheduler_read() {
     local word=$1
     case $word in
@@ -39,6 +39,11 @@ const BASH: &str = r#"_aclarai_scheduler_read() {
         *) eval "word=$word" 2>/dev/null ;;
     esac
     printf '%s' "$word"
+}
+_aclarai_scheduler_jobs() {
+    while IFS= read -r word; do
+        [[ $word == "$cur"* ]] && COMPREPLY+=("$(printf '%q' "$word")")
+    done < <("$program" "${given[@]}" jobs 2>/dev/null | {jobs})
 }
 _aclarai_scheduler() {
     local cur=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD-1]} command= word i
@@ -305,9 +310,7 @@ impl Words {
             Offer::Folders => {
                 "compopt -o filenames; COMPREPLY=($(compgen -d -- \"$cur\"))".to_owned()
             }
-            Offer::Jobs => format!(
-                "COMPREPLY=($(compgen -W \"$(\"$program\" \"${{given[@]}}\" jobs 2>/dev/null | {NAMES})\" -- \"$cur\"))"
-            ),
+            Offer::Jobs => "_aclarai_scheduler_jobs".to_owned(),
             Offer::Nothing => "COMPREPLY=()".to_owned(),
         };
         self.filled(BASH, "|", &self.cases(offer))

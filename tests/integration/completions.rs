@@ -13,6 +13,7 @@ scheduler:
   jobs:
     vault_sync: {enabled: false}
     nightly_report: {enabled: true, command: ["true"]}
+    "zz$(>pwned)": {enabled: true, command: ["true"]}
 "#;
 
 /// The jobs of another file, which is named on the line.
@@ -24,10 +25,12 @@ scheduler:
 "#;
 
 /// What is typed, and the arguments that the program is then given.
-const TYPED: [(&str, &str); 23] = [
+const TYPED: [(&str, &str); 24] = [
     ("sta\t", "status"),
     ("run vau\t", "run vault_sync"),
     ("run nigh\t--dry\t--js\t", "run nightly_report --dry-run --json"),
+    // A name is offered as it is, and run by nobody.
+    ("run zz\t--dry\t", "run zz$(>pwned) --dry-run"),
     ("next --cr\t1 --timez\tx", "next --cron 1 --timezone x"),
     ("completions fi\t", "completions fish"),
     ("history vault_s\t--js\t", "history vault_sync --json"),
@@ -82,8 +85,12 @@ fn press(shell: &str, line: &str, setup: &str) {
     }
     // The program itself where the script asks for names of jobs; on the terminal, what it was called with.
     let stub = format!("#!/bin/sh\n[ -t 1 ] || exec {PROGRAM} \"$@\"\necho \"called: $*.\"\n");
-    let stub = sandbox.write("bin/aclarai-scheduler", &stub);
-    std::fs::set_permissions(stub, std::fs::Permissions::from_mode(0o755)).unwrap();
+    // Another one, which has jobs of its own and is in no folder of PATH.
+    let other = stub.replace(PROGRAM, &format!("{PROGRAM} --config other.yaml"));
+    for (folder, stub) in [("bin", stub), ("elsewhere", other)] {
+        let stub = sandbox.write(&format!("{folder}/aclarai-scheduler"), &stub);
+        std::fs::set_permissions(stub, std::fs::Permissions::from_mode(0o755)).unwrap();
+    }
     let path = format!("{}:{}", sandbox.path("bin").display(), std::env::var("PATH").unwrap());
     let mut command = sandbox.program("script", &["-qec", line, "/dev/null"]);
     command.env("PATH", path).env("TERM", "xterm").stdin(Stdio::piped()).stdout(Stdio::piped());
@@ -100,8 +107,10 @@ fn press(shell: &str, line: &str, setup: &str) {
     let shown = || String::from_utf8_lossy(&seen.lock().unwrap()).into_owned();
     writeln!(keys, "{setup}").unwrap();
     wait_for(&format!("{shell} to be ready"), || shown().contains("ready-now").then_some(()));
-    for (typed, called) in TYPED {
-        write!(keys, "aclarai-scheduler {typed}\r").unwrap();
+    let by_name = TYPED.map(|(typed, called)| (format!("aclarai-scheduler {typed}"), called));
+    let by_path = ("./elsewhere/aclarai-scheduler run wee\t".to_owned(), "run weekly_report");
+    for (typed, called) in by_name.into_iter().chain([by_path]) {
+        write!(keys, "{typed}\r").unwrap();
         let home = sandbox.path("home").display().to_string();
         let expected = format!("called: {}.", called.replace("HOME", &home));
         let screen = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
@@ -113,6 +122,7 @@ fn press(shell: &str, line: &str, setup: &str) {
     drop(keys);
     child.wait().unwrap();
     reader.unwrap().join().unwrap();
+    assert!(!sandbox.path("pwned").exists(), "{shell} ran the name of a job");
 }
 
 #[test]
