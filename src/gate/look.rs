@@ -65,10 +65,11 @@ impl<T> Desk<T> {
 
     /// Asks, and waits a blink for the answer.
     fn ask(&self) -> Option<T> {
-        let mut state = self.lock();
-        state.is_asked = true;
+        self.lock().is_asked = true;
+        // Not while it is locked: the thread that wakes would have to wait for the lock.
         self.changed.notify_all();
-        let waited = self.changed.wait_timeout_while(state, BLINK, |state| state.answer.is_none());
+        let is_open = |state: &mut State<T>| state.answer.is_none();
+        let waited = self.changed.wait_timeout_while(self.lock(), BLINK, is_open);
         waited.unwrap_or_else(PoisonError::into_inner).0.answer.take()
     }
 }

@@ -9,6 +9,7 @@
 //! An occurrence is decided once, and the decision is in the state file before a worker hears of it.
 
 use std::fmt;
+use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use serde_json::{Map, Value};
@@ -18,27 +19,27 @@ use crate::config::JobName;
 /// The id of a run: the job's name, `_`, and the unix second it was scheduled for; `_2` behind that for a second run of
 /// one second, `_r2` for one that is made again after it was cut off.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct RunId(String);
+pub struct RunId(Arc<str>);
 
 impl RunId {
     /// The id of the run of `job` for `instant`.
     pub fn new(job: &JobName, instant: DateTime<Utc>) -> RunId {
-        RunId(format!("{job}_{}", instant.timestamp()))
+        RunId(format!("{job}_{}", instant.timestamp()).into())
     }
 
     /// The id of the `n`-th run of one job for one second.
     pub fn numbered(&self, n: usize) -> RunId {
-        RunId(format!("{}_{n}", self.0))
+        RunId(format!("{}_{n}", self.0).into())
     }
 
     /// The id of a run that is made again, for the `n`-th time counted with the first.
     pub fn rerun(job: &JobName, instant: DateTime<Utc>, n: u32) -> RunId {
-        RunId(format!("{}_r{n}", RunId::new(job, instant)))
+        RunId(format!("{}_r{n}", RunId::new(job, instant)).into())
     }
 
     /// An id read back from the state file.
     pub fn from_stored(id: String) -> RunId {
-        RunId(id)
+        RunId(id.into())
     }
 
     /// The id as text.

@@ -42,6 +42,15 @@ pub(super) struct Order {
     pub(super) claim: Option<(LeaseGate, Claim)>,
 }
 
+impl Order {
+    /// Says that a worker will claim the run, once it is certain that one gets it.
+    pub(super) fn announce(&self) {
+        if let Some((lease, claim)) = &self.claim {
+            lease.expect(claim.clone());
+        }
+    }
+}
+
 /// A worker's report about a run.
 pub(super) enum Report {
     Started {

@@ -9,6 +9,7 @@ mod entry;
 mod lead;
 mod life;
 mod memory;
+mod orders;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -17,8 +18,9 @@ use std::time::Duration;
 use chrono::{DateTime, SubsecRound, TimeDelta, Utc};
 use crossbeam_channel::{Receiver, Sender, select};
 
-use self::entry::{Begun, Entry, Overdue, Run, Written, record_again, to_skip, write_plan};
+use self::entry::{Begun, Entry, Overdue, Run, record_again, to_skip, write_plan};
 use self::memory::{Life, Starving, Stopping};
+use self::orders::{Desk, Made};
 use super::execute::conclude;
 use super::plan::{Decision, Fate, Notice, Plan, Planner, Surroundings};
 use super::pool::{Order, Pool, Report};
@@ -421,6 +423,8 @@ impl Tick {
         let durability = if must_last { Durability::Full } else { Durability::Process };
 
         let Tick { recorder, planner, runs, outbox, paused, has_lost_file, .. } = self;
+        let desk = Desk { jobs: &self.jobs, lease: self.lease.as_ref(), lead: self.lead };
+        let first = self.next_number;
         let decided = recorder.write(durability, |writer| {
             if *has_lost_file {
                 record_again(writer, planner, runs, outbox)?;
@@ -434,14 +438,16 @@ impl Tick {
             let elsewhere = writer.runs_elsewhere()?;
             let plan = planner.plan(moment, &Surroundings { paused: paused.is_some(), elsewhere });
             let rows = write_plan(writer, planner, &plan, runs, now)?;
-            Ok(Some((plan, rows)))
+            // Before it is on disk: after that, the runs wait.
+            let made = desk.make(&plan, rows, first, now);
+            Ok(Some((plan, made)))
         })?;
         self.has_lost_file = false;
         let events = std::mem::take(&mut self.outbox);
         let mut skips = Vec::new();
-        if let Some((plan, rows)) = decided {
+        if let Some((plan, made)) = decided {
             // Before anything is told: that takes time, and the workers are waiting.
-            skips = self.hand_out(plan, rows, moment, now);
+            skips = self.hand_out(plan, made, moment);
         }
         for entry in events {
             match entry {
@@ -466,67 +472,39 @@ impl Tick {
         Ok(())
     }
 
-    /// Makes orders of what was decided and hands them over, and returns what was skipped.
-    fn hand_out(
-        &mut self,
-        plan: Plan,
-        rows: Vec<Written>,
-        moment: Moment,
-        now: DateTime<Utc>,
-    ) -> Vec<(Skip, Skipped)> {
-        let mut skips = Vec::new();
-        let mut twice = Vec::new();
+    /// Hands over what was decided, which is on disk now, and returns what was skipped.
+    fn hand_out(&mut self, plan: Plan, made: Made, moment: Moment) -> Vec<(Skip, Skipped)> {
+        let Made { mut orders, runs, skips, twice } = made;
         let handed_over = self.clock.monotonic();
-        for (decision, row) in plan.decisions.iter().zip(rows) {
-            match (&decision.fate, row) {
-                (Fate::Start { coalesced, waiting_since }, Written::Run(Some(row))) => {
-                    let run = Run {
-                        coalesced: *coalesced,
-                        lateness: decision.lateness,
-                        ..Run::new(&decision.job, decision.first, decision.epoch, row, now)
-                    };
-                    // A run handed over at once waits from now on, not from before it was on disk.
-                    let has_waited = *waiting_since < moment.monotonic;
-                    self.order(run, if has_waited { *waiting_since } else { handed_over });
-                    self.hand_over();
-                }
-                (_, Written::Run(_)) => {
-                    logging::error!(job_name = decision.job.as_str(), scheduled_for = text::instant(decision.first).as_str();
-                        "this fire time already ran (found in history): not run twice"
-                    );
-                    twice.push(decision.job.clone());
-                }
-                (_, Written::Skip(skip, skipped)) => skips.push((*skip, skipped)),
-            }
+        // A run handed over at once waits from now on, not from before it was on disk.
+        let is_new = |order: &&mut Box<Order>| order.waiting_since >= moment.monotonic;
+        orders.iter_mut().filter(is_new).for_each(|order| order.waiting_since = handed_over);
+        orders.iter().for_each(|order| order.announce());
+        self.backlog.append(&mut orders);
+        self.hand_over();
+        // No report was heard meanwhile.
+        for run in runs {
+            self.runs.insert(self.next_number, run);
+            self.next_number += 1;
         }
         plan.notices.iter().for_each(tell_notice);
         self.planner.accept(plan);
-        for job in &twice {
+        for (job, instant) in &twice {
+            logging::error!(job_name = job.as_str(), scheduled_for = text::instant(*instant).as_str();
+                "this fire time already ran (found in history): not run twice"
+            );
             self.planner.ended(job);
         }
         skips
     }
 
     fn order(&mut self, run: Run, waiting_since: Duration) {
-        let job = self.jobs.get(&run.job).expect("only configured jobs are planned").clone();
-        let number = self.next_number;
+        let desk = Desk { jobs: &self.jobs, lease: self.lease.as_ref(), lead: self.lead };
+        let (run, order) = desk.order(self.next_number, run, waiting_since);
+        order.announce();
+        self.backlog.push_back(order);
+        self.runs.insert(self.next_number, run);
         self.next_number += 1;
-        let run = Run { timeout: job.spec.policy.timeout, ..run };
-        let (run_id, scheduled_for, stop) = (run.run_id.clone(), run.instant, run.stop.clone());
-        let claim = self.claim_of(&run);
-        if let Some((lease, claim)) = &claim {
-            lease.expect(claim.clone());
-        }
-        self.backlog.push_back(Box::new(Order {
-            number,
-            run_id,
-            job,
-            scheduled_for,
-            waiting_since,
-            stop,
-            claim,
-        }));
-        self.runs.insert(number, run);
     }
 
     fn hand_over(&mut self) {

@@ -3,7 +3,7 @@
 use super::Tick;
 use super::entry::{Entry, Run};
 use crate::clock::Moment;
-use crate::gate::{Claim, LeaseGate, Standing};
+use crate::gate::{LeaseGate, Standing};
 use crate::job::{Skip, SkipReason};
 
 impl Tick {
@@ -72,13 +72,6 @@ impl Tick {
             ..Skip::new(&run.job, run.instant, SkipReason::Leader)
         };
         self.outbox.push(Entry::Refused(run.past(|_| {}), Box::new(skip)));
-    }
-
-    /// The question to ask before the run begins.
-    pub(super) fn claim_of(&self, run: &Run) -> Option<(LeaseGate, Claim)> {
-        let (lease, epoch) = (self.lease.as_ref()?, self.lead?);
-        let claim = Claim { job: run.job.clone(), instant: run.instant, epoch };
-        Some((lease.clone(), claim))
     }
 
     /// Tells which jobs this host would run.
