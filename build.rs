@@ -1,6 +1,6 @@
-//! Makes the troubleshooting page HTML for the page that the program serves. Tells the program when it was built, and which
-//! commit it is built from, for `--version`: `ACLARAI_COMMIT` where that is set, else what a
-//! package of this crate says of itself, else what git says. Where nothing is known, the version goes without.
+//! Makes the troubleshooting page HTML for the page that the program serves, and packs the relocations of a release. Tells the
+//! program when it was built, and which commit it is built from, for `--version`: `ACLARAI_COMMIT` where that is set, else
+//! what a package of this crate says of itself, else what git says. Where nothing is known, the version goes without.
 
 use std::env;
 use std::fs;
@@ -14,6 +14,7 @@ fn main() {
         PathBuf::from(env::var_os("CARGO_MANIFEST_DIR").expect("cargo says where it builds"));
     println!("cargo::rerun-if-changed=build.rs");
     troubleshooting(&root);
+    pack_relocations();
     println!("cargo::rerun-if-env-changed=ACLARAI_COMMIT");
     println!("cargo::rerun-if-env-changed=SOURCE_DATE_EPOCH");
     // A clock that shows an earlier time is certainly wrong.
@@ -26,6 +27,24 @@ fn main() {
     }
     if let Some(commit) = of_package(&root).or_else(|| of_git(&root)) {
         println!("cargo::rustc-env=ACLARAI_COMMIT={commit}");
+    }
+}
+
+/// Makes the release program a third of a megabyte smaller, on the disk and in memory: 15,000 places that hold an address are
+/// told of in a few bits each. The system's loader understands that from glibc 2.36 on (2022); a program that is built where
+/// there is an older one goes without. The static build says the same in `.cargo/config.toml`.
+fn pack_relocations() {
+    let variable = |name: &str| env::var(name).unwrap_or_default();
+    let target = variable("TARGET");
+    let is_ours = target == "x86_64-unknown-linux-gnu" && variable("HOST") == target;
+    if !is_ours || variable("PROFILE") != "release" {
+        return;
+    }
+    let Ok(asked) = Command::new("getconf").arg("GNU_LIBC_VERSION").output() else { return };
+    let version = String::from_utf8_lossy(&asked.stdout).into_owned();
+    let minor = version.trim().strip_prefix("glibc 2.").and_then(|minor| minor.parse::<u32>().ok());
+    if minor.is_some_and(|minor| minor >= 36) {
+        println!("cargo::rustc-link-arg=-Wl,-z,pack-relative-relocs");
     }
 }
 

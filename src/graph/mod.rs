@@ -55,7 +55,7 @@ pub fn open(
     match config {
         GraphConfig::Embedded { path } => {
             let store = patience.insist(|| SqliteStore::open(path, patience.stop()))?;
-            Ok(Box::new(Retrying::new(store, patience)))
+            Ok(retrying(Box::new(store), patience))
         }
         GraphConfig::Neo4j(config) => open_neo4j(config, patience),
     }
@@ -71,20 +71,27 @@ pub fn open_dry(
 ) -> Result<Box<dyn GraphStore>, GraphError> {
     match config {
         // No file yet: a real run would start from an empty graph, so an empty one stands in for it.
-        GraphConfig::Embedded { path } if is_missing(path) => {
-            Ok(Box::new(DryRun::new(MemoryStore::new())))
-        }
+        GraphConfig::Embedded { path } if is_missing(path) => Ok(dry(Box::new(MemoryStore::new()))),
         GraphConfig::Embedded { path } => {
             let patience = Patience::new(retries, stop, clock);
             let open = || SqliteStore::open_to_look(path, patience.stop());
             let store = patience.insist(open)?;
-            Ok(Box::new(DryRun::new(Retrying::new(store, patience))))
+            Ok(dry(retrying(Box::new(store), patience)))
         }
         GraphConfig::Neo4j(config) => {
             let store = open_neo4j(config, Patience::new(retries, stop, clock))?;
-            Ok(Box::new(DryRun::new(store)))
+            Ok(dry(store))
         }
     }
+}
+
+/// In the program the wrappings are there once, and not once for each store.
+fn retrying(store: Box<dyn GraphStore>, patience: Patience) -> Box<dyn GraphStore> {
+    Box::new(Retrying::new(store, patience))
+}
+
+fn dry(store: Box<dyn GraphStore>) -> Box<dyn GraphStore> {
+    Box::new(DryRun::new(store))
 }
 
 /// How many blocks of the configured graph are marked and not archived, and since when the oldest one: for those who only
@@ -102,7 +109,7 @@ pub(crate) fn count_marks(
 fn open_neo4j(config: &Neo4jConfig, patience: Patience) -> Result<Box<dyn GraphStore>, GraphError> {
     let open = || Neo4jStore::open(config, patience.stop(), patience.clock());
     let store = patience.insist(open)?;
-    Ok(Box::new(Retrying::new(store, patience)))
+    Ok(retrying(Box::new(store), patience))
 }
 
 #[cfg(not(feature = "neo4j"))]

@@ -60,18 +60,21 @@ impl Patience {
             }
             match attempt() {
                 Err(GraphError::Transient(fault)) if attempts < self.policy.max_attempts => {
-                    let wait = self.wait_after(attempts);
-                    logging::warn!(attempt = attempts, wait_ms = wait.as_millis() as u64;
-                        "graph: {fault}: trying again"
-                    );
-                    if self.stop.wait(&*self.clock, wait) {
-                        return Err(GraphError::Cancelled);
-                    }
+                    self.wait_out(&fault, attempts)?;
                     attempts += 1;
                 }
                 answer => return answer,
             }
         }
+    }
+
+    /// Waits after a fault, until it is worth another try. Apart, as all of the above is there once for each kind of answer.
+    fn wait_out(&self, fault: &str, attempts: u32) -> Result<(), GraphError> {
+        let wait = self.wait_after(attempts);
+        logging::warn!(attempt = attempts, wait_ms = wait.as_millis() as u64;
+            "graph: {fault}: trying again"
+        );
+        if self.stop.wait(&*self.clock, wait) { Err(GraphError::Cancelled) } else { Ok(()) }
     }
 
     /// The same for a visit, which is not tried again once something was visited: the caller has already counted it.

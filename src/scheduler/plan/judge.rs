@@ -63,6 +63,11 @@ pub(super) struct Judge<'a> {
     pub(super) plan: &'a mut Plan,
 }
 
+/// The order in which occurrences of one job fell due.
+fn age(occurrence: &Waiting) -> (u32, DateTime<Utc>) {
+    (occurrence.epoch, occurrence.instant)
+}
+
 impl Judge<'_> {
     /// After the clock was set back: a job that follows the clock lives through the same hour again, and after a far
     /// step every job does. A fixed job waits until the clock shows what it had not yet shown.
@@ -84,8 +89,8 @@ impl Judge<'_> {
         for occurrence in &late {
             self.skip_waiting(occurrence, SkipReason::Misfire);
         }
-        held.sort_by_key(|occurrence| (occurrence.epoch, occurrence.instant));
-        remembered.sort_by_key(|occurrence| (occurrence.epoch, occurrence.instant));
+        held.sort_by_key(age);
+        remembered.sort_by_key(age);
         let due = self.take_due();
         if self.spec.policy.coalesce {
             self.judge_newest(held, remembered, due);
@@ -182,7 +187,7 @@ impl Judge<'_> {
     fn judge_in_order(&mut self, held: Vec<Waiting>, remembered: Vec<Waiting>, due: &[Stretch]) {
         let mut batch = remembered;
         batch.extend(self.newest_in_time(due).into_iter().map(|instant| self.arrived(instant)));
-        batch.sort_by_key(|occurrence| (occurrence.epoch, occurrence.instant));
+        batch.sort_by_key(age);
         let too_many = batch.len().saturating_sub(CATCH_UP_MAX);
         for occurrence in batch.drain(..too_many) {
             self.skip_waiting(&occurrence, SkipReason::Misfire);
