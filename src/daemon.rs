@@ -50,8 +50,10 @@ pub(crate) enum ServeError {
 }
 
 /// Runs the daemon until it is told to stop. Returns whether it was told twice.
-pub(crate) fn serve(start: &Serve<'_>, app: App) -> Result<bool, ServeError> {
+pub(crate) fn serve(start: &Serve<'_>, mut app: App) -> Result<bool, ServeError> {
     start.logging.never_block();
+    // Before anything is made that stays: it takes the room that the file had.
+    app.config.forget_lines();
     let clock = &start.origin.clock;
     // Room for impatient fingers on Ctrl-C: more signals than that say nothing new.
     let (sender, asked) = bounded(16);

@@ -32,12 +32,15 @@ pub(super) enum Kind {
         /// Without quotes.
         plain: bool,
     },
-    List(Vec<Arc<Node>>),
-    Mapping {
-        entries: Vec<Entry>,
-        /// Keys that are given twice; seldom any.
-        twins: Vec<Twin>,
-    },
+    List(Box<[Arc<Node>]>),
+    /// Apart, as most nodes are scalars and there may be tens of thousands.
+    Mapping(Box<Mapping>),
+}
+
+pub(super) struct Mapping {
+    pub(super) entries: Vec<Entry>,
+    /// Keys that are given twice; seldom any.
+    pub(super) twins: Vec<Twin>,
 }
 
 /// A key and its value.
@@ -120,7 +123,7 @@ impl Node {
 
     pub(super) fn entries(&self) -> Option<&[Entry]> {
         match &self.kind {
-            Kind::Mapping { entries, .. } if self.tag.is_none() => Some(entries),
+            Kind::Mapping(mapping) if self.tag.is_none() => Some(&mapping.entries),
             _ => None,
         }
     }
@@ -239,7 +242,7 @@ fn shape(value: &Node) -> String {
     let shape = match &value.kind {
         Kind::Scalar { .. } => "a value",
         Kind::List(_) => "a list",
-        Kind::Mapping { .. } => "a mapping",
+        Kind::Mapping(_) => "a mapping",
     };
     shape.to_owned()
 }
@@ -302,13 +305,13 @@ fn nearest(node: &Node, path: &str) -> Option<(usize, u32)> {
         let item = items.get(index.parse::<usize>().ok()?)?;
         return Some(below(index.len() + 2, item.line, item));
     }
-    let Kind::Mapping { entries, .. } = &node.kind else { return None };
+    let Kind::Mapping(mapping) = &node.kind else { return None };
     let fits = |(key, value): &Entry| {
         let rest = path.strip_prefix(key.written()?)?;
         let ends = rest.is_empty() || rest.starts_with(['.', '[']);
         ends.then(|| below(path.len() - rest.len(), key.line, value))
     };
-    entries.iter().filter_map(fits).max_by_key(|(length, _)| *length)
+    mapping.entries.iter().filter_map(fits).max_by_key(|(length, _)| *length)
 }
 
 fn collect_twins(
@@ -324,7 +327,8 @@ fn collect_twins(
                 collect_twins(item, &format!("{path}[{i}]"), is_ours, found);
             }
         }
-        Kind::Mapping { entries, twins } => {
+        Kind::Mapping(mapping) => {
+            let Mapping { entries, twins } = &**mapping;
             let path_of = |key: &str| match path {
                 "" => Cow::Borrowed(key).into_owned(),
                 path => format!("{path}.{key}"),

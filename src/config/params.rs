@@ -123,8 +123,8 @@ fn without_text(message: &str) -> String {
 fn yaml(node: &Node) -> Yaml {
     let value = match (&node.kind, node.written()) {
         (Kind::List(items), _) => items.iter().map(|item| yaml(item)).collect(),
-        (Kind::Mapping { entries, .. }, _) => {
-            let entries = entries.iter().map(|(key, value)| (yaml(key), yaml(value)));
+        (Kind::Mapping(mapping), _) => {
+            let entries = mapping.entries.iter().map(|(key, value)| (yaml(key), yaml(value)));
             Yaml::Mapping(entries.collect::<Mapping>())
         }
         (Kind::Scalar { .. }, text) => match node.reading() {
@@ -151,8 +151,8 @@ fn whole(number: i128) -> Yaml {
 fn json(node: &Node) -> Json {
     match &node.kind {
         Kind::List(items) => items.iter().map(|item| json(item)).collect(),
-        Kind::Mapping { entries, .. } => {
-            let entries = entries.iter().map(|(key, value)| (shown_key(key), json(value)));
+        Kind::Mapping(mapping) => {
+            let entries = mapping.entries.iter().map(|(key, value)| (shown_key(key), json(value)));
             Json::Object(entries.collect())
         }
         Kind::Scalar { text, .. } => match node.reading() {

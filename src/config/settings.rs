@@ -86,6 +86,12 @@ pub struct Config {
 }
 
 impl Config {
+    /// Gives back the file as it was read, for one who has built all jobs and keeps only what is needed: faults found from
+    /// now on would have no line.
+    pub(crate) fn forget_lines(&mut self) {
+        self.lines = Lines::default();
+    }
+
     /// A fault in a job's parameter, found when the job is built. `key` is relative to the job (`on_missing`,
     /// `names[1]`), empty for the job itself; `value` is what a message may show of it.
     pub fn job_fault(

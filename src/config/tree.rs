@@ -9,7 +9,7 @@ use std::sync::Arc;
 use saphyr_parser::{Event, Parser, ScalarStyle, Tag};
 
 use super::error::{ConfigErrors, Mistake, Place};
-use super::node::{Entry, Kind, Node, Twin};
+use super::node::{Entry, Kind, Mapping, Node, Twin};
 
 /// No configuration is nested deeper.
 const DEPTH_MAX: u32 = 100;
@@ -187,12 +187,12 @@ impl Builder {
     fn end(&mut self) -> Result<(), &'static str> {
         let Some(Open { anchor, tag, line, inside }) = self.open.pop() else { return Ok(()) };
         let kind = match inside {
-            Inside::List(items) => Kind::List(items),
+            Inside::List(items) => Kind::List(items.into()),
             Inside::Mapping { mut entries, twins, index, .. } => {
                 merge(&mut entries, &index);
                 // The usual job has few keys, and there may be thousands of jobs.
                 entries.shrink_to_fit();
-                Kind::Mapping { entries, twins }
+                Kind::Mapping(Box::new(Mapping { entries, twins }))
             }
         };
         self.add(node(kind, tag, line), anchor)
@@ -244,7 +244,7 @@ const TOO_DEEP: &str = "values nested deeper than 100 levels: this is no configu
 fn merge(entries: &mut Vec<Entry>, index: &HashMap<Box<str>, usize>) {
     let Some(&at) = index.get("<<") else { return };
     let sources = match &entries[at].1.kind {
-        Kind::List(items) => items.clone(),
+        Kind::List(items) => items.to_vec(),
         _ => vec![Arc::clone(&entries[at].1)],
     };
     if sources.iter().any(|source| source.entries().is_none()) {
@@ -273,8 +273,8 @@ fn node(kind: Kind, tag: Option<Box<str>>, line: usize) -> Node {
     match &kind {
         Kind::Scalar { .. } => {}
         Kind::List(items) => items.iter().for_each(|item| count(item)),
-        Kind::Mapping { entries, .. } => {
-            for (key, value) in entries {
+        Kind::Mapping(mapping) => {
+            for (key, value) in &mapping.entries {
                 count(key);
                 count(value);
             }
