@@ -17,6 +17,7 @@ use xxhash_rust::xxh3::Xxh3;
 
 use super::Deps;
 use super::ledger::{Entry, Ledger, Stands};
+use super::verdict;
 use crate::block::{BlockId, IdDigest, Tier, WholeBlock};
 use crate::config::FeedSpec;
 use crate::graph::{self, GraphError, GraphStore, HandedOut, StoredBlock, Which};
@@ -41,6 +42,9 @@ const TOLD_MAX: usize = 100;
 
 /// Ids that were never handed out and are named in a warning.
 const NAMED_MAX: usize = 5;
+
+/// What a whole line may be longer than what is kept of it: its carriage return, and a byte order mark.
+const LINE_ENDS_MAX: u64 = 1 + verdict::BYTE_ORDER_MARK.len() as u64;
 
 /// The blocks of one run, round after round.
 pub(super) struct Feed {
@@ -287,14 +291,12 @@ impl Round {
     /// Takes in what a line of the program says.
     pub(super) fn hear(&self, said: Said, now: Duration) {
         match said {
-            Said::Done(ids) => {
-                self.books().names_done = true;
-                for id in &ids {
+            Said::Of { done, failed, why } => {
+                self.books().names_done |= done.is_some();
+                for id in done.iter().flatten() {
                     self.say_done(id, now);
                 }
-            }
-            Said::Failed(ids, why) => {
-                for id in &ids {
+                for id in failed.iter().flatten() {
                     self.say_failed(id, &why);
                 }
             }
@@ -474,10 +476,14 @@ fn digest(version: i64, hash: &Option<String>, body_hash: &Option<String>) -> [u
 /// What a line of standard output says of blocks.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Said {
-    /// These are done.
-    Done(Vec<BlockId>),
-    /// These are not, for this reason.
-    Failed(Vec<BlockId>, String),
+    Of {
+        /// These are done; `None` where it says nothing of that.
+        done: Option<Vec<BlockId>>,
+        /// These are not.
+        failed: Option<Vec<BlockId>>,
+        /// For this reason.
+        why: String,
+    },
     /// It was to say one of both, and cannot be read, for this reason.
     Unreadable(String),
 }
@@ -485,36 +491,44 @@ pub(super) enum Said {
 /// Reads `{"done": "blk_1"}` and its kin; `None` for a line that is about something else. `length` is how long it was, and
 /// `line` as much of it as was kept.
 pub(super) fn said(line: &[u8], length: u64) -> Option<Said> {
+    let line = line.strip_prefix(verdict::BYTE_ORDER_MARK).unwrap_or(line);
     let inner = line.trim_ascii_start().strip_prefix(b"{")?.trim_ascii_start();
     // With the quotes of JSON, or those that Python shows a dictionary with.
     let words = [&b"\"done\""[..], b"\"failed\"", b"'done'", b"'failed'"];
     let is_meant = words.iter().any(|word| inner.starts_with(word));
     let unreadable = |why: String| {
-        let text = format!("a line that names blocks cannot be read: {why}: they keep their marks");
-        is_meant.then_some(Said::Unreadable(text))
+        Said::Unreadable(format!(
+            "a line that names blocks cannot be read: {why}: they keep their marks"
+        ))
     };
-    if length > line.len() as u64 + 1 {
-        return unreadable(format!("it is {length} bytes long, {} are the most", line.len()));
+    let if_meant = |why| is_meant.then(|| unreadable(why));
+    if length > line.len() as u64 + LINE_ENDS_MAX {
+        return if_meant(format!("it is {length} bytes long, {} are the most", line.len()));
     }
     let object: serde_json::Map<String, Value> = match serde_json::from_slice(line) {
         Ok(object) => object,
-        Err(error) => return unreadable(error.to_string()),
+        Err(error) => return if_meant(error.to_string()),
     };
-    let ids = |value: &Value| match value {
-        Value::String(id) => Some(vec![BlockId::new(id.as_str())]),
-        Value::Array(ids) => {
-            ids.iter().map(|id| Some(BlockId::new(id.as_str()?))).collect::<Option<Vec<_>>>()
-        }
-        _ => None,
+    let ids = |name: &str| -> Result<Option<Vec<BlockId>>, String> {
+        let id = |value: &Value| value.as_str().map(BlockId::new);
+        let found = match object.get(name) {
+            Some(Value::String(id)) => Some(vec![BlockId::new(id.as_str())]),
+            Some(Value::Array(ids)) => ids.iter().map(id).collect(),
+            Some(Value::Object(_)) => None,
+            // A figure or a flag of that name is a statistic.
+            _ => return Ok(None),
+        };
+        found.map(Some).ok_or_else(|| format!("`{name}` is neither an id nor a list of ids"))
     };
-    if let Some(done) = object.get("done").and_then(ids) {
-        return Some(Said::Done(done));
-    }
-    let failed = object.get("failed").and_then(ids)?;
+    let (done, failed) = match (ids("done"), ids("failed")) {
+        (Ok(None), Ok(None)) => return None,
+        (Ok(done), Ok(failed)) => (done, failed),
+        (Err(why), _) | (_, Err(why)) => return Some(unreadable(why)),
+    };
     let why = match object.get("error") {
         Some(Value::String(why)) => why.clone(),
         Some(Value::Null) | None => String::new(),
         Some(other) => other.to_string(),
     };
-    Some(Said::Failed(failed, why))
+    Some(Said::Of { done, failed, why })
 }

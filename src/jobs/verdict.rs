@@ -20,7 +20,7 @@ pub(super) const BYTES_MAX: usize = 1 << 20;
 const DEPTH_MAX: usize = 128;
 
 /// Some editors and PowerShell begin each output with it.
-const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+pub(super) const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
 /// Statistics that the command job itself sets.
 const OF_THE_JOB: [&str; 2] = ["left_behind", "would_run"];

@@ -170,6 +170,23 @@ fn a_program_that_behaves_badly_loses_no_block() {
 }
 
 #[test]
+fn a_line_that_names_blocks_in_an_odd_way_never_takes_the_mark_of_others() {
+    let say = |line: &str| format!("cat >/dev/null; printf '{line}\\n'");
+    // One that is no id spoils the whole line, and what the program meant is not guessed.
+    for line in [r#"{"done": ["blk_0", 3]}"#, r#"{"n": 1, "done": {"id": "blk_0"}}"#] {
+        let (_, result) = case(3, "{}", &say(line), 3, [0, 0, 0, 3]);
+        assert_eq!(result["errors"], 1);
+    }
+    // As PowerShell and some editors write it; and both words in one line.
+    case(3, "{}", &say(r#"\357\273\277{"done": "blk_0"}"#), 0, [1, 0, 0, 2]);
+    case(3, "{}", &say(r#"{"done": "blk_0", "failed": ["blk_1"]}"#), 3, [1, 1, 0, 2]);
+    case(3, "{}", &say(r#"{"failed": ["blk_1"], "error": "x", "done": []}"#), 3, [0, 1, 0, 3]);
+    // Figures of these names are statistics.
+    let (_, result) = case(3, "{}", &say(r#"{"done": 3, "failed": 0}"#), 0, [3, 0, 0, 0]);
+    assert_eq!((&result["done"], &result["failed"]), (&3.into(), &0.into()));
+}
+
+#[test]
 fn a_pipe_that_nobody_empties_ends_with_the_program() {
     // More than any pipe holds.
     let sandbox = fed(0, "{}", "read line; exit 0");
@@ -366,22 +383,86 @@ fn without_a_feed_no_run_of_anything_takes_a_mark_away() {
     }
 }
 
-/// Walks through `examples/feed/` as the guide does: a sync, the job, a search, an edit, and a search that finds it.
-#[test]
-fn the_example_finds_an_edit() {
+/// Whether this machine has what the example needs; a test that cannot run says so.
+fn has_full_text_search() -> bool {
     let python = std::process::Command::new("python3")
         .args(["-c", "import sqlite3; sqlite3.connect(':memory:').execute('create virtual table t using fts5(x)')"])
         .output();
     if !python.is_ok_and(|run| run.status.success()) {
         crate::docs::say("not run: there is no python3 with FTS5 here");
+        return false;
+    }
+    true
+}
+
+fn copy_examples(to: &std::path::Path) {
+    let copy = std::process::Command::new("cp")
+        .args(["-r", concat!(env!("CARGO_MANIFEST_DIR"), "/examples")])
+        .arg(to)
+        .status();
+    assert!(copy.unwrap().success());
+}
+
+/// Every command of the transcript, in an empty folder, prints what stands below it.
+#[test]
+fn the_examples_transcript_is_real() {
+    if !has_full_text_search() {
         return;
     }
     let sandbox = Sandbox::new("");
-    let copy = std::process::Command::new("cp")
-        .args(["-r", concat!(env!("CARGO_MANIFEST_DIR"), "/examples")])
-        .arg(sandbox.path("examples"))
-        .status();
-    assert!(copy.unwrap().success());
+    let demo = sandbox.path("demo");
+    fs::create_dir(&demo).unwrap();
+    let bin = std::path::Path::new(crate::sandbox::PROGRAM).parent().unwrap().to_str().unwrap();
+    let path = format!("{bin}:{}", std::env::var("PATH").unwrap());
+    // How long something took or is ago, and how many files are read again, is not the same each time.
+    let plain = |text: &str| -> Vec<String> {
+        let is_same_each_time = |line: &&str| {
+            let name = line.strip_prefix("  ").map(|line| line.split(' ').next().unwrap());
+            !name.is_some_and(|name| {
+                name.starts_with("files_")
+                    || ["bytes_read", "items_processed", "blocks_processed"].contains(&name)
+            })
+        };
+        let line = |line: &str| {
+            let line = line.split(" after ").next().unwrap();
+            match line.split_once(", since ") {
+                Some((head, tail)) => format!("{head}{}", tail.split_once(": ").unwrap().1),
+                None => line.to_owned(),
+            }
+        };
+        text.lines().filter(is_same_each_time).map(line).collect()
+    };
+    let text = crate::docs::blocks_of("examples/feed/README.md", "console").concat();
+    let (mut done, mut results) = (0, Vec::new());
+    for step in text.split("$ ").skip(1) {
+        let (command, expected) = step.split_once('\n').unwrap();
+        if command.starts_with("cp ") {
+            copy_examples(&demo.join("examples"));
+            continue;
+        }
+        let output = sandbox
+            .program("sh", &["-c", &format!("{command} 2>errors || cat errors")])
+            .current_dir(&demo)
+            .env("PATH", &path)
+            .output()
+            .unwrap();
+        let said = sandbox.plain(&output.stdout).replace("DIR/demo/", "/home/ada/demo/");
+        assert_eq!(plain(&said), plain(expected), "{command}");
+        done += 1;
+        results.extend(command.ends_with("thursday").then_some(said));
+    }
+    assert_eq!(done, 11, "{text}");
+    assert!(results[0] == "nothing found\n" && results[1].contains("[Thursday]"), "{results:?}");
+}
+
+/// Walks through `examples/feed/` as the guide does: a sync, the job, a search, an edit, and a search that finds it.
+#[test]
+fn the_example_finds_an_edit() {
+    if !has_full_text_search() {
+        return;
+    }
+    let sandbox = Sandbox::new("");
+    copy_examples(&sandbox.path("examples"));
     let guide = crate::docs::blocks_of("docs/custom-jobs.md", "console");
     let walk = guide.iter().find(|block| block.contains("examples/feed/feed.yaml")).unwrap();
     let lines: Vec<Vec<&str>> =
