@@ -150,9 +150,14 @@ fn a_feed_of_100_000_blocks_takes_little_more_memory_than_one_of_a_single_block(
              }} IN TRANSACTIONS OF 10000 ROWS"
         ));
     };
+    server.run(
+        "CREATE CONSTRAINT block_id_unique IF NOT EXISTS FOR (b:Block) REQUIRE b.id IS UNIQUE",
+    );
     create(1, 1);
     let of_one = peak_of_run(&place, 1);
-    create(2, BLOCKS + 1);
+    for part in 0..20 {
+        create(2 + part * BLOCKS / 20, 1 + (part + 1) * BLOCKS / 20);
+    }
     let of_all = peak_of_run(&place, BLOCKS);
     let grown = of_all.saturating_sub(of_one);
     eprintln!("{} kB more", grown >> 10);

@@ -113,6 +113,8 @@ struct Connected {
     prepared: bool,
     /// The same for leases.
     prepared_for_leases: bool,
+    /// The same for consumers.
+    prepared_for_consumers: bool,
     /// Whether a block is found by its id through an index; `None` before anybody asked.
     indexed: Option<bool>,
 }
@@ -419,6 +421,31 @@ impl Neo4jStore {
         }
     }
 
+    /// Sees to it that there cannot be two consumers of one name.
+    fn prepare_for_consumers(&self) -> Result<(), GraphError> {
+        if self.connected().prepared_for_consumers {
+            return Ok(());
+        }
+        // A user without the right to look may have the right to create.
+        let found = match self.ask_number("cannot read the schema", marks::FIND_CONSTRAINT) {
+            Err(GraphError::Unavailable(_)) => 0,
+            found => found?,
+        };
+        if found == 0 {
+            let doing = "cannot create the constraint that there is one consumer of a name";
+            let create = Query::new(marks::CREATE_CONSTRAINT.to_owned());
+            self.ask::<BoltType>(doing, SCAN_LIMIT, create).map_err(|error| match error {
+                GraphError::Unavailable(message) => GraphError::Unavailable(format!(
+                    "{message}: let an administrator run: {}",
+                    marks::CREATE_CONSTRAINT
+                )),
+                error => error,
+            })?;
+        }
+        self.connected().prepared_for_consumers = true;
+        Ok(())
+    }
+
     fn duplicates(&self) -> Result<Vec<(String, i64)>, GraphError> {
         let find = Query::new(cypher::DUPLICATES.to_owned());
         self.ask("cannot look for duplicate blocks", SCAN_LIMIT, find)
@@ -615,6 +642,9 @@ impl GraphStore for Neo4jStore {
         blocks: &[HandedOut],
         consumer: Option<&str>,
     ) -> Result<Vec<BlockId>, GraphError> {
+        if consumer.is_some() && !blocks.is_empty() {
+            self.prepare_for_consumers()?;
+        }
         let mut stale = Vec::new();
         for part in blocks.chunks(STATEMENT_ROWS) {
             // In the order of ids, as all writers take their locks.
