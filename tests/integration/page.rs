@@ -286,6 +286,16 @@ fn nothing_of_a_hostile_name_is_carried_out_in_a_real_browser() {
     let address = address(&daemon);
     let id = sandbox.history(&[])[0]["job_id"].as_str().unwrap().to_owned();
     let encoded = |text: &str| text.bytes().map(|byte| format!("%{byte:02x}")).collect::<String>();
+    // As the page writes it.
+    let in_address = |text: &str| {
+        let byte = |byte: u8| match byte {
+            b'0'..=b'9' | b'A'..=b'Z' | b'a'..=b'z' | b'-' | b'_' | b'.' | b'~' => {
+                char::from(byte).to_string()
+            }
+            byte => format!("%{byte:02X}"),
+        };
+        text.bytes().map(byte).collect::<String>()
+    };
     for path in [
         "/".to_owned(),
         format!("/jobs/{}", encoded(act)),
@@ -314,6 +324,17 @@ fn nothing_of_a_hostile_name_is_carried_out_in_a_real_browser() {
                 dom.contains("A job needs a look.") && dom.contains("onerror=document.title"),
                 "{dom}"
             );
+            // What the browser holds is what the command prints.
+            let jobs: Value =
+                serde_json::from_str(&sandbox.run(&["jobs", "--json"]).stdout).unwrap();
+            for job in jobs.as_array().unwrap() {
+                let name = job["job_name"].as_str().unwrap();
+                let shown = name.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
+                assert!(dom.contains(&shown), "{name} is not on the page: {dom}");
+                if let Some(id) = job["last"]["job_id"].as_str() {
+                    assert!(dom.contains(&format!("/runs/{}", in_address(id))), "{id}: {dom}");
+                }
+            }
             // The script ran: times are in the zone of the browser, whose name no longer stands in the page's own words.
             assert!(dom.contains("title=\""), "{dom}");
         }
