@@ -4,7 +4,8 @@ use chrono::{DateTime, Utc};
 use neo4rs::{BoltType, Query};
 use serde::Deserialize;
 
-use super::{Neo4jStore, STATEMENT_LIMIT, cypher};
+use super::connection::{Neo4jStore, STATEMENT_LIMIT};
+use super::cypher;
 use crate::block::{BlockId, Tier};
 use crate::graph::{BackDoor, Conflict, Node, Nodes};
 
