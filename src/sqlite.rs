@@ -477,7 +477,7 @@ fn look_once(path: &Path) -> rusqlite::Result<Connection> {
     connection.pragma_update(None, "temp_store", "memory")?;
     // The file may be anybody's: triggers and functions in its schema are not carried out.
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, false)?;
-    // Only the first question opens the files beside it. What else may be wrong with it, the caller's own question finds.
+    // Only the first question opens the files beside it. The caller's own question finds all other faults.
     match connection.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(())) {
         Err(error) if is_coming_or_going(&error) => Err(error),
         _ => Ok(connection),

@@ -257,7 +257,7 @@ impl Words {
         names.map(String::as_str).collect::<Vec<_>>().join(" ")
     }
 
-    /// What bash and zsh offer, case by case: after an option, and for a word that stands alone. `offer` says it in the
+    /// The offers of bash and zsh, case by case: after an option, and for a word that stands alone. `offer` says it in the
     /// shell's own words.
     fn cases(&self, offer: impl Fn(&Offer) -> String) -> String {
         let mut text = String::new();

@@ -150,7 +150,7 @@ impl TermLike for Screen {
     }
 
     fn write_str(&self, text: &str) -> io::Result<()> {
-        // What fills the row up would be the first to be broken into a row of its own.
+        // The text that fills the row up would be the first to be broken into a row of its own.
         if text.bytes().all(|byte| byte == b' ') {
             return self.put("\x1b[K");
         }

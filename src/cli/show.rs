@@ -31,7 +31,7 @@ pub(super) fn show(setup: &Setup<'_>, arguments: &Show) -> Result<Exit, Failure>
     written(result.and_then(|()| out.flush()), Exit::Done)
 }
 
-/// What the properties tell of the past.
+/// The past, as far as the properties tell of it.
 fn of_graph_itself(properties: &Map<String, Value>) -> Vec<Value> {
     let at = |name: &str| properties.get(name).and_then(Value::as_str);
     let event = |name, what: &str| Some(json!({ "at": at(name)?, "what": what }));
@@ -41,7 +41,7 @@ fn of_graph_itself(properties: &Map<String, Value>) -> Vec<Value> {
     history
 }
 
-/// What the last sync noted of it for a person.
+/// The notes of the last sync about it, for a person.
 fn of_state(state_dir: &std::path::Path, id: &str) -> Result<Vec<Value>, Failure> {
     let is_about = |text: &str| {
         text.split(|c: char| c.is_whitespace() || matches!(c, ',' | ':' | ';' | '"' | '(' | ')'))

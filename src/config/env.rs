@@ -100,7 +100,7 @@ impl Env {
 
     /// Whether `AUTOMATION_PAUSE` asks for a pause (true, 1, yes or on in any case), and if so, what asks: the variable
     /// in the environment or, failing that, in `.env`, which is read anew so that an edit there pauses and resumes a
-    /// running daemon. What cannot be read asks for nothing; [`load`](super::load) warns of it.
+    /// running daemon. A file that cannot be read asks for nothing; [`load`](super::load) warns of it.
     pub fn asks_for_pause(&self) -> Option<String> {
         let (variables, _) = Variables::read(self).ok()?;
         let Given { value, origin } = variables.get(AUTOMATION_PAUSE)?;

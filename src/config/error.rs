@@ -34,7 +34,7 @@ impl From<Mistake> for ConfigErrors {
     }
 }
 
-/// A person mends a file from top to bottom. What is in no file outranks it and comes first.
+/// A person mends a file from top to bottom. A fault that is in no file comes before all of them.
 pub(super) fn sort(faults: &mut [Mistake]) {
     faults.sort_by_key(|fault| match &fault.place {
         Place::File { file, line, .. } => Some((file.clone(), *line)),

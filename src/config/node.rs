@@ -221,7 +221,7 @@ fn is_padded(text: &str) -> bool {
     digits.len() > 1 && digits.starts_with('0') && digits.bytes().all(|byte| byte.is_ascii_digit())
 }
 
-/// A value as a message shows it. What is inside a list or a mapping is never shown: it may be a secret.
+/// A value as a message shows it. The inside of a list or a mapping is never shown: it may be a secret.
 pub(crate) fn shown(value: &Node) -> String {
     match (&value.tag, value.reading(), value.written()) {
         (Some(tag), ..) => format!("a value tagged {tag}"),

@@ -116,7 +116,7 @@ fn says_something(node: &Node) -> bool {
     !node.is_null() && node.entries().is_none_or(|keys| !keys.is_empty())
 }
 
-/// Reads the text. What is wrong with a value goes to `findings`; only a text that is no YAML at all is an `Err`.
+/// Reads the text. A fault of a value goes to `findings`; only a text that is no YAML at all is an `Err`.
 pub(super) fn read(yaml: &str, findings: &mut Findings) -> Result<Raw, ConfigErrors> {
     let tree = parse(yaml, findings.file.as_deref())?;
     findings.lines = Lines::of(Arc::clone(&tree));

@@ -172,7 +172,7 @@ pub(super) fn whole_seconds(value: &Node) -> Result<Duration, String> {
     if duration.subsec_nanos() == 0 { Ok(duration) } else { Err("write whole seconds".to_owned()) }
 }
 
-/// The program and its arguments. What is wrong is said without them: a secret may be among them.
+/// The program and its arguments. A fault is told without them: a secret may be among them.
 pub(super) fn argv(value: &Node) -> Result<Vec<String>, String> {
     const FORM: &str = r#"write the program and its arguments as a list, such as ["python3", "report.py", "--quiet"]"#;
     let Some(items) = value.as_list() else {

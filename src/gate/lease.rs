@@ -47,7 +47,7 @@ const RELEASE_LIMIT: Duration = Duration::from_secs(5);
 pub(crate) enum Standing {
     /// It runs nothing.
     Follower {
-        /// Who has the lease, and since when by this host's clock; `None` where that is not known.
+        /// The host that has the lease, and since when by this host's clock; `None` where that is not known.
         holder: Option<(String, DateTime<Utc>)>,
         /// Why it could not be asked for, if that is so.
         fault: Option<String>,
@@ -149,7 +149,7 @@ impl Turn {
         }
     }
 
-    /// What to ask next, and when.
+    /// The next question, and when to ask it.
     pub(crate) fn next(&self) -> (Duration, Ask) {
         match (&self.standing, self.taken) {
             (_, Some((epoch, _))) => (self.ask_at, Ask::Enlist { epoch }),
@@ -285,7 +285,7 @@ pub(crate) fn patience_of(left: Duration) -> Duration {
     (left / 2).max(SHORTEST_PATIENCE)
 }
 
-/// What the thread is told.
+/// A word to the thread.
 enum Told {
     Doubt,
     Jobs,
@@ -295,7 +295,7 @@ enum Told {
 /// The memory of the thread.
 #[derive(Default)]
 struct Seen {
-    /// What the log was told last.
+    /// The standing that the log was told last.
     said: Option<Standing>,
     /// The other process that has the lease, and whether its jobs were compared with those of this host.
     holder: Option<String>,
@@ -435,7 +435,7 @@ impl LeaseGate {
 
     /// Ends the thread, and gives the lease back if nothing of this host runs any more.
     pub(crate) fn end(&self, release: bool) {
-        // What waits for an answer is broken off, and the thread hears.
+        // A question that waits for an answer is broken off, and the thread hears.
         self.shared.stop.tell();
         let _ = self.tell.send_timeout(Told::End { release }, Duration::from_secs(1));
         let _ = self.ended.recv_timeout(RELEASE_LIMIT + Duration::from_secs(1));
@@ -495,7 +495,7 @@ impl Shared {
                 continue;
             }
             self.ask(ask, &mut seen);
-            // What was told while the question was under way.
+            // The words that came while the question was under way.
             for heard in told.try_iter() {
                 if let Some(Told::End { release }) = self.hear(Some(heard), now, &mut seen) {
                     return self.finish(release);

@@ -1,7 +1,7 @@
 //! May a run start, and if not, why: the pause, the clock. Each look that may hang is taken on a thread of this room,
 //! which publishes an answer; nobody waits for it.
 //!
-//! This room decides nothing about jobs. What a pause means for one is the scheduler's business.
+//! This room decides nothing about jobs. The meaning of a pause for one is the scheduler's business.
 
 mod clock;
 mod file;

@@ -1,7 +1,7 @@
 //! The switch that stops everything scheduled: the file `.aclarai_pause` in the vault, or `AUTOMATION_PAUSE`.
 //!
 //! Both are looked at each time the question is asked and nothing is remembered between, so that a pause needs no
-//! reload and its end no restart. What a pause means for a job is the scheduler's business.
+//! reload and its end no restart. The meaning of a pause for a job is the scheduler's business.
 
 use std::fs;
 use std::io::{self, ErrorKind};

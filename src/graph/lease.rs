@@ -4,7 +4,7 @@
 //! A host *acquires* the lease where nobody has it or the holder's time is up, and *renews* it with the same question. A
 //! run is *claimed* before it begins: the lease alone proves nothing, as a holder that was frozen may wake late.
 //!
-//! Time here is the keeper's own. What a host's clock shows is compared with nothing.
+//! Time here is the keeper's own. The time that a host's clock shows is compared with nothing.
 //!
 //! Blocks are written without asking here. Each write compares with what was read, so a host that has lost the lease and
 //! does not know it yet can overwrite nobody's newer work.
@@ -18,14 +18,14 @@ use super::store::GraphError;
 use crate::config::JobName;
 use crate::stop::Stop;
 
-/// Who asks.
+/// The host that asks.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Candidate {
     /// The group of hosts.
     pub(crate) lease: String,
     /// This process; never the host's name, which two of them may share.
     pub(crate) holder: String,
-    /// What the others are told.
+    /// The name that the others are told.
     pub(crate) host: String,
     /// How long the lease is to be good for.
     pub(crate) ttl: Duration,

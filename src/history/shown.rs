@@ -10,7 +10,7 @@ use crate::text::{duration, instant};
 /// A run decided later than this after its instant is worth a remark.
 const LATE_S: f64 = 2.0;
 
-/// A line as JSON, with the names that the log uses. What does not apply is null.
+/// A line as JSON, with the names that the log uses. Fields that do not apply are null.
 pub(crate) fn row_to_json(row: &Row) -> Map<String, Value> {
     match row {
         Row::Run(run) => to_json(run),

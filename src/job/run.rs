@@ -47,7 +47,7 @@ impl RunId {
         &self.0
     }
 
-    /// What it may be made of: a job's name and a unix second. A name may itself end like an id.
+    /// The parts that it may be made of: a job's name and a unix second. A name may itself end like an id.
     pub(crate) fn meanings(&self) -> impl Iterator<Item = (&str, i64)> {
         let parts = self.0.rmatch_indices('_').take(3);
         parts.filter_map(|(at, _)| {

@@ -257,7 +257,7 @@ impl Listener for Output<'_> {
         if line.is_blank() {
             return;
         }
-        // What it says of blocks is between the two: it may be a line for each of very many.
+        // Its words about blocks are between the two: it may be a line for each of very many.
         if let Some(round) = self.round
             && let Some(said) = feed::said(line.kept, line.length)
         {

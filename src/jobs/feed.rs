@@ -57,7 +57,7 @@ pub(super) struct Feed {
     is_prepared: bool,
 }
 
-/// What became of the blocks.
+/// The fate of the blocks.
 #[derive(Debug, Default)]
 struct Tally {
     done: u64,
@@ -198,7 +198,7 @@ pub(super) struct Round {
     books: Mutex<Books>,
 }
 
-/// What is known of the blocks of a round.
+/// The knowledge of the blocks of a round.
 #[derive(Default)]
 struct Books {
     ledger: Ledger,
@@ -214,7 +214,7 @@ struct Books {
     tally: Tally,
 }
 
-/// What became of a round.
+/// The fate of a round.
 pub(super) struct RoundEnd {
     /// Whether blocks may be left that were not handed out.
     has_more: bool,
@@ -419,7 +419,7 @@ impl Round {
         }
     }
 
-    /// What became of it.
+    /// Its fate.
     pub(super) fn end(self) -> RoundEnd {
         let mut books = self.books.into_inner().unwrap_or_else(PoisonError::into_inner);
         if books.strangers > 0 {
@@ -437,7 +437,7 @@ impl Round {
 }
 
 impl Books {
-    /// What was handed out and has its mark still.
+    /// The blocks that were handed out and have their marks still.
     fn offered(&self) -> impl Iterator<Item = IdDigest> {
         let is_offered = |entry: &Entry| !matches!(entry.stands, Stands::Listed | Stands::Done);
         let all = (0..self.ledger.len()).map(|at| self.ledger.get(at));
@@ -466,14 +466,14 @@ fn digest(version: i64, hash: &Option<String>, body_hash: &Option<String>) -> [u
     let mut digest = Xxh3::new();
     digest.update(&version.to_le_bytes());
     for text in [hash, body_hash] {
-        // What no text begins with tells an absent one from an empty one, and one from the next.
+        // A byte that no text begins with tells an absent one from an empty one, and one from the next.
         digest.update(if text.is_some() { b"\xff" } else { b"\xfe" });
         digest.update(text.as_deref().unwrap_or_default().as_bytes());
     }
     digest.digest128().to_le_bytes()
 }
 
-/// What a line of standard output says of blocks.
+/// The words of a line of standard output about blocks.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Said {
     Of {

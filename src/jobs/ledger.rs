@@ -5,7 +5,7 @@
 
 use crate::block::BlockId;
 
-/// What the ids of a round take at most: 100,000 usual ones are a third of it.
+/// The bytes that the ids of a round take at most: 100,000 usual ones are a third of it.
 const IDS_BYTES_MAX: usize = 8 << 20;
 
 /// The blocks of a round, in the order they are handed out.

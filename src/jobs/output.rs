@@ -1,6 +1,6 @@
 //! A program's output, byte by byte, as lines that fit a log.
 //!
-//! Whatever a program writes, this holds no more than [`KEPT_MAX`] bytes of a line, or a verdict's bytes of one that may
+//! However much a program writes, this holds no more than [`KEPT_MAX`] bytes of a line, or a verdict's bytes of one that may
 //! be a verdict: a longer line is cut, and the cut is counted. Bytes that are not UTF-8 and control characters are shown escaped, so that no output can break a log line
 //! or a terminal.
 

@@ -20,7 +20,7 @@ use crate::graph::GraphError;
 /// How often a pipe without room is looked at again.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
 
-/// What the kernel keeps for a program that is slower than the graph; what it refuses, it refuses.
+/// The bytes that the kernel is asked to keep for a program that is slower than the graph; it may refuse.
 const PIPE_BYTES: usize = 256 * 1024;
 
 pub(super) struct Pump<'r> {
@@ -121,7 +121,7 @@ impl<'r> Pump<'r> {
                 Err(Errno::AGAIN) => {
                     let mut room = [PollFd::new(pipe, PollFlags::OUT)];
                     let pause = LOOK_AGAIN.try_into().expect("a tenth of a second");
-                    // Whatever it says, the next write finds out.
+                    // The next write finds out whether it failed.
                     let _ = poll(&mut room, Some(&pause));
                 }
                 Err(Errno::INTR) => {}

@@ -35,7 +35,7 @@ impl Tail {
         self.cut |= surplus > 0;
     }
 
-    /// What is kept; it begins with a whole line where there is one.
+    /// The kept bytes; they begin with a whole line where there is one.
     pub(super) fn kept(&mut self) -> Vec<u8> {
         self.shorten();
         let line_end = self.bytes.iter().position(|byte| *byte == b'\n');

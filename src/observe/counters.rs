@@ -211,7 +211,7 @@ impl Counters {
         counters
     }
 
-    /// Takes over what became of a job before this daemon. What it did since then outranks that.
+    /// Takes over the past of a job before this daemon. Its runs since then outrank that.
     pub(crate) fn remember(&mut self, job: &JobName, past: Past) {
         let known = self.know(job);
         known.last_success = known.last_success.max(past.last_success);
@@ -268,7 +268,7 @@ impl Counters {
         is_new
     }
 
-    /// What the scheduler is doing, once it has told of itself.
+    /// The scheduler's doings, once it has told of itself.
     #[cfg(feature = "http")]
     pub(crate) fn status(&self) -> Option<&Status> {
         self.has_begun.then_some(&self.status)

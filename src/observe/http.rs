@@ -3,7 +3,7 @@
 //! ```text
 //! doors -> at most 32 connections -> a request's head: at most 8 KiB, in 5 s -> answer, in 10 s -> the next head, in 30 s
 //! ```
-//! Whoever is slower is cut off. When 32 are there and one more comes, the one that has been idle for longest goes, so
+//! A slower client is cut off. When 32 are there and one more comes, the one that has been idle for longest goes, so
 //! that those who hold connections and ask nothing shut nobody out. Answers that read the state folder are made on
 //! threads beside this one, which end when they have nothing to do.
 
@@ -78,7 +78,7 @@ impl Http {
             .enable_time()
             .max_blocking_threads(READERS)
             .thread_name("http-reader")
-            // Whoever looks at the page, however often, waits rather than the thread that decides, or a run.
+            // A person who looks at the page, however often, waits rather than the thread that decides, or a run.
             .on_thread_start(|| _ = rustix::process::nice(READERS_NICE))
             .build()?;
         let thread = std::thread::Builder::new().name("http".to_owned()).spawn(move || {
@@ -205,7 +205,7 @@ impl Lobby {
     }
 }
 
-/// What is waited for on a connection.
+/// The event that a connection waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
     /// The rest of a head.
@@ -290,7 +290,7 @@ where
     .await;
 }
 
-/// What of a request counts.
+/// The part of a request that counts.
 fn asked(request: &Request<Incoming>) -> Asked {
     let text = |value: &HeaderValue| value.to_str().unwrap_or_default().to_owned();
     let headers = |name| request.headers().get_all(name).iter().map(text).collect::<Vec<String>>();

@@ -1,4 +1,4 @@
-//! What is known of a daemon from inside: the configuration in force, and a moment of it that a page is made of.
+//! The knowledge of a daemon from inside: the configuration in force, and a moment of it that a page is made of.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -14,7 +14,7 @@ use crate::gate::{Look, PauseSwitch};
 use crate::graph::Marks;
 use crate::state::StateError;
 
-/// What is known of the configuration in force.
+/// The configuration in force, as far as the pages need it.
 pub(crate) struct Known {
     pub(super) jobs: BTreeMap<JobName, Arc<JobSpec>>,
     not_runnable: BTreeMap<JobName, String>,
@@ -56,7 +56,7 @@ impl Known {
         look.as_mut().and_then(|look| look.take(now).answer)
     }
 
-    /// What asks for a pause now; `known` where nobody can say.
+    /// The source that asks for a pause now; `known` where nobody can say.
     pub(super) fn paused(&self, known: Option<String>, now: DateTime<Utc>) -> Option<String> {
         let mut look = lock(&self.pause);
         if look.is_none() {

@@ -51,7 +51,7 @@ impl MetricsFile {
         Ok(MetricsFile { path: path.to_owned(), counters, clock, wake, thread: Some(thread) })
     }
 
-    /// What has the file written once more, soon.
+    /// A call that has the file written once more, soon.
     pub(crate) fn wake(&self) -> impl Fn() + Send + use<> {
         let wake = self.wake.clone();
         move || {

@@ -8,7 +8,7 @@ use super::counters::Shared;
 use crate::clock::Clock;
 use crate::config::{Config, Env, JobName, Listen};
 
-/// What says that it cannot be opened.
+/// The error of a window that cannot be opened.
 #[derive(Debug, thiserror::Error)]
 #[error(
     "cannot listen on {0}: this program was built without the feature http: use a build that has it, or take scheduler.listen out"

@@ -1,4 +1,4 @@
-//! What this process takes of the machine, under the names that Prometheus' own libraries use.
+//! The share of the machine that this process takes, under the names that Prometheus' own libraries use.
 
 use std::fs;
 
@@ -6,7 +6,7 @@ use rustix::time::{ClockId, clock_gettime};
 
 use super::page::{Kind, Number, Page};
 
-/// Adds the families of the process. What the system does not tell is left out.
+/// Adds the families of the process. Figures that the system does not tell are left out.
 pub(super) fn render(page: &mut Page) {
     if let Some(bytes) = resident_bytes() {
         let help = "Resident memory of the process.";

@@ -144,7 +144,7 @@ pub(crate) struct SeenJob<'c> {
     pub(crate) next: Vec<DateTime<Utc>>,
     /// Its newest run.
     pub(crate) last: Option<RunRecord>,
-    /// What keeps its schedule from starting a run now.
+    /// The reasons that keep its schedule from starting a run now.
     pub(crate) held_back: Vec<String>,
 }
 
@@ -223,7 +223,7 @@ pub(crate) fn ago(at: DateTime<Utc>, now: DateTime<Utc>) -> String {
     }
 }
 
-/// What keeps the schedule of a job from starting a run now, beyond its own settings.
+/// The reasons that keep the schedule of a job from starting a run now, beyond its own settings.
 fn held_back(spec: &JobSpec, daemon: &SeenDaemon<'_>, now: DateTime<Utc>) -> Vec<String> {
     let SeenDaemon { health, paused, open, .. } = daemon;
     let mut held_back = Vec::new();

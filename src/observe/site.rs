@@ -23,7 +23,7 @@ use crate::scheduler::health;
 use crate::state::StateError;
 use crate::text::write_json;
 
-/// What is said to a request.
+/// The answer to a request.
 #[derive(Debug)]
 pub(super) struct Answer {
     pub(super) status: u16,
@@ -106,7 +106,7 @@ impl Site {
         ["/metrics", "/style.css", "/page.js"].contains(&asked.path.as_str())
     }
 
-    /// What is said to a request.
+    /// The answer to a request.
     pub(super) fn answer(&self, asked: &Asked) -> Answer {
         let known = Arc::clone(&lock(&self.known));
         if !["GET", "HEAD"].contains(&asked.method.as_str()) {

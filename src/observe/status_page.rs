@@ -1,6 +1,6 @@
 //! The page: HTML, made of what there is to see. Shows and changes nothing.
 //!
-//! Whatever comes from outside (names, paths, ids, output) is said by [`words`], which makes it visible and lets the
+//! All text from outside (names, paths, ids, output) is said by [`words`], which makes it visible and lets the
 //! template library escape it. Drawings are made of numbers alone.
 
 mod attention;
@@ -61,7 +61,7 @@ fn nothing_here() -> Markup {
     }
 }
 
-/// What all pages share.
+/// The parts that all pages share.
 fn shell(title: &str, now: Option<&Now>, page: &Markup) -> String {
     let page = html! {
         (DOCTYPE)

@@ -12,7 +12,7 @@
 //! then hands runs to a fixed pool of workers. A decision that cannot be recorded is not taken.
 //!
 //! This room knows no job: it is handed [`ConfiguredJob`]s. It knows no vault: whether automation is paused is a
-//! look that it is handed. What an operator reads is up to the observers it is handed.
+//! look that it is handed. The words that an operator reads are up to the observers it is handed.
 
 mod execute;
 pub(crate) mod health;

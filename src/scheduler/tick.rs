@@ -655,7 +655,7 @@ impl Tick {
         self.tell_lease_jobs();
         match (&self.clock_not_set, self.is_unscheduled) {
             (Some(_), _) => self.is_unscheduled = true,
-            // What changed is known when this host begins to lead.
+            // All changes are known when this host begins to lead.
             (None, _) if !self.leads() => self.is_unscheduled = true,
             (None, _) => self.schedule(self.clock.now()),
         }

@@ -33,7 +33,7 @@ impl SignOfLife {
         Ok(sign)
     }
 
-    /// Writes `text` over what is there. What does not fit is left out: the writer keeps it short.
+    /// Writes `text` over the old one. The part that does not fit is left out: the writer keeps it short.
     pub(crate) fn write(&self, text: &str) -> io::Result<()> {
         let mut bytes = [b' '; BYTES];
         let length = text.len().min(BYTES - 1);

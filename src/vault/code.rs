@@ -53,7 +53,7 @@ impl Code {
         }
     }
 
-    /// Whether `at` is in code. What lies from `at` to `end` (a marker) opens no span.
+    /// Whether `at` is in code. The text from `at` to `end` (a marker) opens no span.
     pub(super) fn holds(&mut self, text: &str, at: usize, end: usize) -> bool {
         if self.fences.hold(text, at) {
             self.looked_to = end;

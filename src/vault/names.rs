@@ -229,7 +229,7 @@ pub fn likely_copy_of(stem: &str) -> Vec<&str> {
     names
 }
 
-/// A name without its `.md`, and that. What follows the `.md` belongs to the first.
+/// A name without its `.md`, and the `.md`. The text behind the `.md` belongs to the first.
 fn without_extension(name: &[u8]) -> Option<(Cow<'_, [u8]>, &[u8])> {
     const LEN: usize = ".md".len();
     let at = name.windows(LEN).rposition(|end| end.eq_ignore_ascii_case(b".md"))?;

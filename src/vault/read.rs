@@ -5,7 +5,7 @@
 //! is tried again a little later, and in the end left to the next run.
 //!
 //! Several threads read and parse; the results come back in path order, a bounded number of bytes at a time, so that
-//! memory does not grow with the vault. What a text means for the graph is no business of this file.
+//! memory does not grow with the vault. The meaning of a text for the graph is no business of this file.
 
 use std::collections::BTreeMap;
 use std::fmt;

@@ -4,7 +4,7 @@
 //! of folders too large for one thread, and those behind links, are looked at afterwards, by a few threads.
 //!
 //! A folder that cannot be listed is a fact, not an error: the listing names it, and whoever misses a block there
-//! knows that it is not gone. What is in a file is no business of this one.
+//! knows that it is not gone. The content of a note is no business of this file.
 
 use std::collections::{BTreeMap, HashSet};
 use std::ffi::OsStr;

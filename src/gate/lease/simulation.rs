@@ -115,9 +115,9 @@ struct World {
     server_ahead: u64,
     hosts: Vec<Host>,
     names: u64,
-    /// What ran, by its instant.
+    /// The runs, by their instants.
     ran: BTreeMap<DateTime<Utc>, u64>,
-    /// What the server has granted.
+    /// The leases that the server has granted.
     granted: std::collections::BTreeSet<DateTime<Utc>>,
     /// Since when the server, and at least one and the same host, are well.
     well_since: Vec<Option<u64>>,

@@ -2,7 +2,7 @@
 //!
 //! Each answers in one column, `r`.
 //!
-//! A row is a list and not a map: maps repeat every name in every row and take twice the time. Whatever is compared or
+//! A row is a list and not a map: maps repeat every name in every row and take twice the time. All that is compared or
 //! read goes through the same expressions ([`STATE`]), so a property of an odd type, as another service might leave
 //! one, reads and compares alike instead of failing.
 

@@ -153,7 +153,7 @@ impl ServerFault {
             Error::ServerUnavailableError(_) | Error::RoutingTableRefreshFailed(_) => {
                 ServerFault::new(Reconnect, format!("{error}: {CHECK_ADDRESS}"))
             }
-            // Whatever else: an answer that makes no sense, a connection out of step. A new connection is a new start.
+            // All the rest: an answer that makes no sense, a connection out of step. A new connection is a new start.
             _ => ServerFault::new(Reconnect, error.to_string()),
         }
     }

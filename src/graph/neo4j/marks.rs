@@ -1,6 +1,6 @@
 //! The statements about marked blocks, and the rows they carry. Pure: nothing here is sent.
 //!
-//! What consumers have done is kept in the graph itself, as `(:SchedulerConsumer {name})-[:DONE {version}]->(:Block)`: all
+//! The work of consumers is kept in the graph itself, as `(:SchedulerConsumer {name})-[:DONE {version}]->(:Block)`: all
 //! hosts that share the graph share it, and it is gone with the block.
 
 use chrono::{DateTime, Utc};

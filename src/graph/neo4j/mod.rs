@@ -32,7 +32,6 @@ use super::store::{
     Applied, BatchSize, Change, GraphError, GraphStore, Purge, Purged, StoredBlock, fit,
 };
 use crate::block::BlockId;
-use crate::clock::Clock;
 use crate::finding::{Finding, Level};
 pub(crate) use connection::Neo4jStore;
 use connection::{

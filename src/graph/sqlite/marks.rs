@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 use crate::block::{BlockId, Tier};
 use crate::graph::marks::{HandedOut, Mark, Marks, Which, WholeBlock};
 
-/// What the index knows by itself: marked, and not archived. A condition must have these words for SQLite to use it.
+/// The condition that the index knows by itself: marked, and not archived. A condition must have these words for SQLite to use it.
 const MARKED: &str = "needs_reprocessing";
 const LIVE: &str = "NOT archived";
 
@@ -47,7 +47,7 @@ pub(super) fn is_prepared(connection: &Connection, which: &Which) -> rusqlite::R
     Ok(true)
 }
 
-/// What a feed of these blocks needs: its name, and how it is made.
+/// The index that a feed of these blocks needs: its name, and how it is made.
 fn needed(which: &Which) -> impl Iterator<Item = (&'static str, &'static str)> {
     let (of_consumer, is_marked_and_live) =
         (which.consumer.is_some(), which.consumer.is_none() && !which.archived);
@@ -212,7 +212,7 @@ pub(super) fn clear(
     Ok(stale)
 }
 
-/// What consumers have done of blocks that are no more.
+/// The work of consumers on blocks that are no more.
 pub(super) fn forget_deleted(connection: &Connection) -> rusqlite::Result<()> {
     if is_there(connection, CONSUMED)? {
         connection.execute("DELETE FROM consumed WHERE id NOT IN (SELECT id FROM blocks)", [])?;

@@ -11,7 +11,7 @@ use crate::state::StateError;
 /// The messages that the troubleshooting page has a place for, and the places; `…` stands for what differs.
 const PLACES: &[(&str, &str)] = include!(concat!(env!("OUT_DIR"), "/troubleshooting.rs"));
 
-/// What there is to wait for, in the order of urgency, with the words for it.
+/// The kinds of thing that wait for a person, in the order of urgency, with the words for it.
 const KINDS: [(&str, &str); 5] = [
     ("conflict", "Conflicts"),
     ("suspicious", "Suspicious markers"),

@@ -41,7 +41,7 @@ pub(super) fn page(now: &Now, asked: &Asked) -> Result<Markup, StateError> {
     let mut jobs = now.jobs(&daemon)?;
     let waiting = reconcile::attention(&now.known.state_dir)?;
     let headline = Headline::of(now, &daemon, &jobs, &waiting);
-    // What needs a look first, then what runs by itself; within each by name.
+    // Jobs that need a look first, then those that run by themselves; within each by name.
     jobs.sort_by_key(|job| (!is_failing(job), !(job.spec.is_scheduled() && job.runnable)));
     let history = History::open(&now.known.state_dir)?;
     let since = daemon.daemon.as_ref().and_then(|daemon| daemon.since);
@@ -54,7 +54,7 @@ pub(super) fn page(now: &Now, asked: &Asked) -> Result<Markup, StateError> {
     })
 }
 
-/// What is drawn of the jobs.
+/// The drawings of the jobs.
 pub(super) struct Drawings {
     day: Day,
     gaps: Vec<Stretch>,
@@ -200,14 +200,14 @@ pub(super) fn next(now: &Now, job: &SeenJob<'_>) -> Markup {
     };
     html! {
         (next)
-        // What holds all of them back stands above.
+        // A reason that holds all of them back stands above.
         @for why in job.held_back.iter().filter(|why| why.starts_with(spec.name.as_str())) {
             div class="caption" { bdi { (Said(why, 200)) } }
         }
     }
 }
 
-/// What the last syncs say of the vault.
+/// The figures of the last syncs about the vault.
 fn vault(now: &Now, history: Option<&History>, waiting: &[Waiting]) -> Result<Markup, StateError> {
     let sync = now.known.jobs.values().find(|spec| spec.kind() == "vault_sync");
     let (Some(history), Some(sync)) = (history, sync) else { return Ok(html! {}) };

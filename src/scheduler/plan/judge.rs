@@ -155,7 +155,7 @@ impl Judge<'_> {
         let queues = self.spec.policy.overlap == Overlap::Queue;
         let reason = if self.free > 0 { SkipReason::Coalesced } else { SkipReason::Overlap };
         if self.free == 0 && (nothing_new || !queues) {
-            // Whatever waited goes on waiting; what is new finds the job busy.
+            // Occurrences that waited go on waiting; new ones find the job busy.
             for occurrence in &remembered {
                 self.skip_waiting(occurrence, reason);
             }
