@@ -236,6 +236,9 @@ fn held_back(spec: &JobSpec, daemon: &SeenDaemon<'_>, now: DateTime<Utc>) -> Vec
         Some(health) => held_back.extend(health.reasons.iter().cloned()),
     }
     let sign = health.as_ref().and_then(|health| health.sign.as_ref());
+    // A holder that cannot renew its lease goes on meanwhile.
+    let standby = sign.filter(|sign| sign.lease_epoch.is_none());
+    held_back.extend(standby.and_then(|sign| sign.standby.clone()));
     for run in open.iter().filter(|run| run.record.job == spec.name) {
         let RunRecord { run_id, state, decided_at, started_at, .. } = &run.record;
         let since = ago(started_at.unwrap_or(*decided_at), now);

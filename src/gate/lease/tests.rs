@@ -61,9 +61,55 @@ fn a_machine_that_slept_has_lost_its_lease_when_it_wakes_and_so_has_all_that_run
     held.clock.suspend(Duration::from_secs(34));
     assert_eq!((held.leads(), stop.why()), (true, None));
     held.clock.suspend(Duration::from_secs(2));
-    assert_eq!((held.leads(), stop.why()), (false, Some(Why::Told)));
     assert!(matches!(held.gate.claim(&claim(1, held.epoch)), Claimed::No));
+    assert_eq!((held.leads(), stop.why()), (false, Some(Why::Told)));
     held.gate.end(false);
+}
+
+#[test]
+fn a_claim_that_is_refused_makes_a_host_ask_who_holds_the_lease() {
+    let held = Held::new();
+    // Another one took over, as after the server was put back.
+    held.keeper.release(&who("me"), held.epoch, &Stop::new()).unwrap();
+    held.keeper.acquire(&who("other"), &Stop::new()).unwrap();
+    assert!(matches!(held.gate.claim(&claim(1, held.epoch)), Claimed::No));
+    // No time passes, so that no renewal is due.
+    held.gate.changes().recv_timeout(Duration::from_secs(300)).unwrap();
+    assert!(!held.leads());
+    held.gate.end(true);
+}
+
+#[test]
+fn a_lease_is_given_back_only_where_nothing_runs_any_more() {
+    for nothing_runs in [false, true] {
+        let held = Held::new();
+        held.gate.end(nothing_runs);
+        assert_eq!(held.keeper.look("g", &Stop::new()).unwrap().is_none(), nothing_runs);
+        assert!(!held.leads());
+    }
+}
+
+#[test]
+fn trust_never_becomes_less_by_an_answer_and_begins_with_none_that_is_late() {
+    let seconds = Duration::from_secs;
+    let moment = |second| Moment { wall: noon(), monotonic: seconds(0), boottime: seconds(second) };
+    let lease = Lease { holder: "me".into(), host: "me".into(), epoch: 7, held_for: seconds(0) };
+    let until = |turn: &mut Turn, now| match turn.standing(seconds(now)) {
+        Standing::Leader { until, .. } => Some(until.as_secs()),
+        Standing::Follower { .. } => None,
+    };
+    let mut turn = Turn::new(&who("me"), seconds(0));
+    turn.heard(seconds(0), Ok(lease.clone()), moment(35));
+    turn.heard_marks(7, Ok(Marks::new()), moment(35));
+    assert_eq!(until(&mut turn, 35), None, "the answer came when trust was over");
+    turn.heard(seconds(36), Ok(lease.clone()), moment(37));
+    assert_eq!(until(&mut turn, 37), None, "the marks are not known yet");
+    turn.heard_marks(7, Ok(Marks::new()), moment(38));
+    assert_eq!(until(&mut turn, 38), Some(71), "counted from before the question");
+    turn.heard(seconds(50), Ok(lease.clone()), moment(51));
+    turn.heard(seconds(40), Ok(lease), moment(52));
+    assert_eq!(until(&mut turn, 52), Some(85));
+    assert_eq!(turn.patience(seconds(65)), seconds(10), "half of what is left");
 }
 
 #[test]

@@ -61,7 +61,16 @@ fn a_standby_decides_nothing_and_takes_over_where_the_holder_left_off() {
             said.starts_with("standby: host-other holds the lease since 2026-08-24T12:00:")
         })
     });
-    shared.pass(65);
+    // While the other one is there, this one decides nothing, whatever falls due.
+    for (seconds, ttl) in [(35, TTL), (30, TTL / 2)] {
+        shared.pass(seconds);
+        let renewing = Candidate { ttl, ..other.clone() };
+        assert_eq!(shared.keeper.acquire(&renewing, &stop).unwrap().epoch, epoch);
+        shared.world.settled();
+    }
+    shared.world.quiet();
+    assert!(shared.world.history().is_empty());
+    shared.pass(45);
     // It looks each quarter of a minute, and the other one's time is up.
     shared.until_it_leads(true);
     let mut lines =
