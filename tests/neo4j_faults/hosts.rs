@@ -13,6 +13,7 @@ use std::process::{Child, Command, Stdio};
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::*;
+use crate::fake::{FakeServer, Reply, Value};
 use crate::link::{Link, Weather};
 use crate::real::{Extra, say, server};
 use crate::wait::wait_for;
@@ -98,6 +99,7 @@ struct Figures {
 
 struct Host {
     name: String,
+    variables: Vec<(&'static str, String)>,
     child: Option<Child>,
     link: Option<Link>,
 }
@@ -119,6 +121,7 @@ impl Group {
             authority.to_socket_addrs().unwrap().find(|address| address.is_ipv4()).unwrap();
         let host = |number| Host {
             name: format!("host{number}"),
+            variables: Vec::new(),
             child: None,
             link: has_links.then(|| Link::to(server)),
         };
@@ -147,13 +150,14 @@ impl Group {
     }
 
     fn command(&self, index: usize, arguments: &[&str]) -> Command {
-        let name = &self.hosts[index].name;
+        let Host { name, variables, .. } = &self.hosts[index];
         let mut command = Command::new(env!("CARGO_BIN_EXE_aclarai-scheduler"));
         command
             .env_clear()
             .env("PATH", std::env::var_os("PATH").unwrap_or_default())
             .env("NEO4J_USER", &self.graph.user)
             .env("NEO4J_PASSWORD", self.graph.password.as_deref().unwrap_or_default())
+            .envs(variables.iter().map(|(name, value)| (*name, value)))
             .current_dir(self.dir.path())
             .args(["--config", &format!("{name}.yaml"), "--vault", "vault", "--state-dir", name])
             .args(arguments)
@@ -374,6 +378,19 @@ fn hosts_of_one_lease_with_different_jobs_name_them() {
         missing.is_some_and(|line| line.contains("only_there") && line.contains("host1"))
             && unknown.is_some_and(|line| line.contains("only_here"))
     });
+    // What a person sees there.
+    let shown = |arguments: &[&str]| {
+        let output = group.command(1, arguments).output().unwrap();
+        assert_eq!(output.status.code(), Some(0));
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let standby = "standby: host1 holds the lease since ";
+    wait_until("status to say whose the lease is", || shown(&["status"]).contains(standby));
+    let jobs: serde_json::Value = serde_json::from_str(&shown(&["jobs", "--json"])).unwrap();
+    let only_there = jobs.as_array().unwrap().iter().find(|job| job["name"] == "only_there");
+    let held_back = only_there.unwrap()["held_back_by"][0].as_str().unwrap();
+    assert!(held_back.starts_with(standby), "{held_back}");
+    assert!(shown(&["check"]).contains("host1 holds it since "));
     // Once it leads, it names those that nobody runs any more.
     group.end(0, Signal::TERM);
     wait_until("the second one to hold the lease", || group.log(1).contains("lease is held"));
@@ -381,4 +398,90 @@ fn hosts_of_one_lease_with_different_jobs_name_them() {
         group.log(1).matches("had jobs that are not scheduled here").count() == 2
     });
     group.end(1, Signal::TERM);
+}
+
+/// Without the right to write nobody has the lease. The daemon lives, and says what is missing.
+#[test]
+fn a_host_that_may_not_write_to_the_server_waits_and_says_why() {
+    let refused = |of: &'static str, code: &'static str| {
+        move |text: &str| text.starts_with(of).then_some(Reply::Refuse(code))
+    };
+    let cases = [
+        (refused("CREATE (", "Neo.ClientError.Security.Forbidden"), "grant NEO4J_USER"),
+        (
+            refused("CREATE (", "Neo.ClientError.General.ForbiddenOnReadOnlyDatabase"),
+            "make the database writable",
+        ),
+        (
+            refused("CREATE CONSTRAINT", "Neo.ClientError.Security.Forbidden"),
+            "let an administrator run: CREATE CONSTRAINT scheduler_lease_unique",
+        ),
+    ];
+    for (refused, remedy) in cases {
+        let server = FakeServer::start(move |statement| {
+            let found = statement.text.contains("SHOW CONSTRAINTS").then(|| vec![Value::Number(0)]);
+            refused(statement.text).unwrap_or(Reply::Rows(found.unwrap_or_default()))
+        });
+        let graph = config(format!("bolt://{}", server.address()));
+        let mut group = Group::new("no rights".to_owned(), &graph, 1, false);
+        group.configure(0, JOBS);
+        group.start(0);
+        wait_until(&format!("the daemon to say: {remedy}"), || {
+            let log = group.log(0);
+            let line = log.lines().find(|line| line.contains("lease cannot be asked for"));
+            line.is_some_and(|line| line.contains(remedy))
+        });
+        wait_until("status to say the same", || {
+            let output = group.command(0, &["status"]).output().unwrap();
+            let text = String::from_utf8(output.stdout).unwrap();
+            output.status.code() == Some(0)
+                && text.contains("standby: the lease cannot be asked for")
+        });
+        group.end(0, Signal::TERM);
+        assert!(group.seen().is_empty());
+    }
+}
+
+/// Clocks of hosts are compared with nothing: who leads does not depend on them. A job waits until this host's clock shows
+/// what another one has run.
+#[test]
+fn hosts_whose_clocks_are_hours_apart_take_turns_and_run_nothing_twice() {
+    let folders = fs::read_dir("/usr/lib").into_iter().flatten().flatten();
+    let mut files = folders.map(|folder| folder.path().join("faketime/libfaketimeMT.so.1"));
+    let Some(library) = files.find(|file| file.exists()) else {
+        say("skipped: hosts with different clocks, as libfaketime is not installed");
+        return;
+    };
+    if server().is_none() {
+        return;
+    }
+    let extra = Extra::start("bolt", "WRITABLE");
+    let mut group = Group::new("clocks".to_owned(), &extra.config(), 2, false);
+    group.hosts[0].variables = vec![
+        ("LD_PRELOAD", library.display().to_string()),
+        ("FAKETIME", "+3h".to_owned()),
+        ("FAKETIME_DONT_FAKE_MONOTONIC", "1".to_owned()),
+        ("FAKETIME_NO_CACHE", "1".to_owned()),
+    ];
+    for index in 0..2 {
+        group.configure(index, JOBS);
+    }
+    group.start(0);
+    let ahead = group.wait_for_note("a run", |_| true);
+    assert!(ahead.instant > SystemClock.now().timestamp() + 10_000);
+    group.start(1);
+    let standby = "standby: another host holds the lease";
+    wait_until("the second one to be on standby", || group.log(1).contains(standby));
+    group.end(0, Signal::TERM);
+    wait_until("the second one to say that its clock is behind", || {
+        group.log(1).contains("other hosts have run this job for times that are still to come here")
+    });
+    group.start(0);
+    wait_until("the first one to be on standby", || group.log(0).contains(standby));
+    group.end(1, Signal::TERM);
+    // It goes on where it left off.
+    group.wait_for_note("a later run", |run| run.host == "host1");
+    group.end(0, Signal::TERM);
+    assert_eq!(group.figures().twice, 0);
+    assert!(group.seen().iter().all(|run| run.host == "host1"), "{:?}", group.notes());
 }

@@ -149,3 +149,29 @@ fn a_run_that_another_host_has_run_is_skipped() {
     drop(scheduler);
     gate.end(false);
 }
+
+#[test]
+fn a_run_that_waits_for_a_worker_when_the_lease_is_lost_is_left_to_another_host() {
+    let shared = Shared::new();
+    shared.pass(30);
+    let (one, one_begins, _one) = gated("a", nothing);
+    let (two, two_begins, _two) = gated("b", nothing);
+    let (scheduler, gate) = shared.start(&[one, two, idle("c", nothing)]);
+    shared.until_it_leads(true);
+    shared.pass(30);
+    for begins in [one_begins, two_begins] {
+        begins.recv_timeout(PATIENCE).unwrap();
+    }
+    let mut lines = [shared.world.next(), shared.world.next()];
+    lines.sort();
+    assert_eq!(lines, ["a@12:01 running", "b@12:01 running"]);
+    let epoch = shared.keeper.look("g", &Stop::new()).unwrap().unwrap().epoch;
+    shared.keeper.release(&who("me"), epoch, &Stop::new()).unwrap();
+    shared.keeper.acquire(&who("other"), &Stop::new()).unwrap();
+    shared.pass(15);
+    let mut lines = [shared.world.next(), shared.world.next(), shared.world.next()];
+    lines.sort();
+    assert_eq!(lines, ["a@12:01 interrupted", "b@12:01 interrupted", "c@12:01 skipped(leader)"]);
+    drop(scheduler);
+    gate.end(true);
+}
