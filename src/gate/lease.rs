@@ -309,6 +309,8 @@ struct Shared {
     turn: Mutex<Turn>,
     jobs: Mutex<Vec<JobName>>,
     unclaimed: Mutex<Unclaimed>,
+    /// Claims without an answer, whose runs did not begin: the keeper may have taken them in.
+    unanswered: Mutex<Vec<Claim>>,
     /// The leash of the runs of a lead.
     leash: Mutex<Option<(i64, Leash)>>,
     /// Told when this host stands otherwise than before. Holds one: that is enough to make somebody look.
@@ -344,6 +346,7 @@ impl LeaseGate {
             turn,
             jobs: Mutex::default(),
             unclaimed: Mutex::default(),
+            unanswered: Mutex::default(),
             leash: Mutex::default(),
             changed,
             stop: Stop::new(),
@@ -396,12 +399,19 @@ impl LeaseGate {
     fn claim_in_turn(&self, claim: &Claim) -> Claimed {
         let Shared { who, keeper, clock, unclaimed, stop: end, .. } = &*self.shared;
         let may_go_on = || end.is_told() || lock(unclaimed).is_next(claim);
+        let mut is_asked = false;
         loop {
-            let Some(left) = self.trust_left(claim.epoch) else { return Claimed::No };
+            let Some(left) = self.trust_left(claim.epoch) else {
+                if is_asked {
+                    lock(&self.shared.unanswered).push(claim.clone());
+                }
+                return Claimed::No;
+            };
             if !may_go_on() {
                 let _ = clock.wait(RETRY.min(left), &may_go_on);
                 continue;
             }
+            is_asked = true;
             let until = clock.monotonic() + patience_of(left);
             match keeper.claim(who, claim, &end.with_deadline(until, Arc::clone(clock))) {
                 Ok(true) => {
@@ -539,11 +549,23 @@ impl Shared {
                 if let Ok(marks) = &answer {
                     tell_of_strangers(marks, &jobs);
                 }
+                let answer = answer.map(|marks| self.without_unanswered(epoch, marks));
                 let answer = answer.map_err(|error| error.to_string());
                 let now = Moment::of(&*self.clock);
                 self.turn().heard_marks(epoch, answer, now);
             }
         }
+    }
+
+    /// The marks as far as runs began. In the same lead nobody else has claimed anything, so what this host claimed without
+    /// an answer has not run, whatever the keeper took in. Nothing later of the job was claimed either.
+    fn without_unanswered(&self, lead: i64, mut marks: Marks) -> Marks {
+        for claim in lock(&self.unanswered).drain(..).filter(|claim| claim.epoch == lead) {
+            if let Some(mark) = marks.get_mut(&claim.job) {
+                *mark = (claim.instant - TimeDelta::microseconds(1)).min(*mark);
+            }
+        }
+        marks
     }
 
     /// Hosts of one group have the same jobs. A standby that has others would never run them, and nobody else would.

@@ -110,6 +110,8 @@ pub(crate) mod memory {
         expires: Duration,
         /// Whether questions for the lease are lost on their way.
         is_cut_off: bool,
+        /// Whether the answers to claims are.
+        loses_answers: bool,
         jobs: BTreeMap<JobName, (DateTime<Utc>, i64)>,
     }
 
@@ -122,6 +124,11 @@ pub(crate) mod memory {
         /// From now on, or no more, questions for the lease are lost on their way; claims are not.
         pub(crate) fn cut_off(&self, is_cut_off: bool) {
             self.inner().is_cut_off = is_cut_off;
+        }
+
+        /// From now on, or no more, claims are taken in and their answers lost.
+        pub(crate) fn lose_answers(&self, loses_answers: bool) {
+            self.inner().loses_answers = loses_answers;
         }
 
         fn inner(&self) -> MutexGuard<'_, Inner> {
@@ -197,6 +204,9 @@ pub(crate) mod memory {
                 let until = known.map_or(claim.instant, |(until, _)| until.max(claim.instant));
                 inner.jobs.insert(claim.job.clone(), (until, claim.epoch));
             }
+            if inner.loses_answers {
+                return Err(GraphError::Transient("lost".to_owned()));
+            }
             Ok(accepted)
         }
 
@@ -261,6 +271,7 @@ pub(crate) mod conformance {
             (&a, "j", 20, epoch, true, "the same again: the answer was lost"),
             (&a, "j", 15, epoch, true, "runs of one epoch may begin out of order"),
             (&a, "j", 30, epoch, true, "and the newest counts"),
+            (&a, "j", 25, epoch, true, "also where an earlier one comes after it"),
             (&a, "new", 5, epoch, true, "a job that nobody has enlisted"),
             (&b, "new", 6, epoch, false, "and only for the holder"),
         ];

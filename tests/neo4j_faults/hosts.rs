@@ -387,7 +387,7 @@ fn hosts_of_one_lease_with_different_jobs_name_them() {
     let standby = "standby: host1 holds the lease since ";
     wait_until("status to say whose the lease is", || shown(&["status"]).contains(standby));
     let jobs: serde_json::Value = serde_json::from_str(&shown(&["jobs", "--json"])).unwrap();
-    let only_there = jobs.as_array().unwrap().iter().find(|job| job["name"] == "only_there");
+    let only_there = jobs.as_array().unwrap().iter().find(|job| job["job_name"] == "only_there");
     let held_back = only_there.unwrap()["held_back_by"][0].as_str().unwrap();
     assert!(held_back.starts_with(standby), "{held_back}");
     assert!(shown(&["check"]).contains("host1 holds it since "));

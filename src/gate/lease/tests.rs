@@ -179,3 +179,34 @@ fn a_later_run_is_not_claimed_before_an_earlier_one_that_was_ordered_before_it()
     });
     held.gate.end(true);
 }
+
+#[test]
+fn a_claim_that_nobody_answered_is_no_run_for_the_same_lead() {
+    let held = Held::new();
+    drop(held.leash(10));
+    held.keeper.lose_answers(true);
+    std::thread::scope(|scope| {
+        let asking = scope.spawn(|| held.gate.claim(&claim(20, held.epoch)));
+        let marks = || held.keeper.enlist(&who("me"), held.epoch, &[], noon(), &Stop::new());
+        let taken_in = || marks().unwrap()[&claim(0, 0).job] == claim(20, 0).instant;
+        assert!(SystemClock.wait(Duration::from_secs(300), &taken_in));
+        // Trust is over, and the lease is not.
+        held.keeper.cut_off(true);
+        held.clock.suspend(Duration::from_secs(36));
+        while !asking.is_finished() {
+            held.clock.advance(Duration::from_millis(100));
+            let _ = SystemClock.wait(Duration::from_millis(10), &|| false);
+        }
+        assert!(matches!(asking.join().unwrap(), Claimed::No));
+    });
+    held.keeper.cut_off(false);
+    let again = || {
+        held.clock.advance(Duration::from_millis(500));
+        held.leads()
+    };
+    assert!(SystemClock.wait(Duration::from_secs(300), &again));
+    let Standing::Leader { epoch, marks, .. } = held.gate.standing() else { panic!("it leads") };
+    let mark = marks[&claim(0, 0).job];
+    assert_eq!((epoch, mark), (held.epoch, claim(20, 0).instant - TimeDelta::microseconds(1)));
+    held.gate.end(true);
+}
