@@ -19,7 +19,7 @@ pub(super) enum Level {
     Well,
     /// Somebody should look.
     Look,
-    /// Nothing runs, or nobody can say.
+    /// Nothing runs, or nobody can say, or not as the configuration has it.
     Stopped,
 }
 
@@ -116,7 +116,7 @@ impl Headline {
                 bdi { (Said(error, 600)) } ". The old one stays in force. Correct the file, and reload: "
                 code { "aclarai-scheduler check" } " shows each fault on its own line."
             };
-            self.tell(Level::Look, "The new configuration was refused.".to_owned(), line);
+            self.tell(Level::Stopped, "The new configuration was refused.".to_owned(), line);
         }
     }
 
