@@ -34,6 +34,8 @@ awk -v vault="$work/vault" 'BEGIN {
     }
 }'
 find "$work/vault" -exec touch -d '2026-01-01 00:00' {} +
+# The time of the last change of a file cannot be set back: a sync reads notes that are younger than two seconds twice.
+sleep 4
 printf 'paths: {vault: %s}\nscheduler: {jobs: {vault_sync: {cron: "0 3 * * *"}}}\n' "$work/vault" >"$work/config.yaml"
 
 # run TOOL... -- ARGUMENT...: the program under a tool, with nothing of this shell's surroundings.

@@ -243,9 +243,9 @@ fn without_extension(name: &[u8]) -> Option<(Cow<'_, [u8]>, &[u8])> {
 /// Whether a pattern for copies could match at all: a quick look that spares most names the table, in which each pattern
 /// has one of these characters, with one of these beginnings of a word behind a dot or an underscore.
 fn may_match(stem: &[u8]) -> bool {
-    let begins = |at: usize, words: &[&[u8; 2]]| {
+    let begins = |at: usize, words: &[&[u8; 3]]| {
         let next = stem[at + 1..]
-            .first_chunk::<2>()
+            .first_chunk::<3>()
             .map(|next| next.map(|byte| byte.to_ascii_lowercase()));
         next.is_some_and(|next| words.contains(&&next))
     };
@@ -253,12 +253,12 @@ fn may_match(stem: &[u8]) -> bool {
         b'(' | b'[' | b'~' | b'#' | b'\'' => true,
         b'.' => {
             stem.get(at + 1) == Some(&b'.')
-                || begins(at, &[b"sy", b"co", b"tm", b"or", b"ba", b"lo", b"re"])
+                || begins(at, &[b"syn", b"con", b"tmp", b"ori", b"bas", b"bac", b"loc", b"rem"])
         }
-        b'_' => begins(at, &[b"co", b"ca", b"ba", b"lo", b"re"]),
+        b'_' => begins(at, &[b"con", b"cas", b"bas", b"bac", b"loc", b"rem"]),
         // A curly apostrophe.
         0xE2 => stem[at..].starts_with("\u{2019}".as_bytes()),
-        b'-' => matches!(stem.get(at + 1), Some(b's' | b'S')),
+        b'-' => begins(at, &[b"saf"]),
         _ => false,
     })
 }
