@@ -36,7 +36,7 @@ pub(super) const BATCHES_IN_FLIGHT: usize = 2;
 pub(super) const IN_FLIGHT: usize = 2;
 
 /// As many as the batches may need, and one for a lookup: whoever waits for a connection would take that for silence.
-pub(super) const CONNECTIONS_MAX: usize = BATCHES_IN_FLIGHT * IN_FLIGHT + 1;
+const CONNECTIONS_MAX: usize = BATCHES_IN_FLIGHT * IN_FLIGHT + 1;
 
 /// How long a server may take to let us in and answer a first question, or to take a statement in and say that it
 /// begins. Milliseconds for a running one, some seconds for one that has just started. It is also the bound on a
@@ -44,14 +44,14 @@ pub(super) const CONNECTIONS_MAX: usize = BATCHES_IN_FLIGHT * IN_FLIGHT + 1;
 pub(super) const BEGIN_LIMIT: Duration = Duration::from_secs(20);
 
 /// How often a waiting call looks whether it should end.
-pub(super) const LOOK: Duration = Duration::from_millis(100);
+const LOOK: Duration = Duration::from_millis(100);
 
 /// Rows asked for at once; the driver's own 200 is a round trip for each 200 rows.
-pub(super) const FETCH_SIZE: usize = 5_000;
+const FETCH_SIZE: usize = 5_000;
 
 /// Rows of a small answer: numbers, tokens, the server's name. A server that sends more is none of ours, and would be
 /// kept in memory row by row.
-pub(super) const FEW_ROWS: usize = 100_000;
+const FEW_ROWS: usize = 100_000;
 
 /// A graph on a server.
 pub(crate) struct Neo4jStore {
@@ -161,7 +161,7 @@ impl Neo4jStore {
     }
 
     /// Sets up connections to `uri`; nothing is sent yet.
-    pub(super) fn connect(&self, uri: &str) -> Result<Graph, GraphError> {
+    fn connect(&self, uri: &str) -> Result<Graph, GraphError> {
         let mut builder = ConfigBuilder::new()
             .uri(uri)
             .user(&*self.config.user)
@@ -192,7 +192,7 @@ impl Neo4jStore {
         graph.map_err(|error| self.cannot_connect(Stopped::ServerFault(ServerFault::of(&error))))
     }
 
-    pub(super) fn cannot_connect(&self, stopped: Stopped) -> GraphError {
+    fn cannot_connect(&self, stopped: Stopped) -> GraphError {
         let stopped = match stopped {
             Stopped::ServerFault(fault) => Stopped::ServerFault(fault.at_connecting()),
             cancelled @ Stopped::Cancelled => cancelled,
@@ -343,7 +343,7 @@ pub(super) async fn fetch<T: DeserializeOwned>(
 
 /// The answer to the first question on a new connection. In a transaction of our own the driver asks once; otherwise
 /// it would ask a server that refuses again and again, and keep the reason to itself.
-pub(super) async fn first_answer(graph: &Graph) -> Result<Vec<(String, String)>, ServerFault> {
+async fn first_answer(graph: &Graph) -> Result<Vec<(String, String)>, ServerFault> {
     let of = |error| ServerFault::of(&error);
     let mut transaction = graph.start_txn().await.map_err(of)?;
     let mut stream = transaction.execute(cypher::TOKENS).await.map_err(of)?;
@@ -364,10 +364,7 @@ pub(super) fn rows_for(ids: usize) -> usize {
 }
 
 /// Has the server begin with a statement.
-pub(super) async fn begin(
-    graph: &Graph,
-    statement: Query,
-) -> Result<DetachedRowStream, ServerFault> {
+async fn begin(graph: &Graph, statement: Query) -> Result<DetachedRowStream, ServerFault> {
     match tokio::time::timeout(BEGIN_LIMIT, graph.execute(statement)).await {
         Ok(answer) => answer.map_err(|error| ServerFault::of(&error)),
         Err(_) => Err(ServerFault::silence(BEGIN_LIMIT)),
@@ -380,7 +377,7 @@ pub(super) fn limited(statement: Query, limit: Duration) -> Query {
 }
 
 /// The address of a server as it may be shown: a URI can carry a password.
-pub(super) fn without_credentials(uri: &str) -> String {
+fn without_credentials(uri: &str) -> String {
     let (scheme, rest) = uri.split_once("://").unwrap_or(("bolt", uri));
     let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
     format!("{scheme}://{}", authority.rsplit('@').next().unwrap_or_default())

@@ -17,10 +17,15 @@ use crate::graph::store::{Change, Conflict, Facts, Purge, StoredBlock, Write, in
 pub(super) const CREATE_CONSTRAINT: &str =
     "CREATE CONSTRAINT block_id_unique IF NOT EXISTS FOR (b:Block) REQUIRE b.id IS UNIQUE";
 
-/// Tells whether ids are unique already, under whatever name.
-pub(super) const FIND_CONSTRAINT: &str = "SHOW CONSTRAINTS YIELD type, entityType, labelsOrTypes, properties \
-     WHERE entityType = 'NODE' AND labelsOrTypes = ['Block'] AND properties = ['id'] \
-     AND (type CONTAINS 'UNIQUE' OR type = 'NODE_KEY') RETURN count(*) AS r";
+/// Tells whether two nodes of this label with one value of this property are impossible already, by a constraint of whatever
+/// name.
+pub(super) fn find_constraint(label: &str, property: &str) -> String {
+    format!(
+        "SHOW CONSTRAINTS YIELD type, entityType, labelsOrTypes, properties \
+         WHERE entityType = 'NODE' AND labelsOrTypes = ['{label}'] AND properties = ['{property}'] \
+         AND (type CONTAINS 'UNIQUE' OR type = 'NODE_KEY') RETURN count(*) AS r"
+    )
+}
 
 /// Tells whether a block is found by its id without looking at all of them.
 pub(super) const FIND_INDEX: &str = "SHOW INDEXES YIELD type, entityType, labelsOrTypes, properties, state \

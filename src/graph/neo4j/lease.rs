@@ -10,6 +10,8 @@ use chrono::{DateTime, FixedOffset, TimeZone, Utc};
 use neo4rs::{BoltType, Query};
 use serde::de::DeserializeOwned;
 
+use super::cypher::find_constraint;
+use super::prepare::with_remedy;
 use super::{Neo4jStore, Stopped};
 use crate::clock::Clock;
 use crate::config::{JobName, Neo4jConfig};
@@ -24,10 +26,6 @@ const LIMIT: Duration = Duration::from_secs(20);
 
 /// More jobs than any group has.
 const JOBS_MAX: usize = 100_000;
-
-const FIND_CONSTRAINT: &str = "SHOW CONSTRAINTS YIELD type, entityType, labelsOrTypes, properties \
-     WHERE entityType = 'NODE' AND labelsOrTypes = ['SchedulerLease'] AND properties = ['name'] \
-     AND (type CONTAINS 'UNIQUE' OR type = 'NODE_KEY') RETURN count(*) AS r";
 
 const CREATE_CONSTRAINT: &str = "CREATE CONSTRAINT scheduler_lease_unique IF NOT EXISTS \
      FOR (l:SchedulerLease) REQUIRE l.name IS UNIQUE";
@@ -150,7 +148,7 @@ impl Neo4jKeeper {
         }
         self.store.try_to_write(stop).map_err(|error| self.in_time(error, stop))?;
         let doing = "cannot create the constraint that there is one lease of a name";
-        let find = Query::new(FIND_CONSTRAINT.to_owned());
+        let find = Query::new(find_constraint("SchedulerLease", "name"));
         let is_known = match self.ask::<i64>("cannot read the schema", find, stop) {
             Ok(found) => found.first().is_some_and(|found| *found > 0),
             // A user without the right to look may have the right to create.
@@ -161,9 +159,8 @@ impl Neo4jKeeper {
             let create = Query::new(CREATE_CONSTRAINT.to_owned());
             match self.ask::<BoltType>(doing, create, stop) {
                 Ok(_) => {}
-                Err(GraphError::Unavailable(message)) => {
-                    let remedy = format!("let an administrator run: {CREATE_CONSTRAINT}");
-                    return Err(GraphError::Unavailable(format!("{message}: {remedy}")));
+                Err(error @ GraphError::Unavailable(_)) => {
+                    return Err(with_remedy(error, CREATE_CONSTRAINT));
                 }
                 // The server does not say plainly that the data is in the way.
                 Err(error) => return Err(self.about_two(stop)?.unwrap_or(error)),
@@ -494,7 +491,11 @@ mod tests {
             keeper.store.connected().prepared_for_leases = false;
         };
         let constraints = || {
-            let found = keeper.ask::<i64>("look", Query::new(FIND_CONSTRAINT.to_owned()), &stop);
+            let found = keeper.ask::<i64>(
+                "look",
+                Query::new(find_constraint("SchedulerLease", "name")),
+                &stop,
+            );
             found.unwrap()[0]
         };
         drop();

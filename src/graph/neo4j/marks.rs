@@ -12,11 +12,6 @@ use super::cypher::{ABSENT, list};
 use crate::block::{BlockId, Tier};
 use crate::graph::marks::{HandedOut, Mark, Marks, Which, WholeBlock};
 
-/// Tells whether two consumers of one name are impossible already, under whatever name.
-pub(super) const FIND_CONSTRAINT: &str = "SHOW CONSTRAINTS YIELD type, entityType, labelsOrTypes, properties \
-     WHERE entityType = 'NODE' AND labelsOrTypes = ['SchedulerConsumer'] AND properties = ['name'] \
-     AND (type CONTAINS 'UNIQUE' OR type = 'NODE_KEY') RETURN count(*) AS r";
-
 /// Without it, two feeds that name a new consumer at the same time would make two of it.
 pub(super) const CREATE_CONSTRAINT: &str = "CREATE CONSTRAINT scheduler_consumer_unique IF NOT EXISTS \
      FOR (c:SchedulerConsumer) REQUIRE c.name IS UNIQUE";

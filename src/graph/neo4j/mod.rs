@@ -262,7 +262,7 @@ impl GraphStore for Neo4jStore {
             }
             Err(error) => line("version", Level::Warning, error.to_string()),
         }
-        match self.ask_number("cannot read the schema", cypher::FIND_CONSTRAINT) {
+        match self.ask_number("cannot read the schema", &cypher::find_constraint("Block", "id")) {
             Ok(0) => match self.duplicates() {
                 Ok(duplicates) if duplicates.is_empty() => line(
                     "constraint",

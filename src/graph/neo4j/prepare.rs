@@ -32,18 +32,23 @@ impl Neo4jStore {
             return Ok(());
         }
         self.try_to_write(&self.stop)?;
-        // A user without the right to look may have the right to create, so a refusal is not the end.
-        let found = match self.ask_number("cannot read the schema", cypher::FIND_CONSTRAINT) {
-            Ok(found) => found > 0,
-            Err(GraphError::Unavailable(_)) => false,
-            Err(error) => return Err(error),
-        };
-        if !found {
+        if !self.is_constrained("Block", "id")? {
             self.create_constraint()?;
         }
         let mut connected = self.connected();
         (connected.prepared, connected.indexed) = (true, Some(true));
         Ok(())
+    }
+
+    /// Whether values of a property are unique among the nodes of a label. A user without the right to look may have the
+    /// right to create, so a refusal is not the end.
+    fn is_constrained(&self, label: &str, property: &str) -> Result<bool, GraphError> {
+        let find = cypher::find_constraint(label, property);
+        match self.ask_number("cannot read the schema", &find) {
+            Ok(found) => Ok(found > 0),
+            Err(GraphError::Unavailable(_)) => Ok(false),
+            Err(error) => Err(error),
+        }
     }
 
     /// Writes in a transaction that is taken back. Unlike other statements the driver sends this one once, so a
@@ -64,7 +69,7 @@ impl Neo4jStore {
             .map_err(|stopped| self.error("cannot write", stopped))
     }
 
-    pub(super) fn create_constraint(&self) -> Result<(), GraphError> {
+    fn create_constraint(&self) -> Result<(), GraphError> {
         let doing = "cannot create the constraint that block ids are unique";
         let create = Query::new(cypher::CREATE_CONSTRAINT.to_owned());
         match self.ask::<BoltType>(doing, SCAN_LIMIT, create) {
@@ -76,11 +81,7 @@ impl Neo4jStore {
                 duplicates if duplicates.is_empty() => Err(GraphError::Transient(message)),
                 duplicates => Err(GraphError::Unavailable(self.about_duplicates(&duplicates))),
             },
-            Err(GraphError::Unavailable(message)) => Err(GraphError::Unavailable(format!(
-                "{message}: let an administrator run: {}",
-                cypher::CREATE_CONSTRAINT
-            ))),
-            Err(error) => Err(error),
+            Err(error) => Err(with_remedy(error, cypher::CREATE_CONSTRAINT)),
         }
     }
 
@@ -89,21 +90,11 @@ impl Neo4jStore {
         if self.connected().prepared_for_consumers {
             return Ok(());
         }
-        // A user without the right to look may have the right to create.
-        let found = match self.ask_number("cannot read the schema", marks::FIND_CONSTRAINT) {
-            Err(GraphError::Unavailable(_)) => 0,
-            found => found?,
-        };
-        if found == 0 {
+        if !self.is_constrained("SchedulerConsumer", "name")? {
             let doing = "cannot create the constraint that there is one consumer of a name";
             let create = Query::new(marks::CREATE_CONSTRAINT.to_owned());
-            self.ask::<BoltType>(doing, SCAN_LIMIT, create).map_err(|error| match error {
-                GraphError::Unavailable(message) => GraphError::Unavailable(format!(
-                    "{message}: let an administrator run: {}",
-                    marks::CREATE_CONSTRAINT
-                )),
-                error => error,
-            })?;
+            self.ask::<BoltType>(doing, SCAN_LIMIT, create)
+                .map_err(|error| with_remedy(error, marks::CREATE_CONSTRAINT))?;
         }
         self.connected().prepared_for_consumers = true;
         Ok(())
@@ -124,5 +115,15 @@ impl Neo4jStore {
             ids.join(", "),
             cypher::SHOW_DUPLICATES
         )
+    }
+}
+
+/// The error of a constraint that was not created: where this user may not, with the statement for somebody who may.
+pub(super) fn with_remedy(error: GraphError, create: &str) -> GraphError {
+    match error {
+        GraphError::Unavailable(message) => {
+            GraphError::Unavailable(format!("{message}: let an administrator run: {create}"))
+        }
+        error => error,
     }
 }
