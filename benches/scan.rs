@@ -10,7 +10,7 @@ use aclarai_scheduler::inside::clock::{Clock, SystemClock};
 use aclarai_scheduler::inside::reconcile::{Changes, CompareOptions, FileRecord, StatCache};
 use aclarai_scheduler::inside::stop::Stop;
 use aclarai_scheduler::inside::vault::{
-    Listing, ParseOptions, ReadOptions, ReadOutcome, ToRead, read_in_order,
+    Listing, ParseOptions, ReadOptions, ReadOutcome, ReadTimes, ToRead, read_in_order,
 };
 use chrono::TimeDelta;
 use common::Vault;
@@ -101,6 +101,7 @@ fn scan(listing: &Listing, threads: usize, visit: &mut dyn FnMut(&ToRead<'_>, Re
         parse: ParseOptions::default(),
         threads,
         clock: &SystemClock,
+        times: &ReadTimes::default(),
         stop: &Stop::new(),
     };
     read_in_order(&listing.root, &files, &options, &mut |file, outcome| {

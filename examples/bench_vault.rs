@@ -16,8 +16,8 @@ use aclarai_scheduler::inside::clock::SystemClock;
 use aclarai_scheduler::inside::config::VaultConfig;
 use aclarai_scheduler::inside::stop::Stop;
 use aclarai_scheduler::inside::vault::{
-    ParseOptions, ReadOptions, ReadOutcome, Sample, ToRead, VaultError, WalkOptions, list,
-    read_in_order,
+    ParseOptions, ReadOptions, ReadOutcome, ReadTimes, Sample, ToRead, VaultError, WalkOptions,
+    list, read_in_order,
 };
 
 fn main() -> ExitCode {
@@ -66,6 +66,7 @@ fn scan(folder: &str, threads: usize) -> Result<(), VaultError> {
         parse,
         threads,
         clock,
+        times: &ReadTimes::default(),
         stop: &Stop::new(),
     };
     let (mut bytes, mut blocks) = (0, 0);

@@ -8,6 +8,7 @@
 mod manual;
 
 use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -58,6 +59,31 @@ impl Alarm {
 
 /// A difference between wall and boot time up to this is a clock being adjusted, not set.
 pub(crate) const STEP_MIN: TimeDelta = TimeDelta::seconds(2);
+
+/// The time that some work takes, of several threads together.
+#[derive(Debug, Default)]
+pub struct Spent(AtomicU64);
+
+impl Spent {
+    /// Adds to the time.
+    pub fn add(&self, time: Duration) {
+        let nanoseconds = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
+        self.0.fetch_add(nanoseconds, Ordering::Relaxed);
+    }
+
+    /// Does the work, and adds the time that it takes.
+    pub fn on<T>(&self, clock: &dyn Clock, work: impl FnOnce() -> T) -> T {
+        let began = clock.monotonic();
+        let result = work();
+        self.add(clock.monotonic().saturating_sub(began));
+        result
+    }
+
+    /// All of the time.
+    pub fn total(&self) -> Duration {
+        Duration::from_nanos(self.0.load(Ordering::Relaxed))
+    }
+}
 
 /// When this program was built: no clock that is right shows an earlier time. The beginning of 2026 where the build does
 /// not say, or says something earlier.

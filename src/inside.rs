@@ -82,7 +82,7 @@ pub mod vault {
     pub use crate::cli::bench::sample::Sample;
     pub use crate::vault::{
         Listing, NOTE_BYTES_MAX, NotUtf8, ParseOptions, ParsedFile, ReadOptions, ReadOutcome,
-        ToRead, VaultError, WalkOptions, copy_by_name, likely_copy_of, list, parse, parse_bytes,
-        placeholder_of, read_in_order,
+        ReadTimes, ToRead, VaultError, WalkOptions, copy_by_name, likely_copy_of, list, parse,
+        parse_bytes, placeholder_of, read_in_order,
     };
 }

@@ -145,6 +145,9 @@ pub struct RunReport {
     /// With `--explain`: one line per item that was not left alone, and why. Appears in
     /// `run --json` as `explained`.
     pub explained: Vec<String>,
+    /// The seconds of each phase, of a job that measures them. Phases may overlap where several threads work. Appears in
+    /// `run --json` as `phases`.
+    pub phases: Map<String, Value>,
 }
 
 impl RunReport {

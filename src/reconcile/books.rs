@@ -14,6 +14,7 @@ use crate::vault::{Digest, FileStat, Reading};
 use super::claim::{Claims, FileState, Holding, Loser};
 use super::fault::{graph_error, state_error};
 use super::memory::{Changes, FileRecord, MissingBlock, StatCache, UNFINISHED};
+use super::phases::Phase;
 use super::seen::FileIndex;
 use super::survey::Survey;
 use super::trust::Verdict;
@@ -121,14 +122,17 @@ impl<'a> Books<'a> {
     /// its end: a run that was cut short has written blocks that the local state knows nothing of, and would never
     /// miss. A backup of either side is recognised by its token too.
     pub(super) fn begin_writing(&mut self, survey: &Survey<'_>) -> Result<(), GraphError> {
-        if !self.is_writing {
+        if self.is_writing {
+            return Ok(());
+        }
+        survey.phases.during(Phase::Write, || {
             let changes = Changes { token: Some(UNFINISHED.to_owned()), ..Changes::default() };
             self.cache
                 .commit(&changes)
                 .map_err(|error| GraphError::Unavailable(error.to_string()))?;
-            self.leave_token(survey)?;
-            self.is_writing = true;
-        }
+            self.leave_token(survey)
+        })?;
+        self.is_writing = true;
         Ok(())
     }
 
@@ -146,8 +150,10 @@ impl<'a> Books<'a> {
 
     /// Keeps what is known, once the graph has safely got all of it.
     pub(super) fn commit(&mut self, survey: &Survey<'_>) -> Result<(), JobError> {
-        survey.store.flush().map_err(graph_error)?;
-        self.cache.commit(&self.changes).map_err(state_error)?;
+        survey.phases.during(Phase::Write, || {
+            survey.store.flush().map_err(graph_error)?;
+            self.cache.commit(&self.changes).map_err(state_error)
+        })?;
         self.changes = Changes::default();
         Ok(())
     }

@@ -15,6 +15,7 @@ use super::books::Books;
 use super::claim::{Claims, FileState, Held, Holding, Home, Loser, Rank};
 use super::fault::{graph_error, state_error, vault_error};
 use super::memory::StatCache;
+use super::phases::Phase;
 use super::seen::FileIndex;
 use super::survey::Survey;
 use super::tally::Tally;
@@ -213,20 +214,23 @@ fn read_again(
     let files: Vec<ToRead<'_>> = indices.iter().map(file).collect();
     let (parse, threads) = (survey.settings.parse, survey.settings.threads);
     let max_note_size = survey.settings.max_note_size;
-    let options = ReadOptions { parse, max_note_size, threads, clock: ctx.clock, stop: &ctx.stop };
+    let times = survey.phases.reading();
+    let options =
+        ReadOptions { parse, max_note_size, threads, clock: ctx.clock, times, stop: &ctx.stop };
     let mut position = 0;
-    vault::read_in_order(&listing.root, &files, &options, &mut |_, outcome| {
+    let mut take = |_: &ToRead<'_>, outcome| {
         match outcome {
-            ReadOutcome::Parsed(_, parsed) => {
+            ReadOutcome::Parsed(_, parsed) => survey.phases.during(Phase::Decide, || {
                 parsed.blocks().for_each(|block| visit(position, Some(block)));
-            }
+            }),
             ReadOutcome::Vanished => {}
             _ => visit(position, None),
         }
         position += 1;
         ControlFlow::Continue(())
-    })
-    .map_err(|error| vault_error(error, ctx))
+    };
+    let read = || vault::read_in_order(&listing.root, &files, &options, &mut take);
+    survey.phases.during(Phase::Reading, read).map_err(|error| vault_error(error, ctx))
 }
 
 /// Tells the losing occurrences met so far.

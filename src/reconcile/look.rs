@@ -14,6 +14,7 @@ use super::claim::FileState;
 use super::fault::vault_error;
 use super::memory::FileRecord;
 use super::note::{Batch, Note, NoteSlice};
+use super::phases::Phase;
 use super::seen::FileIndex;
 use super::settle::{DecidedBatch, Look, flush, settle_all};
 use super::survey::Survey;
@@ -63,25 +64,28 @@ pub(super) fn look_at(
         parse: survey.settings.parse,
         threads: survey.settings.threads,
         clock: ctx.clock,
+        times: survey.phases.reading(),
         stop: &ctx.stop,
     };
     thread::scope(|scope| {
         let mut desk = Desk { look, batch: Batch::default(), under_way: UnderWay::new(scope) };
         let mut position = 0;
         let mut failed = None;
-        vault::read_in_order(&survey.listing.root, &files, &options, &mut |file, outcome| {
+        let mut take = |file: &ToRead<'_>, outcome| {
             let index = indices[position];
             position += 1;
             ctx.progress.advance(1, file.file.stat.size);
-            match desk.take(survey, books, tally, index, outcome) {
+            let take = || desk.take(survey, books, tally, index, outcome);
+            match survey.phases.during(Phase::Decide, take) {
                 Ok(()) => ControlFlow::Continue(()),
                 Err(error) => {
                     failed = Some(error);
                     ControlFlow::Break(())
                 }
             }
-        })
-        .map_err(|error| vault_error(error, ctx))?;
+        };
+        let read = || vault::read_in_order(&survey.listing.root, &files, &options, &mut take);
+        survey.phases.during(Phase::Reading, read).map_err(|error| vault_error(error, ctx))?;
         match failed {
             Some(error) => Err(error),
             None => {
@@ -106,7 +110,7 @@ fn wait_until_quiet(survey: &Survey<'_>, indices: &[FileIndex]) -> Result<(), Jo
         let Some(wait) = indices.iter().filter_map(quiet_in).max() else { break };
         let wait = wait.min(left);
         left -= wait;
-        ctx.stop.wait(ctx.clock, wait);
+        survey.phases.during(Phase::Wait, || ctx.stop.wait(ctx.clock, wait));
         ctx.checkpoint()?;
     }
     Ok(())

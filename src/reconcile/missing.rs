@@ -24,6 +24,7 @@ use super::claim::{FileState, Home};
 use super::fault::{graph_error, state_error};
 use super::guards::{self, StandIns, Suspicion};
 use super::memory::MissingBlock;
+use super::phases::Phase;
 use super::settings::OnMissing;
 use super::survey::Survey;
 use super::tally::{Kind, Tally};
@@ -318,7 +319,8 @@ fn archive(
             })
             .collect();
         books.begin_writing(survey).map_err(graph_error)?;
-        let applied = survey.store.apply(&changes, survey.now).map_err(graph_error)?;
+        let apply = || survey.store.apply(&changes, survey.now);
+        let applied = survey.phases.during(Phase::Write, apply).map_err(graph_error)?;
         let mut archived: HashSet<BlockId> = changes.into_iter().map(|change| change.id).collect();
         let left = applied.stale.iter().chain(applied.rejected.iter().map(|(id, _)| id));
         for id in left {

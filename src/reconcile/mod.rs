@@ -24,6 +24,7 @@ mod look;
 mod memory;
 mod missing;
 mod note;
+mod phases;
 mod seen;
 mod settings;
 mod settle;

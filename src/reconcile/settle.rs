@@ -21,6 +21,7 @@ use super::guards;
 use super::memory::FileRecord;
 use super::missing;
 use super::note::{Batch, Note, NoteFate, NoteSlice};
+use super::phases::Phase;
 use super::seen::FileIndex;
 use super::survey::Survey;
 use super::tally::{Kind, Tally};
@@ -97,8 +98,9 @@ pub(super) fn flush<'a: 'scope, 'scope>(
     if !changes.is_empty() {
         books.begin_writing(survey).map_err(graph_error)?;
     }
-    let written = under_way.make_room(survey.store.preferred_batch().at_once)?;
-    under_way.start(survey.store, survey.now, batch, changes)?;
+    let at_once = survey.store.preferred_batch().at_once;
+    let written = survey.phases.during(Phase::Wait, || under_way.make_room(at_once))?;
+    under_way.start(survey.store, survey.now, survey.phases.writing(), batch, changes)?;
     match written {
         Some((batch, applied)) => settle_batch(survey, books, tally, batch, applied),
         None => Ok(()),
@@ -112,7 +114,9 @@ pub(super) fn settle_all(
     tally: &mut Tally,
     under_way: &mut UnderWay<'_, '_, DecidedBatch>,
 ) -> Result<(), JobError> {
-    while let Some((batch, applied)) = under_way.make_room(1)? {
+    while let Some((batch, applied)) =
+        survey.phases.during(Phase::Wait, || under_way.make_room(1))?
+    {
         settle_batch(survey, books, tally, batch, applied)?;
     }
     Ok(())
@@ -213,7 +217,8 @@ fn settle_batch(
             break;
         }
         books.begin_writing(survey).map_err(graph_error)?;
-        applied = survey.store.apply(&changes, survey.now).map_err(graph_error)?;
+        let apply = || survey.store.apply(&changes, survey.now);
+        applied = survey.phases.during(Phase::Write, apply).map_err(graph_error)?;
     }
     for (number, fate) in writing.into_fates().enumerate() {
         let (note, block) = (&slices[winners[number].slice].note, winner(number).block);

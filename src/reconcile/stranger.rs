@@ -12,6 +12,7 @@ use crate::vault::{self, Listing, ReadOptions, ReadOutcome, ToRead};
 
 use super::fault::{graph_error, state_error, vault_error};
 use super::memory::StatCache;
+use super::phases::{Phase, Phases};
 use super::settings::SyncSettings;
 use super::tally::Tally;
 
@@ -22,6 +23,7 @@ pub(super) fn is_stranger(
     cache: &StatCache,
     ctx: &RunContext<'_>,
     listing: &Listing,
+    phases: &Phases<'_>,
     tally: &mut Tally,
 ) -> Result<bool, JobError> {
     if ctx.options.accept_vault {
@@ -50,18 +52,20 @@ pub(super) fn is_stranger(
         max_note_size: settings.max_note_size,
         threads: settings.threads,
         clock: ctx.clock,
+        times: phases.reading(),
         stop: &ctx.stop,
     };
     ctx.progress.phase("comparing with the known vault", Some(files.len() as u64));
-    vault::read_in_order(&listing.root, &files, &options, &mut |_, outcome| {
+    let mut compare = |_: &ToRead<'_>, outcome| {
         ctx.progress.advance(1, 0);
         if let ReadOutcome::Parsed(_, parsed) = outcome {
             let ids = parsed.blocks().map(|block| IdDigest::of(block.id()));
-            found += ids.filter(|id| known.remove(id)).count();
+            found += phases.during(Phase::Compare, || ids.filter(|id| known.remove(id)).count());
         }
         if found * 2 >= all { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-    })
-    .map_err(|error| vault_error(error, ctx))?;
+    };
+    let read = || vault::read_in_order(&listing.root, &files, &options, &mut compare);
+    phases.during(Phase::Reading, read).map_err(|error| vault_error(error, ctx))?;
     if found * 2 >= all {
         return Ok(false);
     }

@@ -18,6 +18,7 @@ use crate::vault::{Listing, PARSER_VERSION};
 use super::claim::Home;
 use super::fault::{graph_error, state_error};
 use super::memory::{BootTime, Comparison, StatCache, UNFINISHED};
+use super::phases::Phases;
 use super::seen::FileIndex;
 use super::settings::{Scope, SyncSettings};
 use super::trust::{CompareOptions, Remembered, Verdict};
@@ -33,6 +34,8 @@ pub(super) struct Survey<'a> {
     pub(super) store: &'a dyn GraphStore,
     pub(super) ctx: &'a RunContext<'a>,
     pub(super) listing: &'a Listing,
+    /// Where the time goes.
+    pub(super) phases: &'a Phases<'a>,
     /// Which part of the vault this run looks at.
     pub(super) scope: Scope,
     /// Everything is read and compared with the graph.
@@ -74,6 +77,7 @@ impl<'a> Survey<'a> {
         cache: &mut StatCache,
         ctx: &'a RunContext<'a>,
         listing: &'a Listing,
+        phases: &'a Phases<'a>,
     ) -> Result<(Survey<'a>, Findings), JobError> {
         let now = cache.began();
         let name = settings.vault.root.to_string_lossy().into_owned();
@@ -133,6 +137,7 @@ impl<'a> Survey<'a> {
             store,
             ctx,
             listing,
+            phases,
             scope,
             full,
             now,

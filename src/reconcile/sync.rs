@@ -12,6 +12,7 @@ use super::guards;
 use super::look::look_at;
 use super::memory::StatCache;
 use super::missing;
+use super::phases::{Phase, Phases};
 use super::settings::{Scope, SyncSettings};
 use super::settle::{self, Look};
 use super::stranger;
@@ -27,6 +28,27 @@ pub(crate) fn sync_vault(
     cache: &mut StatCache,
     ctx: &RunContext<'_>,
 ) -> Result<RunReport, JobError> {
+    let phases = Phases::begin(ctx.clock);
+    let mut result = walk_and_carry_out(settings, scope, store, cache, ctx, &phases);
+    match &mut result {
+        Ok(report) => phases.tell(report),
+        Err(error) => {
+            if let Some(report) = &mut error.report {
+                phases.tell(report);
+            }
+        }
+    }
+    result
+}
+
+fn walk_and_carry_out(
+    settings: &SyncSettings,
+    scope: Scope,
+    store: &dyn GraphStore,
+    cache: &mut StatCache,
+    ctx: &RunContext<'_>,
+    phases: &Phases<'_>,
+) -> Result<RunReport, JobError> {
     ctx.progress.phase("listing", None);
     let options = WalkOptions {
         follow_links: settings.follow_links,
@@ -36,12 +58,14 @@ pub(crate) fn sync_vault(
     let listing = cache
         .read_ahead(|| vault::list(&settings.vault, &options, &ctx.stop))
         .map_err(|error| vault_error(error, ctx))?;
+    phases.enter(Phase::Compare);
     let mut tally = Tally::new(ctx.options.explain);
-    if stranger::is_stranger(settings, store, cache, ctx, &listing, &mut tally)? {
+    if stranger::is_stranger(settings, store, cache, ctx, &listing, phases, &mut tally)? {
         return Ok(tally.into_report());
     }
     cache.adopt().map_err(state_error)?;
-    let (survey, findings) = Survey::make(settings, scope, store, cache, ctx, &listing)?;
+    let (survey, findings) = Survey::make(settings, scope, store, cache, ctx, &listing, phases)?;
+    phases.enter(Phase::Decide);
     tell_listing(&survey, &findings, &mut tally);
     look_after_left_overs(&survey, &mut tally);
     let mut books = Books::open(&survey, cache, findings.gone);

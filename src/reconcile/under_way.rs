@@ -10,6 +10,7 @@ use std::thread::{self, Scope, ScopedJoinHandle};
 
 use chrono::{DateTime, Utc};
 
+use crate::clock::{Clock, Spent};
 use crate::graph::{Applied, Change, GraphError, GraphStore};
 use crate::job::JobError;
 
@@ -28,18 +29,19 @@ impl<'scope, 'env, B> UnderWay<'scope, 'env, B> {
         UnderWay { scope, batches: VecDeque::new() }
     }
 
-    /// Begins to write a batch. One without changes only waits for those before it.
+    /// Begins to write a batch; the time that it takes is added to `spent`. One without changes only waits for those before it.
     pub(super) fn start(
         &mut self,
         store: &'scope dyn GraphStore,
         at: DateTime<Utc>,
+        (clock, spent): (&'scope dyn Clock, &'scope Spent),
         batch: B,
         changes: Vec<Change>,
     ) -> Result<(), JobError> {
         let answer = if changes.is_empty() {
             None
         } else {
-            let work = move || store.apply(&changes, at);
+            let work = move || spent.on(clock, || store.apply(&changes, at));
             let writer = thread::Builder::new().name("graph-write".to_owned());
             Some(writer.spawn_scoped(self.scope, work).map_err(|error| {
                 JobError::transient(format!("cannot start a thread to write to the graph: {error}"))

@@ -34,7 +34,7 @@ pub use names::{copy_by_name, likely_copy_of, placeholder_of};
 pub(crate) use parse::{BlockRef, FileSlice, PARSER_VERSION};
 pub use parse::{NotUtf8, ParsedFile, parse, parse_bytes};
 pub(crate) use read::{Deferral, Digest, Reading, look_once};
-pub use read::{NOTE_BYTES_MAX, ReadOptions, ReadOutcome, ToRead, read_in_order};
+pub use read::{NOTE_BYTES_MAX, ReadOptions, ReadOutcome, ReadTimes, ToRead, read_in_order};
 #[cfg(test)]
 pub(crate) use root::Root;
 pub(crate) use root::lies_on_network;

@@ -26,7 +26,7 @@ use super::file::{FileStat, ListedFile, other_kind};
 use super::marker::ParseOptions;
 use super::parse::{NotUtf8, ParsedFile, parse_bytes};
 use super::root::{Neighbours, Root};
-use crate::clock::Clock;
+use crate::clock::{Clock, Spent};
 use crate::stop::Stop;
 
 /// A larger file is not read where nothing is configured: it has to lie in memory as a whole.
@@ -82,8 +82,21 @@ pub struct ReadOptions<'a> {
     pub threads: usize,
     /// Tells when a file was read, and waits.
     pub clock: &'a dyn Clock,
+    /// The time that it takes is added here.
+    pub times: &'a ReadTimes,
     /// Asked between files and while waiting.
     pub stop: &'a Stop,
+}
+
+/// The time that reading takes, of all threads together.
+#[derive(Debug, Default)]
+pub struct ReadTimes {
+    /// Opening files, looking at them, reading them.
+    pub read: Spent,
+    /// Finding blocks in texts, and their hashes.
+    pub parse: Spent,
+    /// The calling thread's wait for the others.
+    pub wait: Spent,
 }
 
 /// The result of reading one file.
@@ -219,8 +232,11 @@ pub fn read_in_order<'a>(
             if under_way == 0 {
                 return Ok(());
             }
-            let (portion, outcomes) =
-                results.recv().expect("a portion is under way, so its thread will answer");
+            let (portion, outcomes) = options
+                .times
+                .wait
+                .on(options.clock, || results.recv())
+                .expect("a portion is under way, so its thread will answer");
             ready.insert(
                 portion.files.start,
                 (portion, outcomes.unwrap_or_else(|panic| resume_unwind(panic))),
@@ -335,7 +351,9 @@ impl<'a> Reader<'a> {
             let path = file.file.path.clone();
             ReadOutcome::Fault(ScanFault { path, is_folder: false, kind })
         };
-        let (reading, bytes) = match self.until_still(|reader| reader.try_once(file.file)) {
+        let ReadOptions { clock, times, parse, .. } = *self.options;
+        let read = times.read.on(clock, || self.until_still(|reader| reader.try_once(file.file)));
+        let (reading, bytes) = match read {
             Ok(read) => read,
             Err(Failed::Gone) => return ReadOutcome::Vanished,
             Err(Failed::Torn) => return ReadOutcome::Deferred(Deferral::BeingWritten),
@@ -347,7 +365,7 @@ impl<'a> Reader<'a> {
         if file.known == Some(reading.digest) {
             return ReadOutcome::Same(reading);
         }
-        match parse_bytes(bytes, self.options.parse) {
+        match times.parse.on(clock, || parse_bytes(bytes, parse)) {
             Ok(parsed) => ReadOutcome::Parsed(reading, parsed),
             Err(NotUtf8 { offset }) => fault(FaultKind::NotUtf8 { offset }),
         }

@@ -9,6 +9,7 @@ use serde_json::Value;
 use crate::sandbox::Sandbox;
 
 const PHASES: [&str; 6] = ["walk", "read", "hash", "parse", "store", "stat_cache"];
+const PHASES_OF_A_SYNC: [&str; 7] = ["walk", "compare", "read", "parse", "decide", "write", "wait"];
 
 /// Every phase, by name, after checking that it took some time.
 #[track_caller]
@@ -42,6 +43,15 @@ fn a_made_up_vault_is_measured_and_removed() {
     assert_eq!(phases["store"]["bytes"], phases["read"]["bytes"]);
     assert_eq!(&phases["stat_cache"]["blocks"], blocks);
     assert_eq!(phases["stat_cache"]["bytes"], 0);
+    for (sync, reads) in [("store", true), ("stat_cache", false)] {
+        let own = phases[sync]["phases"].as_object().unwrap();
+        assert_eq!(own.keys().collect::<Vec<_>>(), PHASES_OF_A_SYNC);
+        for phase in ["read", "parse"] {
+            assert_eq!(own[phase].as_f64().unwrap() > 0.0, reads, "{sync}, {phase}: {report}");
+        }
+    }
+    let table = sandbox.run(&["bench", "--files", "60"]).stdout;
+    assert!(table.contains("seconds of store, of all threads: walk 0."), "{table}");
     assert_eq!(files_below(&scratch), Vec::<PathBuf>::new());
 }
 
@@ -68,6 +78,29 @@ fn a_vault_of_the_user_is_only_read() {
         "",
         "error: --files makes up a vault: leave out either it or --vault\n",
     );
+}
+
+#[test]
+fn a_sync_tells_where_its_time_went_and_a_log_and_the_history_stay_short() {
+    let sandbox = Sandbox::new("");
+    let note = "A plan. <!-- aclarai:id=blk_a ver=1 -->\n";
+    sandbox.write("vault/conversations/a.md", note);
+    let sync = |options: &[&str]| {
+        let run = sandbox.run(&[&["run", "vault_sync", "--json"], options].concat());
+        assert!(!run.stderr.contains("phases"), "{}", run.stderr);
+        let report = run.json(0);
+        let phases = report["phases"].as_object().unwrap();
+        assert_eq!(phases.keys().collect::<Vec<_>>(), PHASES_OF_A_SYNC);
+        report["phases"].clone()
+    };
+    let first = sync(&[]);
+    for phase in ["walk", "compare", "read", "parse", "decide", "write"] {
+        assert!(first[phase].as_f64().unwrap() > 0.0, "{phase}: {first}");
+    }
+    // Nothing is written.
+    assert_eq!(sync(&["--dry-run"])["write"], 0.0);
+    let history = sandbox.run(&["history", "--json"]).stdout;
+    assert!(!history.contains("phases"), "{history}");
 }
 
 /// Everything below a folder, sorted.

@@ -94,6 +94,8 @@ struct Phase {
     files: u64,
     bytes: u64,
     blocks: u64,
+    /// For a sync, the seconds of each phase of its own.
+    phases: Map<String, Value>,
 }
 
 fn measure(vault: &VaultConfig, scratch: &Path, threads: usize) -> Result<Vec<Phase>, Failure> {
@@ -101,12 +103,20 @@ fn measure(vault: &VaultConfig, scratch: &Path, threads: usize) -> Result<Vec<Ph
     let (seconds, listing) = timed(|| vault::list(vault, &options, &Stop::new()));
     let listing = listing.map_err(|error| Failure::unavailable(format!("vault: {error}")))?;
     let files = listing.files.len() as u64;
-    let mut phases = vec![Phase { name: "walk", with: "", seconds, files, bytes: 0, blocks: 0 }];
+    let mut phases = vec![Phase {
+        name: "walk",
+        with: "",
+        seconds,
+        files,
+        bytes: 0,
+        blocks: 0,
+        phases: Map::new(),
+    }];
     for (name, with, work) in
         [("read", "", Work::Read), ("hash", "read", Work::Hash), ("parse", "read", Work::Parse)]
     {
         let (seconds, (bytes, blocks)) = timed(|| each_file(&listing, threads, work));
-        phases.push(Phase { name, with, seconds, files, bytes, blocks });
+        phases.push(Phase { name, with, seconds, files, bytes, blocks, phases: Map::new() });
     }
     // A vault that was made up a moment ago is not trusted yet, and would be read again. The clock that the stat cache
     // is shown runs ahead, as if some time had passed.
@@ -116,7 +126,8 @@ fn measure(vault: &VaultConfig, scratch: &Path, threads: usize) -> Result<Vec<Ph
         let report = report.map_err(|error| Failure::unavailable(error.to_string()))?;
         let count = |name| report.stats.get(name).and_then(Value::as_u64).unwrap_or(0);
         let blocks = count("blocks_processed").max(count("blocks_unchanged"));
-        phases.push(Phase { name, with, seconds, files, bytes: count("bytes_read"), blocks });
+        let bytes = count("bytes_read");
+        phases.push(Phase { name, with, seconds, files, bytes, blocks, phases: report.phases });
     }
     Ok(phases)
 }
@@ -252,7 +263,7 @@ fn to_json(
         .iter()
         .map(|phase| {
             let per_second = |amount: u64| amount as f64 / phase.seconds;
-            let value = json!({
+            let mut value = json!({
                 "includes": phase.with,
                 "seconds": phase.seconds,
                 "files": phase.files,
@@ -262,6 +273,9 @@ fn to_json(
                 "bytes_per_second": per_second(phase.bytes),
                 "blocks_per_second": per_second(phase.blocks),
             });
+            if !phase.phases.is_empty() {
+                value["phases"] = phase.phases.clone().into();
+            }
             (phase.name.to_owned(), value)
         })
         .collect();
@@ -312,6 +326,13 @@ fn tell(
         ]);
     }
     out.table(&rows)?;
+    for phase in phases.iter().filter(|phase| !phase.phases.is_empty()) {
+        let seconds = |value: &Value| value.as_f64().unwrap_or_default();
+        let parts =
+            phase.phases.iter().map(|(name, value)| format!("{name} {:.3}", seconds(value)));
+        let parts: Vec<String> = parts.collect();
+        writeln!(out, "seconds of {}, of all threads: {}", phase.name, parts.join(", "))?;
+    }
     if let Some(bytes) = peak_memory() {
         writeln!(out, "peak memory {:.1} MB", bytes as f64 / 1e6)?;
     }

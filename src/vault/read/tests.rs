@@ -92,6 +92,7 @@ fn read_first(listing: &Listing, happens: &(dyn Fn(usize) + Sync)) -> (ReadOutco
         parse: ParseOptions::default(),
         threads: 2,
         clock: &clock,
+        times: &ReadTimes::default(),
         stop: &Stop::new(),
     };
     let file = ToRead { file: &listing.files[0], known: None, expected: None };
@@ -150,6 +151,7 @@ fn a_file_that_is_longer_than_it_says_is_tried_four_times_and_deferred() {
         parse: ParseOptions::default(),
         threads: 1,
         clock: &clock,
+        times: &ReadTimes::default(),
         stop: &Stop::new(),
     };
     let to_read = ToRead { file: &file, known: None, expected: None };
@@ -171,6 +173,7 @@ fn tries_end_as_soon_as_the_file_holds_still() {
             parse: ParseOptions::default(),
             threads: 1,
             clock: &clock,
+            times: &ReadTimes::default(),
             stop: &stop,
         };
         let mut tries = tries.into_iter();
@@ -300,6 +303,7 @@ fn a_second_look_finds_what_changed_since_the_first() {
             parse: ParseOptions::default(),
             threads: 1,
             clock: &SystemClock,
+            times: &ReadTimes::default(),
             stop: &Stop::new(),
         };
         Reader::new(&listing.root, &options).read(&ToRead {
@@ -328,6 +332,7 @@ fn read_all_of(
         parse: ParseOptions::default(),
         threads,
         clock: &clock,
+        times: &ReadTimes::default(),
         stop: &Stop::new(),
     };
     let to_read: Vec<ToRead<'_>> =
@@ -379,6 +384,7 @@ fn reading_stops_when_told_and_leaves_no_file_out_silently() {
             parse: ParseOptions::default(),
             threads: 2,
             clock: &SystemClock,
+            times: &ReadTimes::default(),
             stop: &stop,
         };
         let mut seen = 0;
@@ -442,6 +448,7 @@ fn read_while_a_folder_is_flipped(
             parse: ParseOptions::default(),
             threads: 1,
             clock: &clock,
+            times: &ReadTimes::default(),
             stop: &Stop::new(),
         };
         while flips.load(Ordering::Relaxed) < 500 || texts.len() < 50 {
