@@ -193,18 +193,17 @@ fn show_json(outcome: &ManualOutcome) -> io::Result<()> {
         set("error", error.message.as_str().into());
     }
     if let Some(report) = report(outcome) {
+        for (name, seconds) in &report.phases {
+            shown.insert(format!("{name}_seconds"), seconds.clone());
+        }
         for (name, value) in &report.stats {
             // Facts that only the scheduler knows are no part of a run's own report.
-            let taken =
-                shown.contains_key(name) || ["error", "explained", "phases"].contains(&&name[..]);
+            let taken = shown.contains_key(name) || ["error", "explained"].contains(&&name[..]);
             let name = if taken { format!("stats.{name}") } else { name.clone() };
             shown.insert(name, value.clone());
         }
         if !report.explained.is_empty() {
             shown.insert("explained".to_owned(), report.explained.clone().into());
-        }
-        if !report.phases.is_empty() {
-            shown.insert("phases".to_owned(), report.phases.clone().into());
         }
     }
     let mut out = Out::stdout();

@@ -146,7 +146,7 @@ pub struct RunReport {
     /// `run --json` as `explained`.
     pub explained: Vec<String>,
     /// The seconds of each phase, of a job that measures them. Phases may overlap where several threads work. Appears in
-    /// `run --json` as `phases`.
+    /// `run --json` with `_seconds` behind each name.
     pub phases: Map<String, Value>,
 }
 
