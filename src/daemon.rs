@@ -155,7 +155,7 @@ pub(crate) fn serve(start: &Serve<'_>, mut app: App) -> Result<bool, ServeError>
 fn settings(start: &Serve<'_>, app: &App) -> Result<Settings, StartError> {
     let App { config, jobs, .. } = app;
     let switch = PauseSwitch::of(config, start.origin.env.clone());
-    let pause = Look::on_thread("look-at-pause", None, move || switch.is_paused());
+    let pause = Look::on_thread("look-at-pause", None, move || switch.look());
     Ok(Settings {
         jobs: jobs.clone(),
         workers: config.scheduler.workers,

@@ -151,6 +151,7 @@ const WIRING: &[(&str, &[&str])] = &[
     ),
     ("cli/status.rs", &["app", "clock", "graph", "observe", "text"]),
     ("cli/backup.rs", &["config", "sqlite", "state"]),
+    ("cli/setup.rs", &["app", "clock", "config", "gate", "logging", "observe", "state"]),
 ];
 
 /// Files that decide and do nothing else: they name neither a file, a thread, a clock nor a database.

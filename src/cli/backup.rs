@@ -11,6 +11,7 @@ use crate::state::{self, State};
 
 pub(super) fn backup(setup: &Setup<'_>, folder: &Path) -> Result<Exit, Failure> {
     let config = setup.config()?;
+    let folder = &setup.env()?.path(folder);
     let mut sources = vec![config.state_dir.join(state::FILE)];
     if let GraphConfig::Embedded { path } = &config.graph {
         sources.push(path.clone());

@@ -75,7 +75,7 @@ impl Findings {
         }
         self.jobs(app);
         self.vault(config);
-        if let Some(why) = setup.pause(config)?.is_paused() {
+        if let Some(why) = setup.paused(config)? {
             let has_variable = why.contains("AUTOMATION_PAUSE=");
             let has_file = why.contains(PAUSE_FILE);
             let remedy = match (has_file, has_variable) {

@@ -30,8 +30,10 @@ const PLACES: [&str; 2] = ["--config", "--state-dir"];
 /// Takes the names out of the table of `jobs`.
 const NAMES: &str = "awk 'NR > 1 { print $1 }'";
 
-/// The function of bash. It cuts a line at `=` too, so that `--config=FILE` is three words. A word is read as the line will be,
-/// but a word that could run something is left as it is typed; nor does `compgen` see the names of jobs, which it would expand.
+/// The function of bash. It cuts a line at `=` too, so that `--config=FILE` is three words, and the name of a job at `:`. A word
+/// is read as the line will be, but a word that could run something is left as it is typed; nor does `compgen` see the names of
+/// jobs, which it would expand. A name goes in as the quotes around it, if any, want it. Files are left to the shell itself,
+/// which knows what to do about spaces and `~`.
 const BASH: &str = r#"_aclarai_scheduler_read() {
     local word=$1
     case $word in
@@ -41,8 +43,21 @@ const BASH: &str = r#"_aclarai_scheduler_read() {
     printf '%s' "$word"
 }
 _aclarai_scheduler_jobs() {
+    local open= line=${COMP_LINE:0:COMP_POINT} typed head
+    typed=${line##*[[:space:]]}
+    head=${typed%"${typed##*[:=@]}"}
+    case $typed in
+        [\'\"]*) open=${typed:0:1} typed=${typed:1} head= ;;
+        *) typed=$(_aclarai_scheduler_read "$typed") ;;
+    esac
     while IFS= read -r word; do
-        [[ $word == "$cur"* ]] && COMPREPLY+=("$(printf '%q' "$word")")
+        [[ $word == "$typed"* ]] || continue
+        case $open in
+            \') word=${word//\'/\'\\\'\'} ;;
+            \") word=$(sed 's/[\"$`\\]/\\&/g' <<<"$word") ;;
+            *) word=$(printf '%q' "$word") ;;
+        esac
+        COMPREPLY+=("${word#"$head"}")
     done < <("$program" "${given[@]}" jobs 2>/dev/null | {jobs})
 }
 _aclarai_scheduler() {
@@ -304,12 +319,8 @@ impl Words {
             Offer::Words(words) => {
                 format!("COMPREPLY=($(compgen -W '{}' -- \"$cur\"))", words.join(" "))
             }
-            Offer::Files => {
-                "compopt -o filenames; COMPREPLY=($(compgen -f -- \"$cur\"))".to_owned()
-            }
-            Offer::Folders => {
-                "compopt -o filenames; COMPREPLY=($(compgen -d -- \"$cur\"))".to_owned()
-            }
+            Offer::Files => "compopt -o default".to_owned(),
+            Offer::Folders => "compopt -o dirnames".to_owned(),
             Offer::Jobs => "_aclarai_scheduler_jobs".to_owned(),
             Offer::Nothing => "COMPREPLY=()".to_owned(),
         };

@@ -33,6 +33,15 @@ pub(super) fn history(setup: &Setup<'_>, arguments: &arguments::History) -> Resu
         outcome: arguments.outcome.as_deref(),
         before: None,
     };
+    if let (Some(since), Some(until)) = (filter.since, filter.until)
+        && since > until
+    {
+        return Err(Failure::usage(format!(
+            "--since {} is later than --until {}, so that nothing lies between them: exchange the two",
+            instant(since),
+            instant(until)
+        )));
+    }
     let is_narrow = filter.since.is_some() || filter.until.is_some() || filter.outcome.is_some();
     let records = match History::open(&config.state_dir)? {
         Some(history) => history.found(&filter, arguments.number)?,
@@ -76,6 +85,7 @@ fn moment(
         }
         names.retain(|name| *name == wanted);
     }
+    let is_past = at <= SystemClock.now();
     let mut found = Vec::new();
     for name in names {
         let spec = config.scheduler.jobs.get(&name).map(Arc::as_ref);
@@ -83,7 +93,7 @@ fn moment(
             Some(history) => history.around(&name, at)?,
             None => Vec::new(),
         };
-        found.push(became(name, spec, records, at));
+        found.push(became(name, spec, records, (at, is_past)));
     }
     let mut out = Out::stdout();
     let result = if arguments.format.json {
@@ -113,7 +123,12 @@ struct Became {
     why: Option<String>,
 }
 
-fn became(job: JobName, spec: Option<&JobSpec>, rows: Vec<Row>, at: DateTime<Utc>) -> Became {
+fn became(
+    job: JobName,
+    spec: Option<&JobSpec>,
+    rows: Vec<Row>,
+    (at, is_past): (DateTime<Utc>, bool),
+) -> Became {
     let second = TimeDelta::seconds(1);
     let due = spec.and_then(|spec| spec.schedule.next_after(at - second));
     let is_due = due.is_some_and(|due| due < at + TimeDelta::minutes(1));
@@ -127,6 +142,9 @@ fn became(job: JobName, spec: Option<&JobSpec>, rows: Vec<Row>, at: DateTime<Utc
         (None, _) => "not in the configuration, and nothing is recorded".to_owned(),
         (Some(spec), _) if !spec.enabled => "disabled: not scheduled".to_owned(),
         (Some(spec), _) if spec.manual_only => "manual only: not scheduled".to_owned(),
+        (Some(_), Some(due)) if is_due && !is_past => {
+            format!("still to come: by its present line due at {}", instant(due))
+        }
         (Some(_), _) if is_due => {
             "due by its present line, and nothing is recorded: no daemon scheduled it then, or the \
              history is pruned"

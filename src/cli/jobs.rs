@@ -18,7 +18,7 @@ pub(super) fn jobs(setup: &Setup<'_>, format: &Format) -> Result<Exit, Failure> 
     let config = &app.config;
     let moment = Moment::of(&SystemClock);
     let now = moment.wall;
-    let paused = setup.pause(config)?.is_paused();
+    let paused = setup.paused(config)?;
     let jobs = Jobs { specs: &config.scheduler.jobs, not_runnable: &app.not_runnable };
     let daemon = SeenDaemon::look(&config.state_dir, jobs, paused, moment)?;
     if daemon.health.is_some() {

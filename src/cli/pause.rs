@@ -16,10 +16,11 @@ pub(super) fn pause(setup: &Setup<'_>) -> Result<Exit, Failure> {
 }
 
 pub(super) fn resume(setup: &Setup<'_>) -> Result<Exit, Failure> {
-    let switch = setup.pause(&setup.config()?)?;
+    let config = setup.config()?;
+    let switch = setup.pause(&config)?;
     let removed = switch.remove().map_err(|error| Failure::unavailable(error.to_string()))?;
     let file = switch.file().display();
-    tell(match (removed, switch.is_paused()) {
+    tell(match (removed, setup.paused(&config)?) {
         (true, None) => format!("resumed: removed {file}"),
         (false, None) => format!("not paused: there is no {file}"),
         (true, Some(why)) => format!("removed {file}, but {why} still asks for a pause"),

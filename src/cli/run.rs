@@ -119,7 +119,7 @@ fn say_what_is_overridden(
     if spec.manual_only {
         overridden.push("manual_only is true".to_owned());
     }
-    overridden.extend(setup.pause(config)?.is_paused().map(|why| format!("paused by {why}")));
+    overridden.extend(setup.paused(config)?.map(|why| format!("paused by {why}")));
     if !overridden.is_empty() {
         let (job_name, overridden) = (spec.name.as_str(), overridden.join(", "));
         logging::warn!(job_name, overridden = overridden.as_str();

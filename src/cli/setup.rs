@@ -8,10 +8,11 @@ use super::arguments::{self, Global};
 use super::exit::{Exit, Failure};
 use super::out::say;
 use crate::app::{App, AppError, Origin, Register};
-use crate::clock::SystemClock;
+use crate::clock::{Moment, SystemClock};
 use crate::config::{Config, ConfigErrors, Env, JobName, JobSpec, Overrides, suggestion};
 use crate::gate::PauseSwitch;
 use crate::logging::{self, LogFormat, Logging};
+use crate::observe::seen;
 use crate::state::StateError;
 
 /// Where a command finds what it needs.
@@ -62,6 +63,13 @@ impl<'r> Setup<'r> {
     /// Reads the configuration.
     pub(super) fn config(&self) -> Result<Config, Failure> {
         Ok(self.app()?.config)
+    }
+
+    /// Why nothing scheduled runs, if that is so.
+    pub(super) fn paused(&self, config: &Config) -> Result<Option<String>, Failure> {
+        let own = self.pause(config)?.look();
+        let pause = seen::pause(&config.state_dir, own, Moment::of(&SystemClock));
+        Ok(pause.map(|pause| pause.to_string()))
     }
 
     /// The switch that pauses everything scheduled.

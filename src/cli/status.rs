@@ -16,7 +16,7 @@ use crate::text::{instant, relative, visible};
 pub(super) fn status(setup: &Setup<'_>, format: &Format) -> Result<Exit, Failure> {
     let app = setup.app()?;
     let config = &app.config;
-    let paused = setup.pause(config)?.is_paused();
+    let paused = setup.paused(config)?;
     let moment = Moment::of(&SystemClock);
     let jobs = Jobs { specs: &config.scheduler.jobs, not_runnable: &app.not_runnable };
     let seen = SeenDaemon::look(&config.state_dir, jobs, paused, moment)?;

@@ -465,12 +465,8 @@ impl Checker<'_> {
         Some(PathBuf::from(self.variables.get("HOME")?.value))
     }
 
-    /// `~/x` below the home folder: no shell stands between a file and us, and most do not see the `~` of `--vault=~/x`.
     fn with_home(&self, path: &Path) -> PathBuf {
-        match (path.strip_prefix("~"), self.home()) {
-            (Ok(rest), Some(home)) => home.join(rest),
-            _ => path.to_owned(),
-        }
+        env::with_home(path, self.home().as_deref().map(Path::as_os_str))
     }
 
     /// From the current folder, and without `..`, so that one folder has one name.

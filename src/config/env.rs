@@ -82,10 +82,7 @@ impl Env {
     /// `--vault=~/x` alone.
     pub fn path(&self, written: &Path) -> PathBuf {
         let home = self.variables.get(OsStr::new("HOME")).filter(|home| !home.is_empty());
-        match (written.strip_prefix("~"), home) {
-            (Ok(rest), Some(home)) => Path::new(home).join(rest),
-            _ => self.cwd.join(written),
-        }
+        self.cwd.join(with_home(written, home.map(OsString::as_os_str)))
     }
 
     /// The variables that `.env` adds to the environment: a program started by this one should find it too, as it would if it had
@@ -182,6 +179,14 @@ fn decides_which_code_runs(name: &str) -> bool {
         "R_ENVIRON_USER",
     ];
     NAMES.contains(&name) || BEGINNINGS.iter().any(|beginning| name.starts_with(beginning))
+}
+
+/// `~/x` below the home folder: no shell stands between a file and us, and most do not see the `~` of `--vault=~/x`.
+pub(super) fn with_home(path: &Path, home: Option<&OsStr>) -> PathBuf {
+    match (path.strip_prefix("~"), home) {
+        (Ok(rest), Some(home)) => Path::new(home).join(rest),
+        _ => path.to_owned(),
+    }
 }
 
 impl<'e> Variables<'e> {

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::env::Variables;
+use super::env::{Variables, with_home};
 use super::error::{ConfigErrors, Mistake};
 use super::given::{Given, Origin};
 use super::node::Lines;
@@ -32,6 +32,8 @@ pub(super) fn find(
         overrides.config.clone().map(|value| Given { value, origin: Origin::Flag("--config") });
     let variable = variables.get("ACLARAI_CONFIG").map(|given| given.map(PathBuf::from));
     if let Some(Given { value: path, origin }) = flag.or(variable) {
+        let home = variables.get("HOME").map(|home| home.value);
+        let path = with_home(&path, home.as_deref());
         return match read(&cwd.join(&path)) {
             Ok(text) => Ok(FoundFile { file: Some((path, text)), left_out: None }),
             Err(why) => Err(Mistake {

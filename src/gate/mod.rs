@@ -14,4 +14,4 @@ pub(crate) use clock::ClockTrust;
 pub(crate) use file::FileWatch;
 pub(crate) use lease::{Claimed, LeaseGate, Standing};
 pub(crate) use look::Look;
-pub(crate) use pause::{PAUSE_FILE, PauseSwitch};
+pub(crate) use pause::{PAUSE_FILE, Pause, PauseSwitch};

@@ -3,6 +3,7 @@
 //! Both are looked at each time the question is asked and nothing is remembered between, so that a pause needs no
 //! reload and its end no restart. The meaning of a pause for a job is the scheduler's business.
 
+use std::fmt;
 use std::fs;
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
@@ -11,6 +12,30 @@ use crate::config::{Config, Env};
 
 /// The name of the pause file, in the root of the vault.
 pub(crate) const PAUSE_FILE: &str = ".aclarai_pause";
+
+/// A pause: what asks for it, at least one of the two.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Pause {
+    /// The pause file.
+    pub file: Option<String>,
+    /// `AUTOMATION_PAUSE`, and where it is set.
+    pub variable: Option<String>,
+}
+
+impl Pause {
+    /// A pause, if anything asks for one.
+    pub(crate) fn of(file: Option<String>, variable: Option<String>) -> Option<Pause> {
+        (file.is_some() || variable.is_some()).then_some(Pause { file, variable })
+    }
+}
+
+impl fmt::Display for Pause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let parts: Vec<&str> =
+            [&self.file, &self.variable].into_iter().flatten().map(String::as_str).collect();
+        f.write_str(&parts.join(" and "))
+    }
+}
 
 /// The pause file of one vault, and the variable.
 #[derive(Clone)]
@@ -43,13 +68,9 @@ impl PauseSwitch {
     /// Anything of that name counts, be it a folder or a link that leads nowhere: whoever put it there meant a pause.
     /// A vault that cannot be looked into asks for nothing: its sync will say what is wrong, and jobs that do without
     /// the vault go on.
-    pub(crate) fn is_paused(&self) -> Option<String> {
+    pub(crate) fn look(&self) -> Option<Pause> {
         let look = || self.file.symlink_metadata().ok().map(|_| self.file.display().to_string());
-        let file = self.heeds_file.then(look).flatten();
-        match (file, self.env.asks_for_pause()) {
-            (Some(file), Some(variable)) => Some(format!("{file} and {variable}")),
-            (file, variable) => file.or(variable),
-        }
+        Pause::of(self.heeds_file.then(look).flatten(), self.env.asks_for_pause())
     }
 
     /// Creates the pause file, empty. False if there is one already.
@@ -63,7 +84,7 @@ impl PauseSwitch {
     }
 
     /// Removes the pause file; of a link, the link and not what it leads to. False if there is none. The variable may
-    /// still ask for a pause: see [`is_paused`](PauseSwitch::is_paused).
+    /// still ask for a pause: see [`look`](PauseSwitch::look).
     pub(crate) fn remove(&self) -> Result<bool, PauseError> {
         match fs::remove_file(&self.file) {
             Ok(()) => Ok(true),
@@ -118,6 +139,10 @@ mod tests {
 
     use super::*;
 
+    fn why(switch: &PauseSwitch) -> Option<String> {
+        switch.look().map(|pause| pause.to_string())
+    }
+
     struct Vault {
         folder: tempfile::TempDir,
     }
@@ -137,11 +162,11 @@ mod tests {
     fn the_file_pauses_and_resumes_without_a_restart() {
         let vault = Vault::new();
         let switch = vault.switch(None);
-        assert_eq!(switch.is_paused(), None);
+        assert_eq!(why(&switch), None);
         assert!(switch.create().unwrap() && !switch.create().unwrap());
-        assert_eq!(switch.is_paused(), Some(switch.file().display().to_string()));
+        assert_eq!(why(&switch), Some(switch.file().display().to_string()));
         assert!(switch.remove().unwrap() && !switch.remove().unwrap());
-        assert_eq!(switch.is_paused(), None);
+        assert_eq!(why(&switch), None);
     }
 
     #[test]
@@ -158,7 +183,7 @@ mod tests {
             ("", false),
             ("maybe", false),
         ] {
-            let why = vault.switch(Some(value)).is_paused();
+            let why = why(&vault.switch(Some(value)));
             let expected = format!("AUTOMATION_PAUSE={value} in the environment");
             assert_eq!(why, paused.then_some(expected), "{value}");
         }
@@ -170,10 +195,10 @@ mod tests {
         let dotenv = vault.folder.path().join(".env");
         let switch = vault.switch(None);
         fs::write(&dotenv, "# maintenance\nAUTOMATION_PAUSE=yes\n").unwrap();
-        assert_eq!(switch.is_paused().unwrap(), "AUTOMATION_PAUSE=yes (.env:2)");
-        assert_eq!(vault.switch(Some("false")).is_paused(), None);
+        assert_eq!(why(&switch).unwrap(), "AUTOMATION_PAUSE=yes (.env:2)");
+        assert_eq!(why(&vault.switch(Some("false"))), None);
         fs::write(&dotenv, "AUTOMATION_PAUSE=no\n").unwrap();
-        assert_eq!(switch.is_paused(), None);
+        assert_eq!(why(&switch), None);
     }
 
     #[test]
@@ -183,7 +208,7 @@ mod tests {
         switch.create().unwrap();
         let expected =
             format!("{} and AUTOMATION_PAUSE=on in the environment", switch.file().display());
-        assert_eq!(switch.is_paused(), Some(expected));
+        assert_eq!(why(&switch), Some(expected));
     }
 
     #[test]
@@ -192,7 +217,7 @@ mod tests {
         let switch = vault.switch(None);
         let target = outside.path().join("precious");
         symlink(&target, switch.file()).unwrap();
-        assert!(switch.is_paused().is_some(), "also while it leads nowhere");
+        assert!(why(&switch).is_some(), "also while it leads nowhere");
         assert!(!switch.create().unwrap());
         assert!(!target.exists(), "nothing was created through the link");
         fs::write(&target, "kept").unwrap();
@@ -219,7 +244,7 @@ mod tests {
             );
             assert_eq!(switch.create().unwrap_err().to_string(), expected);
             assert_eq!(switch.remove().unwrap_err().to_string(), expected);
-            assert_eq!(switch.is_paused(), None);
+            assert_eq!(why(&switch), None);
         }
     }
 }

@@ -61,7 +61,10 @@ impl Known {
         let mut look = lock(&self.pause);
         if look.is_none() {
             let switch = self.switch.clone();
-            *look = Look::on_thread("http-pause", known.clone(), move || switch.is_paused()).ok();
+            *look = Look::on_thread("http-pause", known.clone(), move || {
+                switch.look().map(|pause| pause.to_string())
+            })
+            .ok();
         }
         look.as_mut().map_or(known, |look| look.take(now).answer)
     }

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 
 use crate::clock::{self, Moment, by_a_set_clock};
 use crate::config::{JobName, JobSpec};
+use crate::gate::Pause;
 use crate::graph::Marks;
 use crate::history::{History, OpenRun, to_json};
 use crate::job::{BuildError, RunRecord, RunState};
@@ -33,6 +34,16 @@ impl Jobs<'_> {
     /// Whether a job has code here.
     fn run(&self, job: &JobName) -> bool {
         !self.not_runnable.contains_key(job)
+    }
+}
+
+/// A pause as the daemon of this state folder has it: its variable is that of the daemon's own environment and `.env`, and
+/// `own` is what another process has. Without a daemon `own` counts, as it would for a daemon that this process starts.
+pub(crate) fn pause(state_dir: &Path, own: Option<Pause>, moment: Moment) -> Option<Pause> {
+    let daemon = DaemonLock::holder(state_dir).ok().flatten();
+    match daemon.and_then(|_| health::of(state_dir, moment).sign) {
+        Some(sign) => Pause::of(own.and_then(|own| own.file), sign.pause_variable),
+        None => own,
     }
 }
 

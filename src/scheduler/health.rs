@@ -46,6 +46,9 @@ pub(crate) struct Sign {
     /// Which lead of this host it is, if it leads.
     #[serde(default)]
     pub lease_epoch: Option<i64>,
+    /// The variable that pauses this daemon, and where it is set. The pause file is there for everybody to see.
+    #[serde(default)]
+    pub pause_variable: Option<String>,
 }
 
 /// A worker and its run.
@@ -66,7 +69,13 @@ impl Sign {
     pub(super) fn to_text(&self) -> String {
         let mut short = self.clone();
         short.held.truncate(HELD_MAX);
-        for text in short.reasons.iter_mut().chain(&mut short.config).chain(&mut short.standby) {
+        for text in short
+            .reasons
+            .iter_mut()
+            .chain(&mut short.config)
+            .chain(&mut short.standby)
+            .chain(&mut short.pause_variable)
+        {
             text.truncate(text.floor_char_boundary(400));
         }
         loop {
@@ -139,6 +148,7 @@ mod tests {
             config: None,
             standby: None,
             lease_epoch: None,
+            pause_variable: None,
         }
     }
 

@@ -9,7 +9,7 @@ use chrono::{DateTime, Utc};
 use super::status::{Observer, Status};
 use crate::clock::Clock;
 use crate::config::JobSpec;
-use crate::gate::{LeaseGate, Look};
+use crate::gate::{LeaseGate, Look, Pause};
 use crate::job::Job;
 use crate::state::StateError;
 
@@ -34,7 +34,7 @@ pub(crate) struct Settings {
     pub history_days: u32,
     /// Why nothing scheduled may run now; `None` when it may. Looked at when something is due; a look that hangs holds
     /// nothing up.
-    pub pause: Look<Option<String>>,
+    pub pause: Look<Option<Pause>>,
 }
 
 /// Everything a scheduler is made of.

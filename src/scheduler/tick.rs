@@ -27,7 +27,7 @@ use super::pool::{Order, Pool, Report};
 use super::{ConfiguredJob, Ending, Event, Running, Settings, Setup, StartError, Status};
 use crate::clock::{Clock, LONGEST_WAIT, Moment};
 use crate::config::JobName;
-use crate::gate::{ClockTrust, LeaseGate};
+use crate::gate::{ClockTrust, LeaseGate, Pause};
 use crate::history::{CutOff, Recorder, Skipped};
 use crate::job::{RunState, Skip, SkipReason};
 use crate::logging;
@@ -113,7 +113,7 @@ pub(super) struct Tick {
     /// When the pause was looked at, and what waits, by monotonic time.
     looked_at: Option<Duration>,
     /// Why automation is paused, and which jobs' skips were told in this pause.
-    paused: Option<String>,
+    paused: Option<Pause>,
     told_paused: BTreeSet<JobName>,
     /// When to prune, by boot time.
     prune_at: Duration,
@@ -331,7 +331,7 @@ impl Tick {
             Some(Running { job, run_id, since: run.begun?.at })
         });
         Status {
-            paused: self.paused.clone(),
+            paused: self.paused.as_ref().map(Pause::to_string),
             pause_unknown_since: self.pause_unknown_since,
             clock_not_set: self.clock_not_set.clone(),
             starving: match self.starving {

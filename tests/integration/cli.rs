@@ -355,6 +355,51 @@ fn run_says_what_it_overrides() {
     );
 }
 
+/// The variable of a shell pauses no daemon that was started elsewhere.
+#[test]
+fn the_pause_that_commands_tell_is_that_of_the_daemon() {
+    let sandbox = Sandbox::new("scheduler: {jobs: {vault_sync: {cron: '0 3 1 1 *'}}}\n");
+    // The word of `status`, of `jobs` and of `check`.
+    let told = |variable: &[(&str, &str)]| {
+        let look = |arguments: &[&str]| {
+            let output = sandbox.command(arguments).envs(variable.iter().copied()).output();
+            serde_json::from_slice::<serde_json::Value>(&output.unwrap().stdout).unwrap()
+        };
+        let status = look(&["status", "--json"])["paused"].as_str().map(str::to_owned);
+        let jobs = look(&["jobs", "--json"])[0]["held_back_by"].to_string();
+        assert_eq!(jobs.contains("paused by"), status.is_some(), "{jobs}");
+        let check = look(&["check", "--json"]);
+        let is_pause = |line: &serde_json::Value| line["name"] == "pause";
+        assert_eq!(check.as_array().unwrap().iter().any(is_pause), status.is_some(), "{check}");
+        status
+    };
+    let mine = [("AUTOMATION_PAUSE", "true")];
+    let expected = Some("AUTOMATION_PAUSE=true in the environment".to_owned());
+    assert_eq!(told(&mine), expected, "without a daemon, one that is started here would be paused");
+
+    let has_signed =
+        || sandbox.run(&["status", "--json"]).stdout.contains("\"last_sign_of_life\":\"");
+    let daemon = sandbox.serve();
+    wait_until("the daemon's sign of life", has_signed);
+    assert_eq!((told(&mine), told(&[])), (None, None));
+    sandbox.run(&["pause"]);
+    assert!(told(&[]).unwrap().ends_with("/.aclarai_pause"));
+    sandbox.run(&["resume"]);
+    assert_eq!(told(&mine), None);
+    daemon.stop();
+
+    let daemon = sandbox.start_shell(&format!("AUTOMATION_PAUSE=true exec {PROGRAM} serve"));
+    daemon.wait_for_line("started");
+    wait_until("the daemon's sign of life", has_signed);
+    assert_eq!(told(&[]), expected);
+    let resumed = sandbox.run(&["resume"]);
+    assert!(
+        resumed.stdout.contains("AUTOMATION_PAUSE=true in the environment asks"),
+        "{resumed:?}"
+    );
+    daemon.stop();
+}
+
 #[test]
 fn an_interrupted_run_ends_its_program_and_says_so() {
     let sandbox = Sandbox::new(

@@ -14,6 +14,10 @@ scheduler:
     vault_sync: {enabled: false}
     nightly_report: {enabled: true, command: ["true"]}
     "zz$(>pwned)": {enabled: true, command: ["true"]}
+    "it's": {enabled: true, command: ["true"]}
+    "q_über": {enabled: true, command: ["true"]}
+    "ns:first": {enabled: true, command: ["true"]}
+    "ns:second": {enabled: true, command: ["true"]}
 "#;
 
 /// The jobs of another file, which is named on the line.
@@ -25,12 +29,18 @@ scheduler:
 "#;
 
 /// What is typed, and the arguments that the program is then given.
-const TYPED: [(&str, &str); 24] = [
+const TYPED: [(&str, &str); 33] = [
     ("sta\t", "status"),
     ("run vau\t", "run vault_sync"),
     ("run nigh\t--dry\t--js\t", "run nightly_report --dry-run --json"),
     // A name is offered as it is, and run by nobody.
     ("run zz\t--dry\t", "run zz$(>pwned) --dry-run"),
+    ("run it\t--dry\t", "run it's --dry-run"),
+    ("run it\\'\t--dry\t", "run it's --dry-run"),
+    ("run q_\t--dry\t", "run q_über --dry-run"),
+    ("run ns:sec\t--dry\t", "run ns:second --dry-run"),
+    ("run 'vau\t--dry\t", "run vault_sync --dry-run"),
+    ("run \"zz\t--dry\t", "run zz$(>pwned) --dry-run"),
     ("next --cr\t1 --timez\tx", "next --cron 1 --timezone x"),
     ("completions fi\t", "completions fish"),
     ("history vault_s\t--js\t", "history vault_sync --json"),
@@ -67,6 +77,10 @@ const TYPED: [(&str, &str); 24] = [
     ),
     ("--config ~/other.yaml run wee\t", "--config HOME/other.yaml run weekly_report"),
     ("--config $HOME/other.yaml run wee\t", "--config HOME/other.yaml run weekly_report"),
+    // Files, whatever is in their names.
+    ("--config in\\ my\\ fo\tot\trun wee\t", "--config in my folder/other.yaml run weekly_report"),
+    ("--config=in\\ my\\ fo\tot\tjo\t", "--config=in my folder/other.yaml jobs"),
+    ("--config ~/ot\trun wee\t", "--config HOME/other.yaml run weekly_report"),
 ];
 
 /// Presses the keys in an interactive shell, where it is installed.
@@ -93,7 +107,12 @@ fn press(shell: &str, line: &str, setup: &str) {
     }
     let path = format!("{}:{}", sandbox.path("bin").display(), std::env::var("PATH").unwrap());
     let mut command = sandbox.program("script", &["-qec", line, "/dev/null"]);
-    command.env("PATH", path).env("TERM", "xterm").stdin(Stdio::piped()).stdout(Stdio::piped());
+    command
+        .env("PATH", path)
+        .env("TERM", "xterm")
+        .env("LC_ALL", "C.UTF-8")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped());
     let mut child = command.spawn().unwrap();
     let (mut keys, mut screen) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
     let seen = Arc::new(Mutex::new(Vec::new()));

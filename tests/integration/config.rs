@@ -29,6 +29,26 @@ fn the_file_is_found_and_outranked() {
     assert_eq!(cron(&sandbox, &[]), "5 5 5 5 *");
 }
 
+/// Most shells leave the `~` of `--config=~/x` alone, and no shell stands before a variable of systemd.
+#[test]
+fn a_tilde_is_the_home_folder_wherever_a_path_is_given() {
+    let sandbox = Sandbox::new("");
+    let vault = sandbox.path("vault");
+    let yaml = format!("paths: {{vault: {vault:?}}}\n{}", JOBS.replace("1 1 1 1", "2 2 2 2"));
+    sandbox.write("home/x.yaml", &yaml);
+    assert_eq!(cron(&sandbox, &["--config=~/x.yaml"]), "2 2 2 2 *");
+    let jobs = sandbox.command(&["jobs", "--json"]).env("ACLARAI_CONFIG", "~/x.yaml").output();
+    assert!(String::from_utf8(jobs.unwrap().stdout).unwrap().contains("2 2 2 2 *"));
+    let options = ["--config=~/x.yaml", "--state-dir=~/state", "--metrics-file=~/a.prom"];
+    let run = |arguments: &[&str]| sandbox.run(&[arguments, &options].concat());
+    assert_eq!(run(&["run", "vault_sync"]).code, Some(0));
+    assert_eq!(run(&["backup", "~/backup"]).code, Some(0));
+    for made in ["state/state.db", "a.prom", "backup/state.db"] {
+        assert!(sandbox.path("home").join(made).exists(), "{made}");
+    }
+    assert!(!sandbox.path("~").exists());
+}
+
 #[test]
 fn a_file_that_was_named_must_be_there_and_none_need_be() {
     let sandbox = Sandbox::new(JOBS);

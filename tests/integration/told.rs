@@ -49,6 +49,14 @@ fn a_moment_of_the_history_is_found_by_time_and_by_outcome() {
     );
     assert!(of("start")["why"].as_str().unwrap().starts_with("not due"), "{at}");
     assert_eq!(sandbox.run(&["history", "--since", "tomorrow"]).code, Some(2));
+    let turned = sandbox.run(&["history", "--since", "2020-01-02", "--until", "2020-01-01"]);
+    assert_eq!((turned.code, turned.stdout.as_str()), (Some(2), ""), "{turned:?}");
+    assert!(turned.stderr.contains("is later than --until 2020-01-01T23:59:59"), "{turned:?}");
+    let day = ["history", "--since", "2020-01-01", "--until", "2020-01-01"];
+    assert_eq!(sandbox.run(&day).code, Some(0), "one day is no contradiction");
+    // Nobody has missed what is still to come.
+    let ahead = sandbox.run(&["history", "good", "--at", "2100-01-01T03:00Z", "--json"]).json(0);
+    assert_eq!(ahead[0]["outcome"], "still to come", "{ahead}");
     // Two runs of one second have an id each.
     let ids: std::collections::BTreeSet<String> = (0..8)
         .map(|_| {

@@ -58,11 +58,14 @@ impl Tick {
     /// Leaves the sign of life: at once where there is a new reason to call a person, else now and then.
     pub(super) fn show_life(&mut self, moment: Moment, status: &Status) {
         let reasons = self.reasons(status);
-        let is_as_told = match (&status.lease, &self.life.standing) {
+        let pause_variable = self.paused.as_ref().and_then(|pause| pause.variable.clone());
+        let stands = match (&status.lease, &self.life.standing) {
             (Some(now), Some(told)) => now.is_like(told),
             (now, told) => now.is_none() && told.is_none(),
         };
-        if is_as_told && !self.life.is_due(moment) && reasons == self.life.reasons {
+        let is_as_told =
+            stands && reasons == self.life.reasons && pause_variable == self.life.pause_variable;
+        if is_as_told && !self.life.is_due(moment) {
             return;
         }
         let held = status.running.iter().map(|run| self.held(run));
@@ -77,6 +80,7 @@ impl Tick {
             config: self.config.clone(),
             standby: status.lease.as_ref().and_then(Standing::in_words),
             lease_epoch: self.lead,
+            pause_variable: pause_variable.clone(),
         };
         if !self.life.sign.is_in_place()
             && let Ok(sign) = SignOfLife::open(self.recorder.dir())
@@ -89,6 +93,7 @@ impl Tick {
         self.life.left_at = Some(moment.boottime);
         self.life.reasons = reasons;
         self.life.standing.clone_from(&status.lease);
+        self.life.pause_variable = pause_variable;
     }
 
     fn held(&self, run: &Running) -> Held {

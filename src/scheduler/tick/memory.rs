@@ -26,11 +26,12 @@ pub(super) struct Life {
     pub(super) left_at: Option<Duration>,
     pub(super) reasons: Vec<String>,
     pub(super) standing: Option<Standing>,
+    pub(super) pause_variable: Option<String>,
 }
 
 impl Life {
     pub(super) fn new(sign: SignOfLife) -> Life {
-        Life { sign, left_at: None, reasons: Vec::new(), standing: None }
+        Life { sign, left_at: None, reasons: Vec::new(), standing: None, pause_variable: None }
     }
 
     /// Whether it is time to leave a sign, also if nothing has changed.

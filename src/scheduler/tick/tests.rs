@@ -17,7 +17,7 @@ use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 
 use crate::clock::{Clock, ManualClock, Moment};
 use crate::config::{After, AfterOutcome, JobName, JobSpec, Overlap};
-use crate::gate::{LeaseGate, Look};
+use crate::gate::{LeaseGate, Look, Pause};
 use crate::history::{History, Recorder, Row};
 use crate::job::{
     JobError, NoProgress, RunContext, RunOptions, RunRecord, RunReport, RunState, Skip, SkipReason,
@@ -77,7 +77,8 @@ impl World {
             shutdown_grace_time: self.grace,
             history_days: 90,
             pause: Look::here(move || {
-                paused.load(Ordering::SeqCst).then(|| "a test says so".to_owned())
+                let by_a_test = || Pause::of(None, Some("a test says so".to_owned()));
+                paused.load(Ordering::SeqCst).then(by_a_test).flatten()
             }),
         }
     }
@@ -528,7 +529,7 @@ fn a_deaf_run_gets_a_stand_in() {
 #[test]
 fn a_look_at_the_pause_is_told_of_when_it_is_five_seconds_late_and_the_last_answer_counts() {
     let world = World::new();
-    let (answer, answers) = unbounded::<Option<String>>();
+    let (answer, answers) = unbounded::<Option<Pause>>();
     let look = Look::on_thread("pause", None, move || answers.recv().unwrap_or_default()).unwrap();
     let jobs = [idle("a", nothing)];
     let settings = Settings { pause: look, ..world.settings(1, &jobs) };
@@ -551,7 +552,7 @@ fn a_look_at_the_pause_is_told_of_when_it_is_five_seconds_late_and_the_last_answ
     assert_eq!(world.next(), "a@12:01 running");
     assert_eq!(world.next(), "a@12:01 succeeded");
 
-    answer.send(Some("a test".to_owned())).unwrap();
+    answer.send(Pause::of(None, Some("a test".to_owned()))).unwrap();
     let done = SystemPatience::new();
     while unknown_since().is_some() || world.status.lock().unwrap().paused.is_none() {
         assert!(!done.over(), "the answer is not heard");
