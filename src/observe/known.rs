@@ -60,11 +60,9 @@ impl Known {
     pub(super) fn paused(&self, known: Option<String>, now: DateTime<Utc>) -> Option<String> {
         let mut look = lock(&self.pause);
         if look.is_none() {
-            let switch = self.switch.clone();
-            *look = Look::on_thread("http-pause", known.clone(), move || {
-                switch.look().map(|pause| pause.to_string())
-            })
-            .ok();
+            let look_at =
+                self.switch.on_thread("http-pause", known.clone(), |pause| pause.to_string());
+            *look = look_at.ok();
         }
         look.as_mut().map_or(known, |look| look.take(now).answer)
     }
