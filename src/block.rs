@@ -56,10 +56,12 @@ impl IdDigest {
         IdDigest(digest)
     }
 
-    /// Its first eight bytes as a number: spread evenly, so a hash table needs no further hashing.
-    pub fn spread(self) -> u64 {
-        let [a, b, c, d, e, f, g, h, ..] = self.0;
-        u64::from_le_bytes([a, b, c, d, e, f, g, h])
+    /// All of it as a number: spread evenly, so a table needs no further hashing.
+    #[inline]
+    pub fn bits(self) -> u128 {
+        let mut bytes = [0; 16];
+        bytes[..12].copy_from_slice(&self.0);
+        u128::from_le_bytes(bytes)
     }
 }
 

@@ -13,6 +13,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use rusqlite::backup::Backup;
@@ -409,6 +410,30 @@ pub(crate) fn open(path: &Path) -> rusqlite::Result<Connection> {
     // Else SQLite would look for a folder for its own scratch files, outside of what a sync may write.
     connection.pragma_update(None, "temp_store", "memory")?;
     Ok(connection)
+}
+
+/// Does `work`, whose sorting takes its room in `folder`, in files without a name, instead of in memory.
+///
+/// SQLite knows one folder for the whole process, and a confined thread may write in its own only: one sorts at a time.
+/// A folder whose name is not UTF-8 cannot be told to SQLite, which then sorts in memory.
+pub(crate) fn sorting_in<T>(
+    connection: &Connection,
+    folder: &Path,
+    work: impl FnOnce() -> T,
+) -> rusqlite::Result<T> {
+    static ROOM: Mutex<()> = Mutex::new(());
+    let folder = match folder.to_str() {
+        Some("") => ".",
+        Some(folder) => folder,
+        None => return Ok(work()),
+    };
+    let _room = ROOM.lock().unwrap_or_else(PoisonError::into_inner);
+    connection.pragma_update(None, "temp_store_directory", folder)?;
+    connection.pragma_update(None, "temp_store", "file")?;
+    let result = work();
+    connection.pragma_update(None, "temp_store", "memory")?;
+    connection.pragma_update(None, "temp_store_directory", "")?;
+    Ok(result)
 }
 
 /// Opens a database file to look at it: nothing is written, created or folded in, so this works on a read-only mount

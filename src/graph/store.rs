@@ -230,6 +230,13 @@ pub trait GraphStore: Send + Sync {
         Ok(())
     }
 
+    /// Tells that an empty graph is about to be filled: only with new blocks, each id once, until something else is asked
+    /// or [`prepare`](GraphStore::prepare) says that all are there. A store may lay its index aside for that long. On a
+    /// graph with blocks nothing comes of it.
+    fn fill(&self) -> Result<(), GraphError> {
+        Ok(())
+    }
+
     /// The blocks of these ids in the graph; absent ids are absent from the map.
     fn lookup(&self, ids: &[BlockId]) -> Result<HashMap<BlockId, StoredBlock>, GraphError>;
 
@@ -297,6 +304,10 @@ pub trait GraphStore: Send + Sync {
 impl<S: GraphStore + ?Sized> GraphStore for Box<S> {
     fn prepare(&self) -> Result<(), GraphError> {
         (**self).prepare()
+    }
+
+    fn fill(&self) -> Result<(), GraphError> {
+        (**self).fill()
     }
 
     fn lookup(&self, ids: &[BlockId]) -> Result<HashMap<BlockId, StoredBlock>, GraphError> {

@@ -142,6 +142,10 @@ impl<S: GraphStore> GraphStore for Retrying<S> {
         self.patience.insist(|| self.store.prepare())
     }
 
+    fn fill(&self) -> Result<(), GraphError> {
+        self.patience.insist(|| self.store.fill())
+    }
+
     fn lookup(&self, ids: &[BlockId]) -> Result<HashMap<BlockId, StoredBlock>, GraphError> {
         self.patience.insist(|| self.store.lookup(ids))
     }

@@ -130,7 +130,8 @@ impl<'a> Books<'a> {
             self.cache
                 .commit(&changes)
                 .map_err(|error| GraphError::Unavailable(error.to_string()))?;
-            self.leave_token(survey)
+            self.leave_token(survey)?;
+            if survey.graph_was_empty { survey.store.fill() } else { Ok(()) }
         })?;
         self.is_writing = true;
         Ok(())
@@ -160,6 +161,11 @@ impl<'a> Books<'a> {
 
     /// The last commit of a run that came to its end.
     pub(super) fn close(&mut self, survey: &Survey<'_>) -> Result<(), JobError> {
+        if self.is_writing && survey.graph_was_empty {
+            survey.ctx.progress.phase("indexing", None);
+            let prepare = || survey.store.prepare();
+            survey.phases.during(Phase::Write, prepare).map_err(graph_error)?;
+        }
         self.changes.scanned = survey.newly_scanned.clone();
         if survey.full {
             self.changes.full_scan_at = Some(survey.now);

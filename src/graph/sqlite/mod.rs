@@ -8,15 +8,18 @@
 //! is damaged, foreign or newer is left as it is, and the error says what a person can do.
 
 mod file;
+mod ids;
 mod marks;
 mod rows;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{self, RecvTimeoutError};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::thread;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
@@ -36,12 +39,12 @@ use crate::sqlite::{self, FileKind};
 use crate::stop::Stop;
 
 // The columns that decisions are taken on come first and the long texts last: a row is longer than a page only in its
-// tail, so reading the head of it never follows the tail. `id` is a unique index beside the rows and not the table's
-// key: the rows are then written one after the other in the order they come, and only the small index is written at
-// random places (measured: a table kept in the order of ids takes 7 times as long to fill with 150,000 blocks).
+// tail, so reading the head of it never follows the tail. `id` has a unique index beside the rows (see `ids`) and is not
+// the table's key: the rows are then written one after the other in the order they come, and only the small index is
+// written at random places (measured: a table kept in the order of ids takes 7 times as long to fill with 150,000 blocks).
 const SCHEMA: &str = "
 CREATE TABLE blocks (
-  id                 TEXT NOT NULL UNIQUE,
+  id                 TEXT NOT NULL,
   hash               TEXT,
   body_hash          TEXT,
   version            INTEGER,
@@ -71,6 +74,9 @@ const LOCK_WAIT: Duration = Duration::from_millis(500);
 /// How many such waits make a fault: no writer of ours holds the lock for anything like 30 seconds.
 const LOCK_WAITS_MAX: u32 = 60;
 
+/// How often a stop is looked for while an index is made.
+const LOOK_FOR_STOP: Duration = Duration::from_millis(50);
+
 /// A graph in a SQLite file.
 pub struct SqliteStore {
     path: PathBuf,
@@ -79,6 +85,8 @@ pub struct SqliteStore {
     may_write: bool,
     /// Whether something was committed that a power cut could still take back.
     unsynced: AtomicBool,
+    /// While this store fills an empty graph without the index of ids: how many commits of others there were when it began.
+    filling: Mutex<Option<i64>>,
     /// SQLite serves one thread at a time; this lock is the queue for it and so, unlike others, is held during I/O.
     connection: Mutex<Connection>,
 }
@@ -115,6 +123,7 @@ impl SqliteStore {
             stop,
             may_write,
             unsynced: AtomicBool::new(false),
+            filling: Mutex::new(None),
             connection: Mutex::new(connection),
         })
     }
@@ -126,7 +135,7 @@ impl SqliteStore {
         self.schema_version(&connection)?;
         // A commit is safe from a crash of this program at once, from a power cut after `flush`. Pages of
         // 16 KiB hold most blocks without a tail and cost a third less time than SQLite's 4 KiB. The cache is bounded:
-        // its 4 MiB hold the index of 100,000 blocks, and 16 MiB were no faster with 900,000. The log is folded in at
+        // its 4 MiB hold the index of 100,000 blocks, and one is filled without that index. The log is folded in at
         // 16 MB and never left larger.
         connection
             .execute_batch(
@@ -139,6 +148,7 @@ impl SqliteStore {
             // Asked again under the lock: another process may have been faster.
             if self.schema_version(&transaction)? == 0 {
                 transaction.execute_batch(SCHEMA).map_err(fault)?;
+                transaction.execute_batch(ids::MAKE).map_err(fault)?;
                 transaction
                     .pragma_update(None, "application_id", FORMAT.application_id)
                     .map_err(fault)?;
@@ -202,12 +212,99 @@ impl SqliteStore {
         connection: &Connection,
         work: impl FnOnce(&Connection) -> rusqlite::Result<T>,
     ) -> Result<T, GraphError> {
-        let transaction = self.begin(connection)?;
-        let fault = |error| self.fault("nothing of this batch was written", error);
+        self.finish(self.begin(connection)?, "nothing of this batch was written", work)
+    }
+
+    /// Runs `work` in a transaction that has the write lock, and commits it.
+    fn finish<T>(
+        &self,
+        transaction: Transaction<'_>,
+        failed: &str,
+        work: impl FnOnce(&Connection) -> rusqlite::Result<T>,
+    ) -> Result<T, GraphError> {
+        let fault = |error| self.fault(failed, error);
         let result = work(&transaction).map_err(fault)?;
         transaction.commit().map_err(fault)?;
         self.unsynced.store(true, Ordering::Release);
         Ok(result)
+    }
+
+    fn filling(&self) -> MutexGuard<'_, Option<i64>> {
+        self.filling.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes the write lock to write blocks. Without the index only new blocks may be written, by the store that fills the
+    /// graph, and only as long as nobody else has written to it.
+    fn begin_blocks<'a>(
+        &self,
+        connection: &'a Connection,
+        are_new: bool,
+    ) -> Result<Transaction<'a>, GraphError> {
+        let fault = |error| self.fault("cannot write to it", error);
+        loop {
+            let transaction = self.begin(connection)?;
+            let may_do_without = are_new && self.filling().is_some();
+            if ids::are_indexed(&transaction).map_err(fault)?
+                || may_do_without
+                    && *self.filling()
+                        == ids::foreign_commits(&transaction).map(Some).map_err(fault)?
+            {
+                return Ok(transaction);
+            }
+            drop(transaction);
+            self.index_ids(connection)?;
+        }
+    }
+
+    /// Sees to it that a store which may write finds blocks by their ids.
+    fn see_to_index(&self) -> Result<(), GraphError> {
+        if !self.may_write {
+            return Ok(());
+        }
+        let connection = self.connection();
+        let fault = |error| self.fault("cannot read it", error);
+        if ids::are_indexed(&connection).map_err(fault)? {
+            return Ok(());
+        }
+        self.index_ids(&connection)
+    }
+
+    fn index_ids(&self, connection: &Connection) -> Result<(), GraphError> {
+        *self.filling() = None;
+        let failed = "its blocks are written, and their index cannot be made";
+        let make = || {
+            self.finish(self.begin(connection)?, failed, |connection| {
+                if ids::are_indexed(connection)? { Ok(()) } else { ids::index(connection) }
+            })
+        };
+        let folder = self.path.parent().unwrap_or(Path::new("."));
+        sqlite::sorting_in(connection, folder, || self.until_told(connection, make))
+            .unwrap_or_else(|error| Err(self.fault(failed, error)))
+    }
+
+    /// Does something long on the connection, but not beyond the end of the run.
+    fn until_told<T>(
+        &self,
+        connection: &Connection,
+        work: impl FnOnce() -> Result<T, GraphError>,
+    ) -> Result<T, GraphError> {
+        let (interrupt, stop) = (connection.get_interrupt_handle(), &self.stop);
+        let answer = thread::scope(|scope| {
+            let (working, is_working) = mpsc::channel::<()>();
+            let watch = move || {
+                while is_working.recv_timeout(LOOK_FOR_STOP) == Err(RecvTimeoutError::Timeout) {
+                    if stop.is_told() {
+                        interrupt.interrupt();
+                    }
+                }
+            };
+            // Without the thread the work is done to its end.
+            let _ = thread::Builder::new().name("graph-stop".to_owned()).spawn_scoped(scope, watch);
+            let answer = work();
+            drop(working);
+            answer
+        });
+        if answer.is_err() && self.stop.is_told() { Err(GraphError::Cancelled) } else { answer }
     }
 
     /// Runs `work` on one state of the graph. Without the transaction each statement would take and leave the file's
@@ -254,12 +351,41 @@ impl SqliteStore {
 }
 
 impl GraphStore for SqliteStore {
+    /// An index that was laid aside, or that a killed run has not come to make.
+    fn prepare(&self) -> Result<(), GraphError> {
+        self.see_to_index()
+    }
+
+    fn fill(&self) -> Result<(), GraphError> {
+        let connection = self.connection();
+        let begun = self.transaction_on(&connection, |connection| {
+            let laid_aside = ids::lay_aside(connection)?;
+            laid_aside.then(|| ids::foreign_commits(connection)).transpose()
+        })?;
+        *self.filling() = begun;
+        Ok(())
+    }
+
     fn lookup(&self, ids: &[BlockId]) -> Result<HashMap<BlockId, StoredBlock>, GraphError> {
+        self.see_to_index()?;
         // In the order of the index: neighbours share its pages.
         let mut ids: Vec<&BlockId> = ids.iter().collect();
         ids.sort_unstable();
         self.read(|connection| {
             let mut found = HashMap::new();
+            if !ids::are_indexed(connection)? {
+                // A first sync was cut short, and a look makes no index: all are found by one reading.
+                let wanted: HashSet<&str> = ids.into_iter().map(BlockId::as_str).collect();
+                let mut statement = connection.prepare(&format!("SELECT {STORED} FROM blocks"))?;
+                let mut rows = statement.query([])?;
+                while let Some(row) = rows.next()? {
+                    let id = row.get_ref(0)?.as_str()?;
+                    if wanted.contains(id) {
+                        found.insert(BlockId::new(id), stored(row)?);
+                    }
+                }
+                return Ok(found);
+            }
             let sql = format!("SELECT {STORED} FROM blocks WHERE id = ?1");
             let mut statement = connection.prepare_cached(&sql)?;
             for id in ids {
@@ -273,6 +399,7 @@ impl GraphStore for SqliteStore {
     }
 
     fn texts(&self, ids: &[BlockId]) -> Result<HashMap<BlockId, String>, GraphError> {
+        self.see_to_index()?;
         self.read(|connection| {
             let mut found = HashMap::new();
             let sql = "SELECT coalesce(body, text) FROM blocks WHERE id = ?1";
@@ -295,7 +422,10 @@ impl GraphStore for SqliteStore {
         if changes.is_empty() {
             return Ok(applied);
         }
-        applied.stale = self.transaction(|connection| {
+        let connection = self.connection();
+        let are_new = changes.iter().all(|change| change.expected.is_none());
+        let transaction = self.begin_blocks(&connection, are_new)?;
+        let written = self.finish(transaction, "nothing of this batch was written", |connection| {
             let (mut writer, mut stale) = (RowWriter::new(connection, stamp(at))?, Vec::new());
             for change in changes {
                 if !writer.write(change)? {
@@ -303,7 +433,12 @@ impl GraphStore for SqliteStore {
                 }
             }
             Ok(stale)
-        })?;
+        });
+        if written.is_err() {
+            // The batch may come again, so from now on the index tells what is there.
+            *self.filling() = None;
+        }
+        applied.stale = written?;
         Ok(applied)
     }
 
@@ -425,6 +560,7 @@ impl GraphStore for SqliteStore {
     }
 
     fn whole(&self, ids: &[BlockId]) -> Result<Vec<WholeBlock>, GraphError> {
+        self.see_to_index()?;
         self.read(|connection| marks::whole(connection, ids))
     }
 
@@ -436,6 +572,7 @@ impl GraphStore for SqliteStore {
         if blocks.is_empty() {
             return Ok(Vec::new());
         }
+        self.see_to_index()?;
         if let Some(consumer) = consumer {
             self.prepare_for_feeds(&Which {
                 consumer: Some(consumer.to_owned()),
@@ -446,6 +583,7 @@ impl GraphStore for SqliteStore {
     }
 
     fn properties(&self, id: &BlockId) -> Result<Option<Map<String, Value>>, GraphError> {
+        self.see_to_index()?;
         self.read(|connection| marks::properties(connection, id))
     }
 
@@ -487,8 +625,8 @@ impl GraphStore for SqliteStore {
         lines
     }
 
-    /// Ids are spread all over the index, so each batch rewrites many of its pages: batches of 1,000 take a fifth
-    /// longer, larger ones gain nothing.
+    /// Ids are spread all over the index, so once there is one, each batch rewrites many of its pages: batches of 1,000 take
+    /// a fifth longer, larger ones gain nothing.
     fn preferred_batch(&self) -> BatchSize {
         BatchSize { rows: 4_000, bytes: 4 << 20, at_once: 1 }
     }

@@ -36,9 +36,10 @@ impl<'c> RowWriter<'c> {
         Ok(RowWriter {
             at,
             create: connection.prepare_cached(
-                "INSERT INTO blocks (id, text, hash, version, last_updated, needs_reprocessing, source_file, \
+                // With or without the index of ids, which `ON CONFLICT (id)` would insist on.
+                "INSERT OR IGNORE INTO blocks (id, text, hash, version, last_updated, needs_reprocessing, source_file, \
                  vault_version, body, body_hash, tier) \
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11) ON CONFLICT (id) DO NOTHING",
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
             )?,
             content: update(&format!(
                 "text = ?12, hash = ?13, version = ?14, last_updated = ?15, \

@@ -238,3 +238,192 @@ fn to_look_leaves_what_a_killed_run_left() {
     drop(SqliteStore::open_to_look(&copy, never()).unwrap());
     assert!(!log(&copy).exists());
 }
+
+/// New blocks with these numbers, in one batch.
+fn batch_of(numbers: std::ops::Range<u32>) -> Vec<Change> {
+    let id = |n: u32| format!("blk_{:08x}", n.wrapping_mul(0x9e37_79b9));
+    numbers.map(|n| create(&id(n), &"b".repeat(40))).collect()
+}
+
+fn is_indexed(store: &SqliteStore) -> bool {
+    ids::are_indexed(&store.connection()).unwrap()
+}
+
+fn ids_in(store: &SqliteStore) -> Vec<String> {
+    let mut ids = Vec::new();
+    store.for_each(&mut |id, _| ids.push(id.to_string())).unwrap();
+    ids.sort_unstable();
+    ids
+}
+
+#[test]
+fn a_graph_is_filled_without_an_index_and_has_one_before_anything_is_asked() {
+    let folder = tempfile::tempdir().unwrap();
+    let asks: [fn(&SqliteStore); 6] = [
+        |store| store.prepare().unwrap(),
+        |store| assert_eq!(store.lookup(&[BlockId::new("a")]).unwrap().len(), 1),
+        |store| assert!(store.texts(&[BlockId::new("a")]).unwrap().len() == 1),
+        |store| assert!(store.properties(&BlockId::new("a")).unwrap().is_some()),
+        |store| assert_eq!(store.whole(&[BlockId::new("a")]).unwrap().len(), 1),
+        |store| {
+            let expected = Some(StoredBlock::default());
+            let change = Change { id: BlockId::new("a"), expected, write: Write::Archive };
+            assert_eq!(store.apply(&[change], noon()).unwrap().stale.len(), 1);
+        },
+    ];
+    for (n, ask) in asks.into_iter().enumerate() {
+        let path = folder.path().join(format!("{n}.db"));
+        let store = SqliteStore::open(&path, never()).unwrap();
+        assert!(is_indexed(&store), "a graph that nobody fills has its index");
+        store.fill().unwrap();
+        store.apply(&[create("a", "first")], noon()).unwrap();
+        store.apply(&batch_of(0..100), noon()).unwrap();
+        assert!(!is_indexed(&store));
+        ask(&store);
+        assert!(is_indexed(&store), "after question {n}");
+        assert_eq!(store.apply(&[create("a", "")], noon()).unwrap().stale, [BlockId::new("a")]);
+        store.fill().unwrap();
+        assert!(is_indexed(&store), "a graph with blocks keeps its index");
+    }
+}
+
+#[test]
+fn four_times_the_blocks_write_four_times_the_pages() {
+    let folder = tempfile::tempdir().unwrap();
+    let written = |blocks: u32, fills: bool| {
+        let path = folder.path().join(format!("{blocks}-{fills}.db"));
+        let store = SqliteStore::open(&path, never()).unwrap();
+        // The log keeps each page that a commit has changed.
+        store.pragma(&store.connection(), "wal_autocheckpoint = 0").unwrap();
+        if fills {
+            store.fill().unwrap();
+        }
+        for from in (0..blocks).step_by(100) {
+            store.apply(&batch_of(from..from + 100), noon()).unwrap();
+        }
+        store.prepare().unwrap();
+        assert_eq!(ids_in(&store).len() as u32, blocks);
+        fs::metadata(sqlite::beside(&path, "-wal")).unwrap().len()
+    };
+    let (once, four_times) = (written(4_000, true), written(16_000, true));
+    assert!(four_times as f64 <= 4.1 * once as f64, "{once} bytes, then {four_times}");
+    let by_index = written(16_000, false);
+    assert!(by_index > 3 * four_times, "with the index {by_index} bytes, without it {four_times}");
+}
+
+#[test]
+fn a_fill_that_is_killed_goes_on_where_it_was() {
+    let folder = tempfile::tempdir().unwrap();
+    let (path, copy) = (folder.path().join("graph.db"), folder.path().join("copy.db"));
+    let store = SqliteStore::open(&path, never()).unwrap();
+    store.fill().unwrap();
+    store.apply(&batch_of(0..300), noon()).unwrap();
+    fs::copy(&path, &copy).unwrap();
+    fs::copy(sqlite::beside(&path, "-wal"), sqlite::beside(&copy, "-wal")).unwrap();
+    let batch = batch_of(200..400);
+    let ids: Vec<BlockId> = batch.iter().map(|change| change.id.clone()).collect();
+
+    let looking = SqliteStore::open_to_look(&copy, never()).unwrap();
+    assert_eq!(looking.lookup(&ids).unwrap().len(), 100);
+    assert!(!is_indexed(&looking), "a look makes nothing");
+    drop(looking);
+
+    let store = SqliteStore::open(&copy, never()).unwrap();
+    assert!(!store.is_empty().unwrap());
+    store.fill().unwrap();
+    assert_eq!(store.apply(&batch, noon()).unwrap().stale.len(), 100);
+    assert!(is_indexed(&store));
+    let all: std::collections::BTreeSet<String> =
+        batch_of(0..400).iter().map(|change| change.id.to_string()).collect();
+    assert!(ids_in(&store).into_iter().eq(all), "each block once");
+}
+
+#[test]
+fn a_fill_makes_the_index_once_somebody_else_writes() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("graph.db");
+    let store = SqliteStore::open(&path, never()).unwrap();
+    let other = SqliteStore::open(&path, never()).unwrap();
+    store.fill().unwrap();
+    store.apply(&batch_of(0..100), noon()).unwrap();
+    store.apply(&[create("ours", "ours")], noon()).unwrap();
+
+    // Another tool, which relies on an index that is not there.
+    let tool = Connection::open(&path).unwrap();
+    for id in ["theirs", "ours"] {
+        tool.execute("INSERT OR IGNORE INTO blocks (id, body) VALUES (?1, 'tool')", [id]).unwrap();
+    }
+    let stale = store.apply(&[create("theirs", ""), create("more", "")], noon()).unwrap().stale;
+    assert_eq!(stale, [BlockId::new("theirs")], "what they have made is seen");
+    assert!(is_indexed(&store));
+    let ours = store.texts(&[BlockId::new("ours")]).unwrap();
+    assert_eq!(ours[&BlockId::new("ours")], "ours", "the first row counts");
+    assert_eq!(ids_in(&store).len(), 103);
+
+    // Another store makes the index before it writes.
+    let path = folder.path().join("second.db");
+    let store = SqliteStore::open(&path, never()).unwrap();
+    let other_store = SqliteStore::open(&path, never()).unwrap();
+    store.fill().unwrap();
+    store.apply(&[create("a", "")], noon()).unwrap();
+    assert_eq!(other_store.apply(&[create("a", "")], noon()).unwrap().stale.len(), 1);
+    other_store.apply(&[create("b", "")], noon()).unwrap();
+    assert_eq!(store.apply(&[create("b", "")], noon()).unwrap().stale.len(), 1);
+    drop(other);
+}
+
+#[test]
+fn an_older_graph_keeps_the_index_of_its_table() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("graph.db");
+    drop(SqliteStore::open(&path, never()).unwrap());
+    let old = SCHEMA.replace("TEXT NOT NULL,\n  hash ", "TEXT NOT NULL UNIQUE,\n  hash ");
+    assert!(old.contains("UNIQUE"));
+    let drop_all = "DROP TABLE blocks; DROP TABLE meta;";
+    Connection::open(&path).unwrap().execute_batch(&format!("{drop_all} {old}")).unwrap();
+    let store = SqliteStore::open(&path, never()).unwrap();
+    store.fill().unwrap();
+    assert!(is_indexed(&store));
+    store.apply(&[create("a", "")], noon()).unwrap();
+    store.prepare().unwrap();
+    assert_eq!(store.apply(&[create("a", "")], noon()).unwrap().stale, [BlockId::new("a")]);
+}
+
+#[test]
+fn an_index_larger_than_memory_is_sorted_in_the_folder_of_the_graph_alone() {
+    use crate::sandbox::{Walls, confine};
+    let folder = tempfile::tempdir().unwrap();
+    let walls = Walls { write: vec![folder.path().to_owned()], ..Walls::default() };
+    let path = folder.path().join("graph.db");
+    let fill = || {
+        // Where the kernel has no walls, this shows only that it works.
+        confine(&walls).unwrap();
+        let store = SqliteStore::open(&path, never()).unwrap();
+        store.fill().unwrap();
+        let long = |n: u32| create(&format!("{n:0>1000}"), "");
+        for from in (0..12_000).rev().step_by(1_000) {
+            let batch: Vec<Change> = (from - 999..=from).map(long).collect();
+            store.apply(&batch, noon()).unwrap();
+        }
+        store.prepare().unwrap();
+        assert!(is_indexed(&store) && store.check().iter().all(|line| line.level == Level::Ok));
+    };
+    std::thread::scope(|scope| scope.spawn(fill).join().unwrap());
+    let names: Vec<_> =
+        fs::read_dir(folder.path()).unwrap().map(|e| e.unwrap().file_name()).collect();
+    assert_eq!(names, ["graph.db"], "nothing is left behind");
+}
+
+#[test]
+fn a_stop_ends_what_takes_long() {
+    let folder = tempfile::tempdir().unwrap();
+    let stop = never();
+    let store = SqliteStore::open(&folder.path().join("graph.db"), stop.clone()).unwrap();
+    stop.tell();
+    let connection = store.connection();
+    let endless = || {
+        let sql = "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n";
+        connection.query_row(sql, [], |row| row.get::<_, i64>(0)).map_err(|e| store.fault("", e))
+    };
+    assert!(matches!(store.until_told(&connection, endless), Err(GraphError::Cancelled)));
+}
