@@ -181,7 +181,7 @@ pub(crate) fn make_folder(dir: &Path, kind: Folder) -> Result<(), Denied> {
         .create(dir)
         .map_err(|error| Denied::system(dir, "create", error))?;
     if kind == Folder::Private {
-        close_fresh_mount(dir).map_err(|error| Denied::system(dir, "close to others", error))?;
+        close_fresh_mount(dir).map_err(|error| Denied::system(dir, "keep others out of", error))?;
     }
     check_folder(dir, kind)
 }
@@ -534,10 +534,38 @@ pub(crate) fn back_up(from: &Path, to: &Path) -> io::Result<u64> {
         fs::rename(&unfinished, to)?;
         Ok(fs::metadata(to)?.len())
     });
-    if renamed.is_err() {
-        let _ = fs::remove_file(&unfinished);
-    }
-    renamed
+    renamed.map_err(|error| {
+        for end in ["", "-wal", "-shm", "-journal"] {
+            let _ = fs::remove_file(beside(&unfinished, end));
+        }
+        // Of a full disk SQLite says "disk I/O error" as of a broken one.
+        no_room(from, to).unwrap_or(error)
+    })
+}
+
+/// That the disk of `to` has no room for `from`, if that is so.
+fn no_room(from: &Path, to: &Path) -> Option<io::Error> {
+    let takes = fs::metadata(from).ok()?.len();
+    let disk = rustix::fs::statvfs(to.parent()?).ok()?;
+    let free = disk.f_bavail.saturating_mul(disk.f_frsize);
+    // The copy's log and its index, which SQLite needs meanwhile.
+    let beside = 128 << 10;
+    (free < takes + beside).then(|| {
+        let said = format!("it takes {takes} bytes, and {free} are free there");
+        io::Error::new(io::ErrorKind::StorageFull, said)
+    })
+}
+
+/// Whether two databases bear the same mark (`application_id`): that they are of one program and of one kind.
+pub(crate) fn have_one_mark(one: &Path, other: &Path) -> io::Result<bool> {
+    let mark = |path: &Path| {
+        let mut head = Vec::new();
+        open_file(path)?.take(72).read_to_end(&mut head)?;
+        let is_database = head.starts_with(b"SQLite format 3\0");
+        io::Result::Ok(is_database.then(|| head.get(68..72).map(<[u8]>::to_vec)).flatten())
+    };
+    let found = mark(one)?;
+    Ok(found.is_some() && found == mark(other)?)
 }
 
 /// Whether there is a database to be looked at. An empty file is none: opening it would fill it.

@@ -390,6 +390,11 @@ fn when(text: &str) -> Result<When, String> {
     if let Ok(at) = chrono::DateTime::parse_from_rfc3339(text) {
         return Ok(When::At(at.to_utc()));
     }
+    for format in ["%Y-%m-%dT%H:%M%:z", "%Y-%m-%d %H:%M%:z"] {
+        if let Ok(at) = chrono::DateTime::parse_from_str(text, format) {
+            return Ok(When::At(at.to_utc()));
+        }
+    }
     let text = text.strip_suffix('Z').unwrap_or(text);
     if let Ok(day) = text.parse() {
         return Ok(When::Day(day));
@@ -506,6 +511,25 @@ mod tests {
         }
         page.extend_from_slice(include_bytes!("../../docs/man-tail.1"));
         String::from_utf8(page).unwrap()
+    }
+
+    /// An hour that a clock shows twice is told apart by its offset.
+    #[test]
+    fn a_moment_may_be_written_with_its_offset() {
+        let at = |text: &str| match when(text) {
+            Ok(When::At(at)) => at.to_rfc3339(),
+            other => panic!("{text}: {other:?}"),
+        };
+        for (text, utc) in [
+            ("2026-10-25T02:30+02:00", "2026-10-25T00:30:00+00:00"),
+            ("2026-10-25 02:30+01:00", "2026-10-25T01:30:00+00:00"),
+            ("2026-10-25T02:30:00+01:00", "2026-10-25T01:30:00+00:00"),
+            ("2026-10-25T02:30Z", "2026-10-25T02:30:00+00:00"),
+            ("2026-10-25 02:30", "2026-10-25T02:30:00+00:00"),
+        ] {
+            assert_eq!(at(text), utc, "{text}");
+        }
+        assert!(when("2026-10-25T02:30+99:00").is_err());
     }
 
     #[test]

@@ -33,6 +33,12 @@ pub(super) fn backup(setup: &Setup<'_>, folder: &Path) -> Result<Exit, Failure> 
             let copy = copy.display();
             return Err(Failure::usage(format!("{copy} is the original: name another folder")));
         }
+        if copy.exists() && !sqlite::have_one_mark(&source, &copy).unwrap_or(false) {
+            let copy = copy.display();
+            return Err(Failure::usage(format!(
+                "{copy} is no backup, and stays as it is: name another folder"
+            )));
+        }
         let said = sqlite::back_up(&source, &copy);
         let bytes = said.map_err(|error| {
             Failure::unavailable(format!(

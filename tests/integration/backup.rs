@@ -3,7 +3,7 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
-use crate::sandbox::Sandbox;
+use crate::sandbox::{PROGRAM, Sandbox};
 
 const NOTE: &str = "# Head\n\nA claim of the note. <!-- aclarai:id=clm_1 ver=1 -->\n^clm_1\n";
 
@@ -57,6 +57,14 @@ fn there_must_be_something_and_it_is_never_written_over() {
     let same = sandbox.run(&["backup", state.to_str().unwrap()]);
     assert_eq!(same.code, Some(2), "{same:?}");
     assert_eq!(fs::read(state.join("state.db")).unwrap(), before);
+    // Somebody else's file may bear the same name.
+    for theirs in ["my notes on a state", ""] {
+        sandbox.write("theirs/state.db", theirs);
+        let run = sandbox.run(&["backup", "theirs"]);
+        assert_eq!(run.code, Some(2), "{run:?}");
+        assert!(run.stderr.contains("theirs/state.db is no backup, and stays as it is"), "{run:?}");
+        assert_eq!(fs::read_to_string(sandbox.path("theirs/state.db")).unwrap(), theirs);
+    }
 }
 
 #[test]
@@ -70,6 +78,26 @@ fn a_folder_that_cannot_take_a_backup_is_named_with_the_remedy() {
         let remedy = "name a folder that this user may make and write\n";
         assert!(run.stderr.contains(folder) && run.stderr.ends_with(remedy), "{run:?}");
     }
+}
+
+/// SQLite calls it a "disk I/O error", and used to leave two files of its own on the full disk.
+#[test]
+fn a_disk_without_room_for_a_backup_is_named_and_nothing_stays_on_it() {
+    let sandbox = Sandbox::new("");
+    sandbox.write("vault/summaries/a.md", NOTE);
+    assert_eq!(sandbox.run(&["run", "vault_sync"]).code, Some(0));
+    fs::create_dir(sandbox.path("full")).unwrap();
+    let script = format!(
+        "mount -t tmpfs -o size=100k tmpfs full || exit 77; {PROGRAM} backup full; echo \"code $?\"; ls -A full"
+    );
+    let output = sandbox.program("unshare", &["-m", "sh", "-c", &script]).output();
+    let Some(output) = output.ok().filter(|output| output.status.success()) else {
+        println!("not run: nothing can be mounted here");
+        return;
+    };
+    let (said, error) = (sandbox.plain(&output.stdout), sandbox.plain(&output.stderr));
+    assert_eq!(said, "code 4\n", "{error}");
+    assert!(error.contains("cannot copy it to DIR/full/state.db: it takes "), "{error}");
 }
 
 #[test]
