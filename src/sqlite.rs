@@ -19,7 +19,7 @@ use std::time::Duration;
 use rusqlite::backup::Backup;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags, ffi};
-use rustix::fs::{Access, AtFlags, CWD, OFlags, RenameFlags};
+use rustix::fs::{Access, AtFlags, CWD, FlockOperation, OFlags, RenameFlags};
 use rustix::io::Errno;
 
 use crate::clock::{Clock, SystemClock};
@@ -514,7 +514,13 @@ fn look_once(path: &Path) -> rusqlite::Result<Connection> {
 pub(crate) fn back_up(from: &Path, to: &Path) -> io::Result<u64> {
     let failed = |error: rusqlite::Error| io::Error::other(error.to_string());
     let unfinished = beside(to, ".unfinished");
-    let _ = fs::remove_file(&unfinished);
+    let sweep = || {
+        for end in ["", "-wal", "-shm", "-journal"] {
+            let _ = fs::remove_file(beside(&unfinished, end));
+        }
+    };
+    // Of a backup that was killed.
+    sweep();
     let denied = |denied: Denied| match denied {
         Denied::System { error, .. } => error,
         Denied::NotOurs { what, .. } => io::Error::other(what),
@@ -535,12 +541,20 @@ pub(crate) fn back_up(from: &Path, to: &Path) -> io::Result<u64> {
         Ok(fs::metadata(to)?.len())
     });
     renamed.map_err(|error| {
-        for end in ["", "-wal", "-shm", "-journal"] {
-            let _ = fs::remove_file(beside(&unfinished, end));
-        }
+        sweep();
         // Of a full disk SQLite says "disk I/O error" as of a broken one.
         no_room(from, to).unwrap_or(error)
     })
+}
+
+/// Holds a folder for this process until the answer is dropped; `None` where another one holds it.
+pub(crate) fn hold(folder: &Path) -> io::Result<Option<File>> {
+    let held = File::open(folder)?;
+    match rustix::fs::flock(&held, FlockOperation::NonBlockingLockExclusive) {
+        Err(Errno::WOULDBLOCK) => Ok(None),
+        // A file system without locks does without.
+        _ => Ok(Some(held)),
+    }
 }
 
 /// That the disk of `to` has no room for `from`, if that is so.

@@ -26,6 +26,15 @@ pub(super) fn backup(setup: &Setup<'_>, folder: &Path) -> Result<Exit, Failure> 
     // Says what is wrong with it, where something is.
     drop(State::open_existing(&config.state_dir)?);
     sqlite::make_folder(folder, Folder::Private).map_err(|denied| refused(folder, &denied))?;
+    let held = sqlite::hold(folder).map_err(|error| {
+        Failure::unavailable(format!("{}: {error}: name another folder", folder.display()))
+    })?;
+    if held.is_none() {
+        return Err(Failure::unavailable(format!(
+            "{}: another backup is being written there: run this again when that has ended",
+            folder.display()
+        )));
+    }
     let mut out = Out::stdout();
     for source in sources {
         let copy = folder.join(source.file_name().expect("a database has a name"));

@@ -80,6 +80,21 @@ fn a_folder_that_cannot_take_a_backup_is_named_with_the_remedy() {
     }
 }
 
+/// Two at once used to take each other's files away, so that neither came to its end.
+#[test]
+fn a_second_backup_into_the_same_folder_says_that_another_one_is_being_written() {
+    let sandbox = Sandbox::new("");
+    assert_eq!(sandbox.run(&["run", "vault_sync"]).code, Some(0));
+    fs::create_dir(sandbox.path("backup")).unwrap();
+    let other = fs::File::open(sandbox.path("backup")).unwrap();
+    rustix::fs::flock(&other, rustix::fs::FlockOperation::LockExclusive).unwrap();
+    let refused = sandbox.run(&["backup", "backup"]);
+    assert_eq!((refused.code, refused.stdout.as_str()), (Some(4), ""), "{refused:?}");
+    assert!(refused.stderr.contains("another backup is being written there"), "{refused:?}");
+    drop(other);
+    assert_eq!(sandbox.run(&["backup", "backup"]).code, Some(0));
+}
+
 /// SQLite calls it a "disk I/O error", and used to leave two files of its own on the full disk.
 #[test]
 fn a_disk_without_room_for_a_backup_is_named_and_nothing_stays_on_it() {
