@@ -28,7 +28,8 @@ pub mod finding {
 pub mod graph {
     pub use crate::graph::{
         Applied, Change, Conflict, Content, Facts, GraphError, GraphStore, HandedOut, Mark, Marks,
-        MemoryStore, Purge, SqliteStore, StoredBlock, Which, Write, check, open, open_dry,
+        MemoryStore, Place, Purge, SqliteStore, State, StoredBlock, Which, Write, check, open,
+        open_dry,
     };
 }
 

@@ -95,6 +95,16 @@ impl Stop {
         Stop { deadline: Some(Deadline { at, clock }), ..self.clone() }
     }
 
+    /// Shares this one's flag, and has so much more time.
+    pub(crate) fn with_more_time(&self, more: Duration) -> Stop {
+        let later = |deadline| {
+            let Deadline { at, clock } = deadline;
+            Deadline { at: at + more, clock }
+        };
+        let stop = self.clone();
+        Stop { deadline: stop.deadline.map(later), ..stop }
+    }
+
     /// Shares this one's flag, and counts as told once the leash is over.
     pub(crate) fn with_leash(&self, leash: Leash) -> Stop {
         Stop { leash: Some(leash), ..self.clone() }

@@ -10,10 +10,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use aclarai_scheduler::WholeBlock;
 use aclarai_scheduler::inside::block::{BlockId, ContentHash, Tier};
 use aclarai_scheduler::inside::graph::{
     Applied, Change, Conflict, Content, Facts, GraphStore, HandedOut, Mark, Marks, MemoryStore,
-    Purge, SqliteStore, StoredBlock, Which, Write,
+    Place, Purge, SqliteStore, State, StoredBlock, Which, Write,
 };
 use aclarai_scheduler::inside::stop::Stop;
 #[cfg(feature = "neo4j")]
@@ -848,11 +849,14 @@ fn marked_blocks_come_oldest_first_and_only_those_asked_for(graph: &dyn Graph) {
         Marks { count: 3, oldest: Some(minute(1)) }
     );
     let mut first = None;
-    store.marks(&Which::default(), 1, &mut |mark| first = Some(mark)).unwrap();
+    store
+        .marks(&Which::default(), 1, &mut |mark| first = Some(Mark { row: None, ..mark }))
+        .unwrap();
     let bytes = ("one".len() + "one, and the rest".len()) as u64;
     let (version, source_file) = (1, Some("/vault/a.md".to_owned()));
     let id = BlockId::new("blk_old");
-    assert_eq!(first, Some(Mark { id, version, marked_at: Some(minute(1)), source_file, bytes }));
+    let marked_at = Some(minute(1));
+    assert_eq!(first, Some(Mark { id, row: None, version, marked_at, source_file, bytes }));
 
     // Marked by another service, which told no time: it may have waited longest.
     graph.edit("clm_stub", json!({ "needs_reprocessing": true }));
@@ -866,8 +870,8 @@ fn whole_blocks_come_in_the_order_asked_for(graph: &dyn Graph) {
     write(&*store, "clm_1", Write::Archive, noon());
     graph.edit("doc_2", json!({ "text": "One line", "hash": "h", "version": 3 }));
     graph.edit("stub", json!({ "needs_reprocessing": true }));
-    let ids = ["stub", "absent", "clm_1", "doc_2"].map(BlockId::new);
-    let found = store.whole(&ids).unwrap();
+    let places = ["stub", "absent", "clm_1", "doc_2"].map(|id| Place::of(BlockId::new(id)));
+    let found = store.whole(&places).unwrap();
     let shown: Vec<_> = found.iter().map(|block| block.id.as_str()).collect();
     assert_eq!(shown, ["stub", "clm_1", "doc_2"]);
     let [stub, whole, original] = &found[..] else { unreachable!() };
@@ -909,7 +913,8 @@ fn a_mark_goes_only_from_what_was_handed_out(graph: &dyn Graph) {
     graph.delete("blk_1");
     write(&*store, "blk_1", Write::Content(content("one")), noon());
     write(&*store, "blk_2", Write::Content(content("two")), noon());
-    let gone = HandedOut { id: BlockId::new("gone"), ..hand_out(&*store, &["blk_1"]).remove(0) };
+    let gone = Place::of(BlockId::new("gone"));
+    let gone = HandedOut { place: gone, ..hand_out(&*store, &["blk_1"]).remove(0) };
     let mut handed_out = hand_out(&*store, &["blk_2", "blk_1"]);
     handed_out.push(gone);
     // Where it lies, and what another service notes on it, is no change of it.
@@ -985,19 +990,22 @@ fn no_change_is_lost_to_a_mark_that_goes_at_the_same_time(graph: &dyn Graph) {
         for store in &stores {
             scope.spawn(|| {
                 while !is_over.load(Ordering::Acquire) {
-                    let taken = waiting(&**store, &Which::default(), 5);
-                    let taken: Vec<BlockId> = taken.into_iter().map(BlockId::new).collect();
+                    let mut taken = Vec::new();
+                    let mut take = |mark: Mark| taken.push(Place { id: mark.id, row: mark.row });
+                    store.marks(&Which::default(), 5, &mut take).unwrap();
                     let blocks = store.whole(&taken).unwrap();
-                    let handed_out: Vec<HandedOut> = blocks
-                        .into_iter()
-                        .map(|block| {
-                            let (version, hash) = (block.version, block.hash);
-                            HandedOut { id: block.id, version, hash, body_hash: block.body_hash }
-                        })
-                        .collect();
+                    let row = |id: &BlockId| taken.iter().find(|place| place.id == *id)?.row;
+                    let hand_out = |block: &WholeBlock| {
+                        let (hash, body_hash) = (block.hash.as_deref(), block.body_hash.as_deref());
+                        HandedOut {
+                            place: Place { id: block.id.clone(), row: row(&block.id) },
+                            state: State::of(block.version, hash, body_hash),
+                        }
+                    };
+                    let handed_out: Vec<HandedOut> = blocks.iter().map(hand_out).collect();
                     let stale = store.clear_marks(&handed_out, None).unwrap();
                     let mut done = done.lock().unwrap();
-                    for block in handed_out.iter().filter(|block| !stale.contains(&block.id)) {
+                    for block in blocks.iter().filter(|block| !stale.contains(&block.id)) {
                         let version = done.entry(block.id.clone()).or_default();
                         *version = block.version.max(*version);
                     }

@@ -6,10 +6,10 @@ use super::arguments::Dirty;
 use super::exit::{Exit, Failure};
 use super::out::{Out, written};
 use super::setup::Setup;
-use crate::block::{BlockId, Tier};
+use crate::block::Tier;
 use crate::clock::{Clock, SystemClock, by_a_set_clock};
 use crate::config::Config;
-use crate::graph::{self, GraphError, GraphStore, Mark, Which};
+use crate::graph::{self, GraphError, GraphStore, Mark, Place, Which};
 use crate::signals;
 use crate::stop::Stop;
 use crate::text::relative;
@@ -33,7 +33,7 @@ pub(super) fn dirty(setup: &Setup<'_>, arguments: &Dirty) -> Result<Exit, Failur
         // While one connection lists, a second one reads the texts: memory does not grow with what is marked.
         let (texts, mut page) = (look(&config, &stop)?, Vec::new());
         let mut fault = None;
-        let mut show = |out: &mut Out, page: &mut Vec<BlockId>| match texts.whole(page) {
+        let mut show = |out: &mut Out, page: &mut Vec<Place>| match texts.whole(page) {
             Ok(blocks) => {
                 page.clear();
                 blocks.iter().filter(|block| block.marked).try_for_each(|block| out.json(block))
@@ -45,7 +45,7 @@ pub(super) fn dirty(setup: &Setup<'_>, arguments: &Dirty) -> Result<Exit, Failur
             }
         };
         let visited = store.marks(&which, limit, &mut |mark| {
-            page.push(mark.id);
+            page.push(Place { id: mark.id, row: mark.row });
             if page.len() == PAGE && result.is_ok() {
                 result = show(&mut out, &mut page);
                 if result.is_err() {

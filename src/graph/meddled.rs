@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use chrono::{DateTime, Utc};
 use serde_json::{Map, Value};
 
-use super::marks::{HandedOut, Mark, Marks, Which, WholeBlock};
+use super::marks::{HandedOut, Mark, Marks, Place, Which, WholeBlock};
 use super::memory::Node;
 use super::store::{
     Applied, BatchSize, Change, GraphError, GraphStore, Purge, Purged, StoredBlock,
@@ -172,9 +172,9 @@ impl<S: GraphStore + BackDoor> GraphStore for Meddled<S> {
         self.store.count_marks(which)
     }
 
-    fn whole(&self, ids: &[BlockId]) -> Result<Vec<WholeBlock>, GraphError> {
+    fn whole(&self, places: &[Place]) -> Result<Vec<WholeBlock>, GraphError> {
         self.at(Step::BeforeRead)?;
-        self.store.whole(ids)
+        self.store.whole(places)
     }
 
     fn clear_marks(

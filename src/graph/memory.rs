@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 
 use serde_json::{Map, Value, json};
 
-use super::marks::{HandedOut, Mark, Marks, Which, WholeBlock};
+use super::marks::{HandedOut, Mark, Marks, Place, Which, WholeBlock};
 use super::store::{
     Applied, BatchSize, Change, Conflict, GraphError, GraphStore, Purge, Purged, StoredBlock,
     Write, fit, indexable,
@@ -248,6 +248,7 @@ impl GraphStore for MemoryStore {
         for (id, node) in inner.waiting(which).into_iter().take(limit) {
             visit(Mark {
                 id: id.clone(),
+                row: None,
                 version: node.version.unwrap_or(0),
                 marked_at: node.last_updated,
                 source_file: node.source_file.clone(),
@@ -264,9 +265,9 @@ impl GraphStore for MemoryStore {
         Ok(Marks { count: waiting.len() as u64, oldest })
     }
 
-    fn whole(&self, ids: &[BlockId]) -> Result<Vec<WholeBlock>, GraphError> {
+    fn whole(&self, places: &[Place]) -> Result<Vec<WholeBlock>, GraphError> {
         let inner = self.inner();
-        let whole = |id: &BlockId| {
+        let whole = |Place { id, .. }: &Place| {
             let node = inner.nodes.get(id)?.clone();
             Some(WholeBlock {
                 id: id.clone(),
@@ -283,7 +284,7 @@ impl GraphStore for MemoryStore {
                 marked: node.needs_reprocessing,
             })
         };
-        Ok(ids.iter().filter_map(whole).collect())
+        Ok(places.iter().filter_map(whole).collect())
     }
 
     fn clear_marks(
@@ -294,13 +295,14 @@ impl GraphStore for MemoryStore {
         let mut inner = self.inner();
         let mut stale = Vec::new();
         for block in blocks {
-            let node = inner.nodes.get_mut(&block.id);
+            let id = &block.place.id;
+            let node = inner.nodes.get_mut(id);
             match (node.filter(|node| block.is(&node.stored())), consumer) {
-                (None, _) => stale.push(block.id.clone()),
+                (None, _) => stale.push(id.clone()),
                 (Some(node), None) => node.needs_reprocessing = false,
-                (Some(_), Some(consumer)) => {
-                    let key = (consumer.to_owned(), block.id.clone());
-                    inner.consumed.insert(key, block.version);
+                (Some(node), Some(consumer)) => {
+                    let version = node.version.unwrap_or(0);
+                    inner.consumed.insert((consumer.to_owned(), id.clone()), version);
                 }
             }
         }

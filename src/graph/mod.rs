@@ -26,7 +26,8 @@ use crate::sandbox::existing;
 use crate::stop::Stop;
 use crate::text::instant;
 
-pub use marks::{HandedOut, Mark, Marks, Which};
+pub(crate) use marks::Row;
+pub use marks::{HandedOut, Mark, Marks, Place, State, Which};
 #[cfg(all(test, feature = "neo4j"))]
 pub(crate) use meddled::Nodes;
 #[cfg(test)]

@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use chrono::{DateTime, Utc};
 use serde_json::{Map, Value};
 
-use super::marks::{HandedOut, Mark, Marks, Which, WholeBlock};
+use super::marks::{HandedOut, Mark, Marks, Place, State, Which, WholeBlock};
 use crate::block::{BlockId, ContentHash, ID_BYTES_MAX, Tier};
 use crate::finding::Finding;
 
@@ -31,16 +31,22 @@ pub struct StoredBlock {
     pub conflict: Option<Conflict>,
 }
 
+impl StoredBlock {
+    /// What a mark on it hangs on.
+    fn state(&self) -> State {
+        State::of(self.version, self.hash.as_deref(), self.body_hash.as_deref())
+    }
+}
+
 impl HandedOut {
     /// Whether a node still is like this.
     pub fn is(&self, node: &StoredBlock) -> bool {
-        (self.version, &self.hash, &self.body_hash) == (node.version, &node.hash, &node.body_hash)
+        self.state == node.state()
     }
 
     /// The block as the graph has it now.
     pub fn now(id: BlockId, node: &StoredBlock) -> HandedOut {
-        let StoredBlock { version, hash, body_hash, .. } = node;
-        HandedOut { id, version: *version, hash: hash.clone(), body_hash: body_hash.clone() }
+        HandedOut { place: Place::of(id), state: node.state() }
     }
 }
 
@@ -281,7 +287,7 @@ pub trait GraphStore: Send + Sync {
     fn count_marks(&self, which: &Which) -> Result<Marks, GraphError>;
 
     /// Blocks with their texts, in the order asked for; absent ones are left out. All of them are in memory at once.
-    fn whole(&self, ids: &[BlockId]) -> Result<Vec<WholeBlock>, GraphError>;
+    fn whole(&self, places: &[Place]) -> Result<Vec<WholeBlock>, GraphError>;
 
     /// Takes the marks of blocks away, or notes them as done by `consumer` and leaves their marks alone: each only where
     /// the node still is what was handed out. Answers with those that are not. May be repeated.
@@ -359,8 +365,8 @@ impl<S: GraphStore + ?Sized> GraphStore for Box<S> {
         (**self).count_marks(which)
     }
 
-    fn whole(&self, ids: &[BlockId]) -> Result<Vec<WholeBlock>, GraphError> {
-        (**self).whole(ids)
+    fn whole(&self, places: &[Place]) -> Result<Vec<WholeBlock>, GraphError> {
+        (**self).whole(places)
     }
 
     fn clear_marks(

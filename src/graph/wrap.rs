@@ -12,7 +12,7 @@ use chrono::{DateTime, Utc};
 use serde_json::{Map, Value};
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::marks::{HandedOut, Mark, Marks, Which, WholeBlock};
+use super::marks::{HandedOut, Mark, Marks, Place, Which, WholeBlock};
 use super::store::{
     Applied, BatchSize, Change, GraphError, GraphStore, Purge, Purged, StoredBlock,
 };
@@ -206,8 +206,8 @@ impl<S: GraphStore> GraphStore for Retrying<S> {
         self.patience.insist(|| self.store.count_marks(which))
     }
 
-    fn whole(&self, ids: &[BlockId]) -> Result<Vec<WholeBlock>, GraphError> {
-        self.patience.insist(|| self.store.whole(ids))
+    fn whole(&self, places: &[Place]) -> Result<Vec<WholeBlock>, GraphError> {
+        self.patience.insist(|| self.store.whole(places))
     }
 
     /// May be repeated: what the lost answer spoke of is as it should be, and is not found changed.
@@ -318,8 +318,8 @@ impl<S: GraphStore> GraphStore for DryRun<S> {
         self.0.count_marks(which)
     }
 
-    fn whole(&self, ids: &[BlockId]) -> Result<Vec<WholeBlock>, GraphError> {
-        self.0.whole(ids)
+    fn whole(&self, places: &[Place]) -> Result<Vec<WholeBlock>, GraphError> {
+        self.0.whole(places)
     }
 
     /// Nothing is taken away.

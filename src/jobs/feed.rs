@@ -13,17 +13,16 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use serde_json::Value;
-use xxhash_rust::xxh3::Xxh3;
 
 use super::Deps;
 use super::ledger::{Entry, Ledger, Stands};
 use super::verdict;
 use crate::block::{BlockId, IdDigest, Tier, WholeBlock};
 use crate::config::FeedSpec;
-use crate::graph::{self, GraphError, GraphStore, HandedOut, StoredBlock, Which};
+use crate::graph::{self, GraphError, GraphStore, HandedOut, Place, State, Which};
 use crate::job::{Fault, JobError, RunContext, RunReport, stat};
 use crate::reconcile::graph_error;
-use crate::stop::{Stop, Why};
+use crate::stop::{STOP_GRACE, Stop, Why};
 
 /// Blocks, and bytes of their texts, that are in memory at once.
 const PAGE_BLOCKS: usize = 500;
@@ -53,6 +52,10 @@ pub(super) struct Feed {
     limit: usize,
     /// Handed out in this run and not done: not handed out again before the next run.
     offered: HashSet<IdDigest>,
+    /// Blocks that may be handed out and not done.
+    open_max: usize,
+    /// Whether that many were, so that no further round began.
+    is_full: bool,
     tally: Tally,
     is_prepared: bool,
 }
@@ -86,30 +89,44 @@ impl Feed {
         ctx: &RunContext<'_>,
     ) -> Result<Feed, JobError> {
         let open = if ctx.options.dry_run { graph::open_dry } else { graph::open };
-        let store = open(&deps.graph, deps.retries, ctx.stop.clone(), Arc::clone(&deps.clock))
+        // When the time of the run is up, its last words are still to be heard.
+        let stop = ctx.stop.with_more_time(STOP_GRACE);
+        let store = open(&deps.graph, deps.retries, stop, Arc::clone(&deps.clock))
             .map_err(|error| of_run(error, &ctx.stop))?;
-        Ok(Feed {
-            store: store.into(),
+        Ok(Feed::of(store.into(), spec))
+    }
+
+    /// A run's blocks from this graph.
+    pub(super) fn of(store: Arc<dyn GraphStore>, spec: &FeedSpec) -> Feed {
+        Feed {
+            store,
             which: which(spec),
             limit: spec.limit as usize,
             offered: HashSet::new(),
+            open_max: OPEN_MAX,
+            is_full: false,
             tally: Tally::default(),
             is_prepared: false,
-        })
+        }
+    }
+
+    /// The same with another bound than [`OPEN_MAX`].
+    #[cfg(test)]
+    pub(super) fn with_open_max(self, open_max: usize) -> Feed {
+        Feed { open_max, ..self }
     }
 
     /// Lists the blocks of the next round; none where nothing is left to hand out. Those of the rounds that are still
     /// `open` are not handed out again.
     pub(super) fn begin_round(&mut self, open: &[Round]) -> Result<Round, GraphError> {
         let (mut ledger, mut is_full) = (Ledger::default(), false);
-        let passed_over = self.offered.len() + open.iter().map(Round::len).sum::<usize>();
-        let most = self.limit.saturating_add(passed_over);
-        let is_new = |id: &BlockId| {
-            !self.offered.contains(&id.digest()) && !open.iter().any(|round| round.knows(id))
-        };
+        let of_open: HashSet<IdDigest> = open.iter().flat_map(Round::digests).collect();
+        let most = self.limit.saturating_add(self.offered.len() + of_open.len());
+        let is_known = |id: &IdDigest| self.offered.contains(id) || of_open.contains(id);
         self.store.marks(&self.which, most, &mut |mark| {
-            if !is_full && is_new(&mark.id) {
-                is_full = !ledger.push(&mark.id, mark.bytes) || ledger.len() == self.limit;
+            if !is_full && !is_known(&mark.id.digest()) {
+                is_full =
+                    !ledger.push(&mark.id, mark.row, mark.bytes) || ledger.len() == self.limit;
             }
         })?;
         if ledger.len() > 0 && !self.is_prepared {
@@ -143,8 +160,9 @@ impl Feed {
     }
 
     /// Whether another round may begin beside so many blocks of which something is still to be said.
-    pub(super) fn has_room_beside(&self, open: usize) -> bool {
-        self.offered.len() + open < OPEN_MAX
+    pub(super) fn has_room_beside(&mut self, open: usize) -> bool {
+        self.is_full |= self.offered.len() + open >= self.open_max;
+        !self.is_full
     }
 
     /// Enters the figures of the run into its report.
@@ -153,9 +171,7 @@ impl Feed {
         report.set(stat::ITEMS_PROCESSED, tally.done);
         report.set(stat::ITEMS_FAILED, tally.failed);
         report.set(stat::BLOCKS_STALE, tally.stale);
-        if tally.failed + tally.unreadable > 0 {
-            report.set(stat::ERRORS, tally.failed + tally.unreadable);
-        }
+        let mut errors = tally.failed + tally.unreadable;
         report.faults.extend(tally.faults);
         if tally.faults_left_out > 0 {
             let text = format!("and {} more", tally.faults_left_out);
@@ -164,6 +180,19 @@ impl Feed {
         // Nothing hangs on this figure: where the graph has gone, it is left out.
         if let Ok(left) = self.store.count_marks(&self.which) {
             report.set(stat::BLOCKS_LEFT, left.count);
+            let not_done = self.offered.len();
+            if self.is_full && not_done >= self.open_max && left.count > not_done as u64 {
+                errors += 1;
+                let text = format!(
+                    "{not_done} blocks were handed out and are not done, {} are the most of a run: the other blocks wait for \
+                     the next run; a job says `done` of a block as soon as its work on it has ended",
+                    self.open_max
+                );
+                report.faults.push(Fault::error("", text));
+            }
+        }
+        if errors > 0 {
+            report.set(stat::ERRORS, errors);
         }
     }
 }
@@ -239,6 +268,12 @@ impl Round {
         self.books().ledger.entries().iter().filter(is_open).count()
     }
 
+    /// The ids of all its blocks.
+    fn digests(&self) -> Vec<IdDigest> {
+        let books = self.books();
+        (0..books.ledger.len()).map(|at| IdDigest::of(books.ledger.get(at).0)).collect()
+    }
+
     /// How many blocks it has.
     pub(super) fn len(&self) -> usize {
         self.books().ledger.len()
@@ -247,7 +282,7 @@ impl Round {
     /// The next blocks with their texts, from the one at `from` on, which then is the first of the page after them;
     /// `None` at the end. Blocks that wait no more are left out.
     pub(super) fn page(&self, from: &mut usize) -> Result<Option<Vec<WholeBlock>>, GraphError> {
-        let ids: Vec<BlockId> = {
+        let places: Vec<Place> = {
             let books = self.books();
             let mut bytes = 0;
             let fits = |entry: &&Entry| {
@@ -257,20 +292,21 @@ impl Round {
             let rest = &books.ledger.entries()[(*from).min(books.ledger.len())..];
             let count = rest.iter().take(PAGE_BLOCKS).take_while(fits).count();
             let count = count.max(1).min(rest.len());
-            (*from..*from + count).map(|at| BlockId::new(books.ledger.get(at).0)).collect()
+            (*from..*from + count).map(|at| books.ledger.place(at)).collect()
         };
-        if ids.is_empty() {
+        if places.is_empty() {
             return Ok(None);
         }
-        *from += ids.len();
-        let mut blocks = self.store.whole(&ids)?;
+        *from += places.len();
+        let mut blocks = self.store.whole(&places)?;
         blocks.retain(|block| {
             (self.which.consumer.is_some() || block.marked)
                 && (self.which.archived || !block.archived)
         });
         let mut books = self.books();
         for block in &blocks {
-            let state = digest(block.version, &block.hash, &block.body_hash);
+            let (hash, body_hash) = (block.hash.as_deref(), block.body_hash.as_deref());
+            let state = State::of(block.version, hash, body_hash);
             if let Some(entry) = books.entry(&block.id) {
                 (entry.state, entry.stands) = (state, Stands::HandedOut);
             }
@@ -378,11 +414,11 @@ impl Round {
     pub(super) fn clear_due(&self) -> Result<(), GraphError> {
         loop {
             // They stay due until the graph has answered.
-            let due: Vec<(u32, BlockId, [u8; 16])> = {
+            let due: Vec<HandedOut> = {
                 let books = self.books();
                 let of = |at: &u32| {
-                    let (id, entry) = books.ledger.get(*at as usize);
-                    (*at, BlockId::new(id), entry.state)
+                    let (at, entries) = (*at as usize, books.ledger.entries());
+                    HandedOut { place: books.ledger.place(at), state: entries[at].state }
                 };
                 books.due.iter().take(4 * CLEAR_BLOCKS).map(of).collect()
             };
@@ -390,29 +426,15 @@ impl Round {
                 self.books().due_since = None;
                 return Ok(());
             }
-            let ids: Vec<BlockId> = due.iter().map(|(_, id, _)| id.clone()).collect();
-            let nodes = self.store.lookup(&ids)?;
-            let is_same = |node: &&StoredBlock, state: &[u8; 16]| {
-                digest(node.version, &node.hash, &node.body_hash) == *state
-            };
-            let unchanged: Vec<HandedOut> = due
-                .iter()
-                .filter_map(|(_, id, state)| {
-                    let node = nodes.get(id).filter(|node| is_same(node, state))?;
-                    Some(HandedOut::now(id.clone(), node))
-                })
-                .collect();
-            let stale = self.store.clear_marks(&unchanged, self.which.consumer.as_deref())?;
-            let mut cleared: HashSet<BlockId> = unchanged.into_iter().map(|out| out.id).collect();
-            for id in &stale {
-                cleared.remove(id);
-            }
+            let stale = self.store.clear_marks(&due, self.which.consumer.as_deref())?;
+            let stale: HashSet<BlockId> = stale.into_iter().collect();
             let mut books = self.books();
-            books.due.drain(..due.len());
-            for (at, id, _) in due {
-                let is_done = cleared.contains(&id);
-                books.ledger.entries_mut()[at as usize].stands =
-                    if is_done { Stands::Done } else { Stands::Stale };
+            for HandedOut { place, .. } in due {
+                let is_done = !stale.contains(&place.id);
+                if let Some(at) = books.due.pop_front() {
+                    books.ledger.entries_mut()[at as usize].stands =
+                        if is_done { Stands::Done } else { Stands::Stale };
+                }
                 books.tally.done += u64::from(is_done);
                 books.tally.stale += u64::from(!is_done);
             }
@@ -460,17 +482,6 @@ impl Books {
         }
         false
     }
-}
-
-fn digest(version: i64, hash: &Option<String>, body_hash: &Option<String>) -> [u8; 16] {
-    let mut digest = Xxh3::new();
-    digest.update(&version.to_le_bytes());
-    for text in [hash, body_hash] {
-        // A byte that no text begins with tells an absent one from an empty one, and one from the next.
-        digest.update(if text.is_some() { b"\xff" } else { b"\xfe" });
-        digest.update(text.as_deref().unwrap_or_default().as_bytes());
-    }
-    digest.digest128().to_le_bytes()
 }
 
 /// The words of a line of standard output about blocks.

@@ -4,6 +4,7 @@
 //! their ids lie one behind the other in one piece of memory, and a sorted list of numbers takes the place of a table.
 
 use crate::block::BlockId;
+use crate::graph::{Place, Row, State};
 
 /// The bytes that the ids of a round take at most: 100,000 usual ones are a third of it.
 const IDS_BYTES_MAX: usize = 8 << 20;
@@ -27,8 +28,10 @@ pub(super) struct Entry {
     pub(super) bytes: u32,
     /// How many bytes of it the program was sent.
     pub(super) sent: u32,
-    /// A digest of what was handed out.
-    pub(super) state: [u8; 16],
+    /// Where the store has seen it.
+    pub(super) row: Option<Row>,
+    /// What it was like when it was handed out.
+    pub(super) state: State,
     pub(super) stands: Stands,
 }
 
@@ -49,7 +52,7 @@ pub(super) enum Stands {
 
 impl Ledger {
     /// Adds a block with so many bytes of text. False where its id has no room: it is left to another round.
-    pub(super) fn push(&mut self, id: &BlockId, bytes: u64) -> bool {
+    pub(super) fn push(&mut self, id: &BlockId, row: Option<Row>, bytes: u64) -> bool {
         let id = id.as_str();
         if !self.entries.is_empty() && self.ids.len() + id.len() > IDS_BYTES_MAX {
             return false;
@@ -59,7 +62,8 @@ impl Ledger {
             end: u32::try_from(self.ids.len()).unwrap_or(u32::MAX),
             bytes: u32::try_from(bytes).unwrap_or(u32::MAX),
             sent: 0,
-            state: [0; 16],
+            row,
+            state: State::default(),
             stands: Stands::Listed,
         });
         true
@@ -81,6 +85,11 @@ impl Ledger {
     /// A block and its id.
     pub(super) fn get(&self, at: usize) -> (&str, &Entry) {
         (self.id(at), &self.entries[at])
+    }
+
+    /// A block, as a store finds it.
+    pub(super) fn place(&self, at: usize) -> Place {
+        Place { id: BlockId::new(self.id(at)), row: self.entries[at].row }
     }
 
     /// All blocks, in the order they are handed out.
@@ -118,7 +127,7 @@ mod tests {
     fn ledger(ids: &[&str]) -> Ledger {
         let mut ledger = Ledger::default();
         for id in ids {
-            assert!(ledger.push(&BlockId::new(*id), 7));
+            assert!(ledger.push(&BlockId::new(*id), None, 7));
         }
         ledger.close();
         ledger
@@ -144,11 +153,11 @@ mod tests {
     fn the_ids_of_a_round_have_a_bound() {
         let mut ledger = Ledger::default();
         let long = BlockId::new("x".repeat(IDS_BYTES_MAX / 2));
-        assert!(ledger.push(&long, 1) && ledger.push(&long, 1));
-        assert!(!ledger.push(&BlockId::new("y"), 1));
+        assert!(ledger.push(&long, None, 1) && ledger.push(&long, None, 1));
+        assert!(!ledger.push(&BlockId::new("y"), None, 1));
         // One that is alone is handed out, however long it is.
         let mut ledger = Ledger::default();
-        assert!(ledger.push(&BlockId::new("x".repeat(IDS_BYTES_MAX + 1)), u64::MAX));
+        assert!(ledger.push(&BlockId::new("x".repeat(IDS_BYTES_MAX + 1)), None, u64::MAX));
         ledger.close();
         assert_eq!((ledger.len(), ledger.entries()[0].bytes), (1, u32::MAX));
     }

@@ -238,6 +238,20 @@ fn a_backlog_drains_in_one_run_while_there_is_progress() {
 }
 
 #[test]
+fn what_was_said_to_be_done_before_the_time_was_up_is_done_and_the_rest_is_counted() {
+    // It says so right before its time is up: the marks are not taken away one by one.
+    let script = r#"cat >/dev/null; trap 'echo "{\"done\": \"blk_1\"}"; exit 1' TERM
+                    echo '{"done": "blk_0"}'; while :; do sleep 0.1; done"#;
+    let sandbox = Sandbox::new(&(job("{limit: 4}", script) + "      timeout: 2\n"));
+    sandbox.write("vault/conversations/a.md", &note(5, "Block"));
+    sync(&sandbox);
+    let (run, result) = work(&sandbox);
+    assert_eq!(run.code, Some(1), "{}", run.stderr);
+    assert_eq!((figures(&result), &result["error"]), ([2, 0, 0, 3], &"timeout reached".into()));
+    assert_eq!(dirty(&sandbox), ["blk_2", "blk_3", "blk_4"]);
+}
+
+#[test]
 fn a_feed_hands_out_what_its_settings_name() {
     let sandbox = fed(2, "{tiers: [2], ids: [clm_, sum], limit: 5}", "cat > lines");
     sandbox.write(

@@ -10,7 +10,8 @@ use serde_json::{Map, Value};
 
 use super::cypher::{ABSENT, list};
 use crate::block::{BlockId, Tier};
-use crate::graph::marks::{HandedOut, Mark, Marks, Which, WholeBlock};
+use crate::graph::marks::{Mark, Marks, Place, Which, WholeBlock};
+use crate::graph::store::StoredBlock;
 
 /// Without it, two feeds that name a new consumer at the same time would make two of it.
 pub(super) const CREATE_CONSTRAINT: &str = "CREATE CONSTRAINT scheduler_consumer_unique IF NOT EXISTS \
@@ -83,6 +84,7 @@ impl From<MarkRow> for Mark {
     fn from(row: MarkRow) -> Mark {
         Mark {
             id: BlockId::new(row.0),
+            row: None,
             version: row.1,
             marked_at: instant(row.2, row.3),
             source_file: row.4,
@@ -113,7 +115,7 @@ impl From<CountRow> for Marks {
 }
 
 /// Blocks with their texts, in the order asked for.
-pub(super) fn whole(ids: &[BlockId]) -> Query {
+pub(super) fn whole(places: &[Place]) -> Query {
     let texts = ["text", "body", "hash", "body_hash", "source_file"]
         .map(|name| format!("toStringOrNull(b.{name})"));
     Query::new(format!(
@@ -122,7 +124,7 @@ pub(super) fn whole(ids: &[BlockId]) -> Query {
          coalesce(b.archived = true, false), coalesce(b.needs_reprocessing = true, false)] AS r ORDER BY i",
         texts.join(", ")
     ))
-    .param("ids", BoltType::List(ids.iter().map(BlockId::as_str).collect()))
+    .param("ids", BoltType::List(places.iter().map(|place| place.id.as_str()).collect()))
 }
 
 /// One row of [`whole`].
@@ -163,14 +165,14 @@ impl From<WholeRow> for WholeBlock {
 }
 
 /// Takes marks away, or notes what a consumer has done, under the lock of each node; answers with the ids of those that
-/// are not what was handed out.
-pub(super) fn clear(blocks: &[HandedOut], consumer: Option<&str>) -> Query {
+/// are not what was read.
+pub(super) fn clear(read: &[(&BlockId, &StoredBlock)], consumer: Option<&str>) -> Query {
     let text = |text: &Option<String>| text.as_deref().unwrap_or(ABSENT).into();
-    let rows: BoltList = blocks
+    let rows: BoltList = read
         .iter()
-        .map(|block| {
-            let state = list([block.version.into(), text(&block.hash), text(&block.body_hash)]);
-            list([block.id.as_str().into(), state, block.version.into()])
+        .map(|(id, node)| {
+            let state = list([node.version.into(), text(&node.hash), text(&node.body_hash)]);
+            list([id.as_str().into(), state, node.version.into()])
         })
         .collect();
     let (before, with, set) = match consumer {

@@ -27,7 +27,7 @@ use chrono::{DateTime, Utc};
 use neo4rs::{BoltType, Graph, Query};
 use serde_json::{Map, Value};
 
-use super::marks::{HandedOut, Mark, Marks, Which, WholeBlock};
+use super::marks::{HandedOut, Mark, Marks, Place, Which, WholeBlock};
 use super::store::{
     Applied, BatchSize, Change, GraphError, GraphStore, Purge, Purged, StoredBlock, fit,
 };
@@ -204,15 +204,17 @@ impl GraphStore for Neo4jStore {
         Ok(rows.into_iter().next().map(Marks::from).unwrap_or_default())
     }
 
-    fn whole(&self, ids: &[BlockId]) -> Result<Vec<WholeBlock>, GraphError> {
-        if ids.is_empty() {
+    fn whole(&self, places: &[Place]) -> Result<Vec<WholeBlock>, GraphError> {
+        if places.is_empty() {
             return Ok(Vec::new());
         }
         let rows: Vec<marks::WholeRow> =
-            self.ask("cannot read marked blocks", STATEMENT_LIMIT, marks::whole(ids))?;
+            self.ask("cannot read marked blocks", STATEMENT_LIMIT, marks::whole(places))?;
         Ok(rows.into_iter().map(WholeBlock::from).collect())
     }
 
+    /// The server cannot make the digest that was kept of a block. So each block is read, compared here, and goes into the
+    /// statement as it was read.
     fn clear_marks(
         &self,
         blocks: &[HandedOut],
@@ -223,10 +225,21 @@ impl GraphStore for Neo4jStore {
         }
         let mut stale = Vec::new();
         for part in blocks.chunks(STATEMENT_ROWS) {
+            let ids: Vec<BlockId> = part.iter().map(|block| block.place.id.clone()).collect();
+            let nodes = self.lookup(&ids)?;
+            let mut read = Vec::with_capacity(part.len());
+            for block in part {
+                match nodes.get_key_value(&block.place.id).filter(|(_, node)| block.is(node)) {
+                    Some(same) => read.push(same),
+                    None => stale.push(block.place.id.clone()),
+                }
+            }
+            if read.is_empty() {
+                continue;
+            }
             // In the order of ids, as all writers take their locks.
-            let mut part = part.to_vec();
-            part.sort_unstable_by(|a, b| a.id.cmp(&b.id));
-            let statement = marks::clear(&part, consumer);
+            read.sort_unstable_by_key(|(id, _)| *id);
+            let statement = marks::clear(&read, consumer);
             let ids: Vec<String> =
                 self.ask("cannot take marks away", STATEMENT_LIMIT, statement)?;
             stale.extend(ids.into_iter().map(BlockId::new));

@@ -5,11 +5,13 @@
 
 use chrono::{DateTime, Utc};
 use rusqlite::types::ValueRef;
-use rusqlite::{Connection, OptionalExtension, Row, params_from_iter};
+use rusqlite::{CachedStatement, Connection, OptionalExtension, Row, params_from_iter};
 use serde_json::{Map, Value};
 
 use crate::block::{BlockId, Tier};
-use crate::graph::marks::{HandedOut, Mark, Marks, Which, WholeBlock};
+use crate::graph::marks::{
+    HandedOut, Mark, Marks, Place, Row as RowNumber, State, Which, WholeBlock,
+};
 
 /// The condition that the index knows by itself: marked, and not archived. A condition must have these words for SQLite to use it.
 const MARKED: &str = "needs_reprocessing";
@@ -113,7 +115,7 @@ pub(super) fn select_marks(
     let index = if by_age { format!("INDEXED BY {AGE_INDEX}") } else { String::new() };
     let sql = format!(
         "SELECT id, COALESCE(version, 0), last_updated, source_file, \
-         COALESCE(octet_length(text), 0) + COALESCE(octet_length(body), 0) \
+         COALESCE(octet_length(text), 0) + COALESCE(octet_length(body), 0), rowid \
          FROM blocks {index} WHERE {condition} ORDER BY last_updated"
     );
     Ok((sql, parameters))
@@ -137,6 +139,7 @@ pub(super) fn visit(
             marked_at: instant(row, 2)?,
             source_file: row.get(3)?,
             bytes: row.get::<_, i64>(4)?.unsigned_abs(),
+            row: u32::try_from(row.get::<_, i64>(5)?).ok().and_then(RowNumber::new),
         };
         if !goes_on(mark) {
             break;
@@ -153,14 +156,48 @@ pub(super) fn count(connection: &Connection, which: &Which) -> rusqlite::Result<
     })
 }
 
-pub(super) fn whole(connection: &Connection, ids: &[BlockId]) -> rusqlite::Result<Vec<WholeBlock>> {
-    let mut statement = connection.prepare_cached(
-        "SELECT hash, body_hash, COALESCE(version, 0), source_file, tier, archived, needs_reprocessing, last_updated, \
-         text, body FROM blocks WHERE id = ?1",
+/// Calls `read` with a block's row: the one whose number is known, and by the id where that is another block's, or none.
+struct Finder<'c> {
+    by_row: CachedStatement<'c>,
+    by_id: CachedStatement<'c>,
+}
+
+impl<'c> Finder<'c> {
+    fn new(connection: &'c Connection, columns: &str) -> rusqlite::Result<Finder<'c>> {
+        let select = |condition: &str| {
+            connection.prepare_cached(&format!("SELECT {columns} FROM blocks WHERE {condition}"))
+        };
+        Ok(Finder { by_row: select("rowid = ?2 AND id = ?1")?, by_id: select("id = ?1")? })
+    }
+
+    fn find<T>(
+        &mut self,
+        place: &Place,
+        read: impl Fn(&Row<'_>) -> rusqlite::Result<T>,
+    ) -> rusqlite::Result<Option<T>> {
+        let id = place.id.as_str();
+        if let Some(row) = place.row {
+            let found = self.by_row.query_row((id, row.get()), &read).optional()?;
+            if found.is_some() {
+                return Ok(found);
+            }
+        }
+        self.by_id.query_row([id], read).optional()
+    }
+}
+
+pub(super) fn whole(
+    connection: &Connection,
+    places: &[Place],
+) -> rusqlite::Result<Vec<WholeBlock>> {
+    let mut finder = Finder::new(
+        connection,
+        "hash, body_hash, COALESCE(version, 0), source_file, tier, archived, needs_reprocessing, last_updated, text, body",
     )?;
-    let mut found = Vec::with_capacity(ids.len());
-    for id in ids {
-        let block = statement.query_row([id.as_str()], |row| {
+    let mut found = Vec::with_capacity(places.len());
+    for place in places {
+        let id = &place.id;
+        found.extend(finder.find(place, |row| {
             let tier: Option<i64> = row.get(4)?;
             Ok(WholeBlock {
                 id: id.clone(),
@@ -176,37 +213,49 @@ pub(super) fn whole(connection: &Connection, ids: &[BlockId]) -> rusqlite::Resul
                 archived: row.get(5)?,
                 marked: row.get(6)?,
             })
-        });
-        found.extend(block.optional()?);
+        })?);
     }
     Ok(found)
 }
 
+/// Compares and writes: the caller's transaction keeps other writers out between the two.
 pub(super) fn clear(
     connection: &Connection,
     blocks: &[HandedOut],
     consumer: Option<&str>,
 ) -> rusqlite::Result<Vec<BlockId>> {
-    const IS: &str = "id = ?1 AND COALESCE(version, 0) = ?2 AND hash IS ?3 AND body_hash IS ?4";
-    let sql = match consumer {
-        None => format!("UPDATE blocks SET needs_reprocessing = 0 WHERE {IS}"),
-        Some(_) => format!(
-            "INSERT INTO consumed SELECT ?5, id, ?2 FROM blocks WHERE {IS} \
+    let mut finder = Finder::new(
+        connection,
+        "rowid, COALESCE(version, 0), hash, body_hash, needs_reprocessing",
+    )?;
+    let mut write = connection.prepare_cached(match consumer {
+        None => "UPDATE blocks SET needs_reprocessing = 0 WHERE rowid = ?1",
+        Some(_) => {
+            "INSERT INTO consumed VALUES (?1, ?2, ?3) \
              ON CONFLICT (consumer, id) DO UPDATE SET version = excluded.version"
-        ),
-    };
-    let mut statement = connection.prepare_cached(&sql)?;
-    let mut stale = Vec::new();
-    for block in blocks {
-        statement.raw_bind_parameter(1, block.id.as_str())?;
-        statement.raw_bind_parameter(2, block.version)?;
-        statement.raw_bind_parameter(3, &block.hash)?;
-        statement.raw_bind_parameter(4, &block.body_hash)?;
-        if let Some(consumer) = consumer {
-            statement.raw_bind_parameter(5, consumer)?;
         }
-        if statement.raw_execute()? == 0 {
-            stale.push(block.id.clone());
+    })?;
+    let mut stale = Vec::new();
+    for HandedOut { place, state } in blocks {
+        let found = finder.find(place, |row| {
+            let version = row.get(1)?;
+            let now = State::of(
+                version,
+                row.get_ref(2)?.as_str_or_null()?,
+                row.get_ref(3)?.as_str_or_null()?,
+            );
+            Ok((row.get::<_, i64>(0)?, version, now, row.get::<_, bool>(4)?))
+        })?;
+        match (found.filter(|(_, _, now, _)| now == state), consumer) {
+            (None, _) => stale.push(place.id.clone()),
+            (Some((row, _, _, is_marked)), None) => {
+                if is_marked {
+                    write.execute([row])?;
+                }
+            }
+            (Some((_, version, ..)), Some(consumer)) => {
+                write.execute((consumer, place.id.as_str(), version))?;
+            }
         }
     }
     Ok(stale)

@@ -29,7 +29,7 @@ use serde_json::{Map, Value};
 use self::file::{FORMAT, create, damaged, examine, fault, name};
 pub(super) use self::file::{check_missing, make_place};
 use self::rows::{RowWriter, STORED, stamp, stored};
-use super::marks::{HandedOut, Mark, Marks, Which, WholeBlock};
+use super::marks::{HandedOut, Mark, Marks, Place, Which, WholeBlock};
 use super::store::{
     Applied, BatchSize, Change, GraphError, GraphStore, Purge, Purged, StoredBlock, fit,
 };
@@ -559,9 +559,9 @@ impl GraphStore for SqliteStore {
         self.read(|connection| marks::count(connection, which))
     }
 
-    fn whole(&self, ids: &[BlockId]) -> Result<Vec<WholeBlock>, GraphError> {
+    fn whole(&self, places: &[Place]) -> Result<Vec<WholeBlock>, GraphError> {
         self.see_to_index()?;
-        self.read(|connection| marks::whole(connection, ids))
+        self.read(|connection| marks::whole(connection, places))
     }
 
     fn clear_marks(
