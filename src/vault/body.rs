@@ -40,7 +40,15 @@ pub(super) struct Part {
 
 /// The body that a part of a file makes; of one longer than `most` bytes, its beginning.
 pub(super) fn write(source: &Source, part: Part, most: usize) -> String {
-    let mut out = String::new();
+    let part = behind_anchors(source, part);
+    let text = &source.text[part.start..part.end];
+    // Most are no longer than what they are made of.
+    let mut out = String::with_capacity(text.len().min(most));
+    if has_neither_anchor_nor_comment(text) {
+        join_white_space(text, &mut out, most);
+        cut(&mut out, most);
+        return out;
+    }
     each_line(source, part, &mut |_, line| {
         if !out.is_empty() {
             out.push(' ');
@@ -48,11 +56,23 @@ pub(super) fn write(source: &Source, part: Part, most: usize) -> String {
         join_white_space(line, &mut out, most);
         if out.len() > most { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     });
+    cut(&mut out, most);
+    out
+}
+
+/// Cuts off what is beyond `most` bytes, and the space before it.
+fn cut(out: &mut String, most: usize) {
     if out.len() > most {
         out.truncate(out.floor_char_boundary(most));
         out.truncate(out.trim_end_matches(' ').len());
     }
-    out
+}
+
+/// Whether a text surely has neither an anchor nor a comment: its lines need not be looked at one by one.
+fn has_neither_anchor_nor_comment(text: &str) -> bool {
+    let bytes = text.as_bytes();
+    memchr::memchr2_iter(b'^', b'<', bytes)
+        .all(|at| bytes[at] == b'<' && !bytes[at..].starts_with(b"<!--"))
 }
 
 /// SHA-256 of the body that a part of a file makes. `known` is a range whose hash is known, its white space joined: the
@@ -64,7 +84,7 @@ pub(super) fn hash(
 ) -> ContentHash {
     let part = behind_anchors(source, part);
     let text = &source.text[part.start..part.end];
-    if memchr::memchr2(b'^', b'<', text.as_bytes()).is_some() {
+    if !has_neither_anchor_nor_comment(text) {
         let mut hasher = JoinedHasher::default();
         each_line(source, part, &mut |_, line| {
             hasher.feed(line);

@@ -124,12 +124,17 @@ pub(super) fn stretch_end(text: &[u8], mut at: usize) -> usize {
 
 /// The highest bit of each of the eight bytes of `word` that may be white space other than a single space, or the lead
 /// byte of such. `next` is the same text from the second byte on. Only the first byte found is surely one; arithmetic on
-/// a whole word marks some behind it as well. A loop over the bytes took three times as long, unless the compiler made
+/// a whole word may mark some behind it as well. A loop over the bytes took three times as long, unless the compiler made
 /// vectors of it, which it did in some builds.
 #[inline]
 fn suspects(word: u64, next: u64) -> u64 {
     const ONES: u64 = 0x0101_0101_0101_0101;
     const HIGH: u64 = 0x80 * ONES;
+    if (word | next) & HIGH == 0 {
+        // A byte of ASCII reaches the highest bit where it is `limit` or more, and never carries into the next one.
+        let below = |word: u64, limit: u64| !(word + (0x80 - limit) * ONES) & HIGH;
+        return below(word, 0x20) | below(word, 0x21) & below(next, 0x21);
+    }
     let below = |word: u64, limit: u64| word.wrapping_sub(limit * ONES) & !word & HIGH;
     let equal = |word: u64, byte: u64| below(word ^ (byte * ONES), 1);
     // C2, E1, E2 and E3, and E0 with them.
