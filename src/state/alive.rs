@@ -21,6 +21,8 @@ const BYTES: usize = 4096;
 pub(crate) struct SignOfLife {
     file: File,
     path: PathBuf,
+    /// Device and inode of the open file.
+    identity: (u64, u64),
 }
 
 impl SignOfLife {
@@ -28,7 +30,8 @@ impl SignOfLife {
     pub(crate) fn open(dir: &Path) -> Result<SignOfLife, StateError> {
         let path = dir.join(FILE);
         let file = create_file(&path)?;
-        let sign = SignOfLife { file, path };
+        let found = file.metadata().map_err(|error| StateError::io(&path, "look at", &error))?;
+        let sign = SignOfLife { file, path, identity: (found.dev(), found.ino()) };
         sign.write("").map_err(|error| StateError::io(&sign.path, "write", &error))?;
         Ok(sign)
     }
@@ -50,8 +53,7 @@ impl SignOfLife {
 
     /// Whether others find what is written: the file is where it was.
     pub(crate) fn is_in_place(&self) -> bool {
-        let ours = self.file.metadata().map(|found| (found.dev(), found.ino())).ok();
-        ours.is_some() && ours == sqlite::identity(&self.path)
+        sqlite::identity(&self.path) == Some(self.identity)
     }
 
     /// The last text of that state folder's daemon; `None` where nothing can be read.

@@ -585,7 +585,9 @@ impl Sorter {
         // A fault of the folder is told when each file is looked at for itself.
         let Ok(folder) = self.root.open_folder(folder) else { return };
         // In order, neighbours in the kernel's tables are found one after the other.
-        met.unseen.sort_unstable_by(|a, b| a.path.cmp(&b.path));
+        met.unseen.sort_unstable_by(|a, b| {
+            a.path.as_bytes()[name_start..].cmp(&b.path.as_bytes()[name_start..])
+        });
         let mut files = std::mem::take(&mut met.unseen);
         files.retain_mut(|file| {
             let name = OsStr::from_bytes(&file.path.as_bytes()[name_start..]);

@@ -217,12 +217,17 @@ impl StatCache {
         let mut churn = Churn::default();
         let mut listed = listing.files.iter().map(|file| (&file.path, &file.stat)).peekable();
         let visit = |row: Row<'_>| {
-            let before =
-                |order| move |(path, _): &(&VaultPath, _)| path.as_bytes().cmp(row.path) == order;
-            while listed.next_if(before(Ordering::Less)).is_some() {
-                verdicts.push(Verdict::Read(None));
-            }
-            match listed.next_if(before(Ordering::Equal)) {
+            let found = loop {
+                match listed.peek().map(|(path, _)| path.as_bytes().cmp(row.path)) {
+                    Some(Ordering::Less) => {
+                        listed.next();
+                        verdicts.push(Verdict::Read(None));
+                    }
+                    Some(Ordering::Equal) => break listed.next(),
+                    Some(Ordering::Greater) | None => break None,
+                }
+            };
+            match found {
                 Some((_, stat)) => {
                     churn.count(&row.known, stat);
                     verdicts.push(rules.verdict(&row.known, stat));
