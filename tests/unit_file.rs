@@ -180,3 +180,44 @@ fn the_times_of_the_units_fit_those_of_the_program() {
         assert!(burst * seconds(value(&unit, "RestartSec")) < interval);
     }
 }
+
+/// A command that is typed for the service sees the configuration, the state folder and the variables of the service.
+#[test]
+fn the_commands_that_are_told_to_be_typed_for_the_service_look_where_the_service_looks() {
+    let root = settings().parent().unwrap().to_owned();
+    let page = |name: &str| fs::read_to_string(root.join(name)).unwrap();
+    let unit = text("aclarai-scheduler.service");
+    let (user, folder) = (value(&unit, "User"), value(&unit, "WorkingDirectory"));
+    let config = value(&unit, "ExecStart").split_once("--config ").unwrap().1;
+    let config = config.split_whitespace().next().unwrap();
+
+    let mut typed = 0;
+    for name in
+        ["README.md", "docs/operating.md", "docs/troubleshooting.md", "packaging/debian/postinst"]
+    {
+        // A line that goes on below the next, also where a shell prints it so.
+        let text = page(name).replace("\\\\\"\n", "\\\n").replace("\\\n", " ");
+        for line in text.split("sudo -u ").skip(1) {
+            let line = line.lines().next().unwrap();
+            assert!(line.starts_with(&format!("{user} aclarai-scheduler")), "{name}: {line}");
+            assert!(line.contains(&format!("--config {config}")), "{name}: {line}");
+            assert!(line.contains(&format!("--state-dir {folder}")), "{name}: {line}");
+            typed += 1;
+        }
+    }
+    assert_eq!(typed, 2, "README and postinst");
+
+    let guide = page("docs/operating.md");
+    let acl = guide.split_once("\nacl() {").unwrap().1.split_once("\n}").unwrap().0;
+    let environment = value(&unit, "EnvironmentFile");
+    for part in [
+        format!("--uid={user} "),
+        format!("-p WorkingDirectory={folder} "),
+        format!("-p EnvironmentFile={environment} "),
+        format!("-E STATE_DIRECTORY={folder} "),
+        format!("-E ACLARAI_CONFIG={config} "),
+    ] {
+        assert!(acl.contains(&part), "acl has no {part}: {acl}");
+    }
+    assert_eq!(folder, format!("/var/lib/{}", value(&unit, "StateDirectory")));
+}
