@@ -18,7 +18,7 @@ Commands, each by an example (`aclarai-scheduler COMMAND --help` tells more):
   check                     checks everything a run needs, says how to mend it
   history vault_sync -n 20  past runs, and what made none, with the reason
   status                    the daemon: since when, what runs, what is next
-  attention                 all that waits for a person, with what to do
+  attention                 all that waits for a person, with the remedy
   backup /srv/backup        copies of state and graph, while all goes on
   pause    resume           nothing starts by its schedule; it does again
   purge --older-than 30d    deletes blocks archived longer ago; try --dry-run
@@ -102,7 +102,7 @@ pub(super) enum Command {
     #[command(after_help = "Examples: aclarai-scheduler next vault_sync -n 3\n          \
                       aclarai-scheduler next --cron \"0 3 * * 1\" --timezone Europe/Berlin")]
     Next(Next),
-    /// Looks at configuration, cron lines, vault, state folder and graph: one line each, with what to do
+    /// Checks configuration, cron lines, vault, state folder and graph: one line each, with the remedy
     #[command(after_help = "Example: aclarai-scheduler check")]
     Check(Format),
     /// Shows past runs, and occurrences that made none, the newest first
@@ -110,10 +110,10 @@ pub(super) enum Command {
         after_help = "Examples: aclarai-scheduler history vault_sync -n 20\n          aclarai-scheduler history --at 2026-08-24T03:00Z"
     )]
     History(History),
-    /// Tells whether a daemon is running, since when, what it runs, and what is next; exits 4 if none is
+    /// Tells whether a daemon runs and is well, since when, its runs and the next one; exit code 4 if not
     #[command(after_help = "Example: aclarai-scheduler status --json")]
     Status(Format),
-    /// Shows all that waits for a person, each with what to do; exit code 3 while there is any
+    /// Shows all that waits for a person, each with the remedy; exit code 3 while there is any
     #[command(after_help = "Example: aclarai-scheduler attention")]
     Attention(Format),
     /// Copies state file and embedded graph into a folder, consistent while a daemon goes on
@@ -154,7 +154,7 @@ pub(super) enum Command {
                       sudo aclarai-scheduler install"
     )]
     Install(Install),
-    /// Prints what makes a shell complete commands, options and names of jobs
+    /// Prints a script by which a shell completes commands, options and names of jobs
     #[command(
         after_help = "Example: aclarai-scheduler completions bash > ~/.local/share/bash-completion/completions/aclarai-scheduler"
     )]
@@ -169,7 +169,7 @@ pub(super) struct Install {
     /// For this user alone, not for the machine
     #[arg(long)]
     pub(super) user: bool,
-    /// Only say what would be done
+    /// Change nothing; tell what would be done
     #[arg(long)]
     pub(super) dry_run: bool,
 }
@@ -199,7 +199,7 @@ pub(super) struct Run {
     /// Write nothing anywhere; show what would happen
     #[arg(long)]
     pub(super) dry_run: bool,
-    /// Say for each block that is not left alone why
+    /// Tell of each block that is not left alone why
     #[arg(long)]
     pub(super) explain: bool,
     /// Archive missing blocks even where the guard would not
@@ -243,19 +243,19 @@ pub(super) struct History {
     /// How many
     #[arg(short, value_name = "N", default_value_t = 20)]
     pub(super) number: usize,
-    /// Only what was due at T or later: an instant, a date, or 2h (ago)
+    /// Only rows that were due at T or later: an instant, a date, or 2h (ago)
     #[arg(long, value_name = "T", value_parser = when)]
     pub(super) since: Option<When>,
-    /// Only what was due at T or before
+    /// Only rows that were due at T or before
     #[arg(long, value_name = "T", value_parser = when)]
     pub(super) until: Option<When>,
-    /// Only what came to this: succeeded, failed, interrupted, skipped, running, or the reason of a skip
+    /// Only rows with this outcome: succeeded, failed, interrupted, skipped, running, or the reason of a skip
     #[arg(long, value_name = "O", value_parser = OUTCOMES)]
     pub(super) outcome: Option<String>,
-    /// Instead: what became of the moment T, for each job
+    /// Instead: the fate of the moment T, for each job
     #[arg(long, value_name = "T", value_parser = when, conflicts_with_all = ["number", "since", "until", "outcome"])]
     pub(super) at: Option<When>,
-    /// Instead: what is kept of the output of this run
+    /// Instead: the kept output of this run
     #[arg(long, value_name = "JOB_ID", conflicts_with_all = ["job", "number", "since", "until", "outcome", "at", "json"])]
     pub(super) output: Option<String>,
     #[command(flatten)]
