@@ -35,6 +35,10 @@ const SLICE_BYTES: usize = 1 << 20;
 /// The next note is taken only when one larger than this is in the graph: several at once would take a lot of room.
 const LARGE_NOTE: u64 = 8 << 20;
 
+/// So many files are told to the readers at once: telling takes as much room for each as its path. So few in tests that
+/// the end of one lot is met.
+const FILES_AT_ONCE: usize = if cfg!(test) { 3 } else { 1 << 15 };
+
 /// Reads the files that are due for this look and works each off.
 pub(super) fn look_at(
     survey: &Survey<'_>,
@@ -52,8 +56,6 @@ pub(super) fn look_at(
     let ctx = survey.ctx;
     let phase = if look == Look::First { "reading" } else { "looking again" };
     ctx.progress.phase(phase, Some(indices.len() as u64));
-    let files: Vec<ToRead<'_>> =
-        indices.iter().map(|index| to_read(survey, books, *index, look)).collect();
     if look == Look::Second {
         for index in &indices {
             books.set_state(*index, FileState::Awaited);
@@ -69,30 +71,32 @@ pub(super) fn look_at(
     };
     thread::scope(|scope| {
         let mut desk = Desk { look, batch: Batch::default(), under_way: UnderWay::new(scope) };
-        let mut position = 0;
-        let mut failed = None;
-        let mut take = |file: &ToRead<'_>, outcome| {
-            let index = indices[position];
-            position += 1;
-            ctx.progress.advance(1, file.file.stat.size);
-            let take = || desk.take(survey, books, tally, index, outcome);
-            match survey.phases.during(Phase::Decide, take) {
-                Ok(()) => ControlFlow::Continue(()),
-                Err(error) => {
-                    failed = Some(error);
-                    ControlFlow::Break(())
+        for indices in indices.chunks(FILES_AT_ONCE) {
+            let files: Vec<ToRead<'_>> =
+                indices.iter().map(|index| to_read(survey, books, *index, look)).collect();
+            let mut position = 0;
+            let mut failed = None;
+            let mut take = |file: &ToRead<'_>, outcome| {
+                let index = indices[position];
+                position += 1;
+                ctx.progress.advance(1, file.file.stat.size);
+                let take = || desk.take(survey, books, tally, index, outcome);
+                match survey.phases.during(Phase::Decide, take) {
+                    Ok(()) => ControlFlow::Continue(()),
+                    Err(error) => {
+                        failed = Some(error);
+                        ControlFlow::Break(())
+                    }
                 }
-            }
-        };
-        let read = || vault::read_in_order(&survey.listing.root, &files, &options, &mut take);
-        survey.phases.during(Phase::Reading, read).map_err(|error| vault_error(error, ctx))?;
-        match failed {
-            Some(error) => Err(error),
-            None => {
-                desk.flush(survey, books, tally)?;
-                settle_all(survey, books, tally, &mut desk.under_way)
+            };
+            let read = || vault::read_in_order(&survey.listing.root, &files, &options, &mut take);
+            survey.phases.during(Phase::Reading, read).map_err(|error| vault_error(error, ctx))?;
+            if let Some(error) = failed {
+                return Err(error);
             }
         }
+        desk.flush(survey, books, tally)?;
+        settle_all(survey, books, tally, &mut desk.under_way)
     })
 }
 
