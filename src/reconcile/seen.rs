@@ -1,8 +1,10 @@
-//! Which ids a run has met, and in which file first: all of a vault's ids in about seventeen bytes each, at any size.
+//! Which ids a run has met, and in which file first: all of a vault's ids in about fourteen bytes each, at any size.
 //!
 //! Memory for a million notes is mostly this. A hash table doubles, so that it is half empty after it has grown, and holds
 //! its old and its new room meanwhile. Here the ids lie in the order of their digests, each as near to where its digest
-//! belongs as those before it leave room; so a table can grow by a fifth, in its place.
+//! belongs as those before it leave room; so a table can grow by an eighth, in its place.
+
+use std::cmp::Ordering;
 
 use crate::block::IdDigest;
 
@@ -15,8 +17,9 @@ const TABLES: usize = 256;
 /// Cells that are taken from the allocator at once. All of one size, so they leave no holes behind.
 const BLOCK: usize = 128;
 
-/// A table grows when more than nine of ten cells are taken. Then three of four are.
-const FULL: (usize, usize) = (9, 10);
+/// A table that has fewer empty cells than one in twelve grows by an eighth.
+const FULL: (usize, usize) = (11, 12);
+const GROWS_BY: usize = 8;
 
 /// The ids met so far.
 #[derive(Debug)]
@@ -25,8 +28,10 @@ pub(super) struct SeenIds {
 }
 
 impl Default for SeenIds {
+    /// They begin with different sizes, so that they do not all grow at the same time.
     fn default() -> SeenIds {
-        SeenIds { tables: (0..TABLES).map(|_| Table::default()).collect() }
+        let table = |n| Table { places: BLOCK + BLOCK * n / GROWS_BY / TABLES, ..Table::default() };
+        SeenIds { tables: (0..TABLES).map(table).collect() }
     }
 }
 
@@ -42,52 +47,41 @@ impl SeenIds {
     #[inline]
     pub(super) fn first(&self, id: IdDigest) -> Option<FileIndex> {
         let (table, key) = place(id);
-        self.tables[table].find(key).ok().map(|(_, file)| file)
+        self.tables[table].find(key).ok()
     }
 }
 
-/// The table of an id, and what it is known by there. Together 88 bits of its digest: that any two of a million ids share
-/// them is less likely than one in 10^14.
+/// The table of an id, and what it is known by there. Together 72 bits of its digest: that any two of a million ids share
+/// them is less likely than one in 10^9, and the second one would be told as a duplicate.
 #[inline]
-fn place(id: IdDigest) -> (usize, Key) {
+fn place(id: IdDigest) -> (usize, u64) {
     let bits = id.bits();
-    (bits as usize % TABLES, Key { high: (bits >> 8) as u64, low: (bits >> 72) as u16 })
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Key {
-    high: u64,
-    low: u16,
-}
-
-impl Key {
-    /// Where it belongs in a table of so many places. A larger key never belongs before a smaller one.
-    #[inline]
-    fn home(self, places: usize) -> usize {
-        ((u128::from(self.high) * places as u128) >> 64) as usize
-    }
+    (bits as usize % TABLES, (bits >> 8) as u64)
 }
 
 /// A key and a file, as bytes, which need no room between them.
 #[derive(Clone, Copy, Debug)]
 struct Cell {
-    high: [u8; 8],
-    low: [u8; 2],
+    key: [u8; 8],
     file: [u8; 4],
 }
 
 /// No file has the greatest number.
-const EMPTY: Cell = Cell { high: [0; 8], low: [0; 2], file: [0xff; 4] };
+const EMPTY: Cell = Cell { key: [0; 8], file: [0xff; 4] };
 
 impl Cell {
-    fn new(Key { high, low }: Key, file: FileIndex) -> Cell {
-        Cell { high: high.to_le_bytes(), low: low.to_le_bytes(), file: file.to_le_bytes() }
+    fn new(key: u64, file: FileIndex) -> Cell {
+        Cell { key: key.to_le_bytes(), file: file.to_le_bytes() }
     }
 
     #[inline]
-    fn get(self) -> Option<(Key, FileIndex)> {
-        let key = Key { high: u64::from_le_bytes(self.high), low: u16::from_le_bytes(self.low) };
-        (self.file != EMPTY.file).then(|| (key, u32::from_le_bytes(self.file)))
+    fn is_empty(self) -> bool {
+        self.file == EMPTY.file
+    }
+
+    #[inline]
+    fn key(self) -> u64 {
+        u64::from_le_bytes(self.key)
     }
 }
 
@@ -102,9 +96,17 @@ struct Table {
 }
 
 impl Table {
+    /// Where a key belongs. A larger key never belongs before a smaller one.
     #[inline]
-    fn get(&self, at: usize) -> Option<(Key, FileIndex)> {
-        self.blocks.get(at / BLOCK)?[at % BLOCK].get()
+    fn home(&self, key: u64) -> usize {
+        ((u128::from(key) * self.places as u128) >> 64) as usize
+    }
+
+    /// The cell, unless it is empty.
+    #[inline]
+    fn get(&self, at: usize) -> Option<Cell> {
+        let cell = self.blocks.get(at / BLOCK)?[at % BLOCK];
+        (!cell.is_empty()).then_some(cell)
     }
 
     fn set(&mut self, at: usize, cell: Cell) {
@@ -114,59 +116,66 @@ impl Table {
         self.blocks[at / BLOCK][at % BLOCK] = cell;
     }
 
-    /// The cell of a key and its file; else the cell that would be its own.
+    /// The file of a key; else the cell that would be its own.
     #[inline]
-    fn find(&self, key: Key) -> Result<(usize, FileIndex), usize> {
-        let mut at = key.home(self.places);
-        while let Some((other, file)) = self.get(at) {
-            if other >= key {
-                return if other == key { Ok((at, file)) } else { Err(at) };
+    fn find(&self, key: u64) -> Result<FileIndex, usize> {
+        let mut at = self.home(key);
+        while let Some(cell) = self.get(at) {
+            match cell.key().cmp(&key) {
+                Ordering::Less => at += 1,
+                Ordering::Equal => return Ok(u32::from_le_bytes(cell.file)),
+                Ordering::Greater => break,
             }
-            at += 1;
         }
         Err(at)
     }
 
-    fn note(&mut self, key: Key, file: FileIndex) -> Option<FileIndex> {
-        let mut at = match self.find(key) {
-            Ok((_, first)) => return Some(first),
-            Err(at) => at,
-        };
+    #[inline]
+    fn note(&mut self, key: u64, file: FileIndex) -> Option<FileIndex> {
+        match self.find(key) {
+            Ok(first) => Some(first),
+            Err(at) => {
+                self.insert(key, file, at);
+                None
+            }
+        }
+    }
+
+    fn insert(&mut self, key: u64, file: FileIndex, mut at: usize) {
         if (self.taken + 1) * FULL.1 > self.places * FULL.0 {
             self.grow();
-            at = self.find(key).unwrap_or_else(|at| (at, file)).0;
+            at = self.find(key).err().unwrap_or(at);
         }
         self.taken += 1;
         // Each of those behind it moves on by one, up to the next gap.
         let mut cell = Cell::new(key, file);
-        while let Some((other, file)) = self.get(at) {
+        while let Some(next) = self.get(at) {
             self.set(at, cell);
-            cell = Cell::new(other, file);
+            cell = next;
             at += 1;
         }
         self.set(at, cell);
-        None
     }
 
-    /// Makes room for a fifth more. With more places no key belongs nearer to the beginning, so that the cells can be moved
-    /// one after the other, the last one first.
+    /// Makes more room. With more places no key belongs nearer to the beginning, so that the cells can be moved one after
+    /// the other, the last one first.
     fn grow(&mut self) {
-        self.places += (self.places / 5).max(BLOCK);
+        self.places += self.places / GROWS_BY;
         let end = self.blocks.len() * BLOCK;
         let mut moves = Vec::with_capacity(self.taken);
         let mut free = 0;
         for at in 0..end {
-            if let Some((key, _)) = self.get(at) {
-                free = free.max(key.home(self.places));
+            if let Some(cell) = self.get(at) {
+                free = free.max(self.home(cell.key()));
                 moves.push(free as u32);
                 free += 1;
             }
         }
         for at in (0..end).rev() {
-            let Some((key, file)) = self.get(at) else { continue };
+            let Some(cell) = self.get(at) else { continue };
             let Some(to) = moves.pop() else { break };
             self.set(at, EMPTY);
-            self.set(to as usize, Cell::new(key, file));
+            self.set(to as usize, cell);
         }
     }
 }
@@ -195,30 +204,31 @@ mod tests {
     }
 
     #[test]
-    fn an_id_takes_no_more_than_twenty_bytes_however_many_there_are() {
-        let mut table = Table::default();
-        let mut key = 1_u64;
-        for n in 0..200_000_u32 {
-            key =
-                key.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-            assert_eq!(table.note(Key { high: key, low: n as u16 }, n), None);
-            let bytes = table.blocks.len() * size_of::<[Cell; BLOCK]>();
-            assert!(n < 10_000 || bytes <= 20 * n as usize, "{bytes} bytes for {n} ids");
+    fn an_id_takes_some_fourteen_bytes_however_many_there_are() {
+        let mut seen = SeenIds::default();
+        for n in 1..=500_000_usize {
+            assert_eq!(seen.note(IdDigest::of(&n.to_string()), 7), None);
+            if n % 50_000 == 0 {
+                let blocks: usize = seen.tables.iter().map(|table| table.blocks.len()).sum();
+                let room = blocks * BLOCK * size_of::<Cell>();
+                // And half of a block that is not full yet, for each table.
+                let most = n * 29 / 2 + TABLES * BLOCK * size_of::<Cell>() / 2;
+                assert!(room <= most, "{room} bytes for {n} ids");
+            }
         }
     }
 
     #[test]
     fn keys_that_all_belong_to_one_place_are_told_apart() {
-        for high in [0, u64::MAX] {
-            let mut table = Table::default();
-            for low in (0..2_000_u16).rev() {
-                assert_eq!(table.note(Key { high, low }, u32::from(low)), None);
+        for keys in [0..2_000, u64::MAX - 2_000..u64::MAX] {
+            let mut table = Table { places: BLOCK, ..Table::default() };
+            for key in keys.clone().rev() {
+                assert_eq!(table.note(key, key as u32 / 2), None);
             }
-            for low in 0..2_000 {
-                let file = Some(u32::from(low));
-                assert_eq!(table.find(Key { high, low }).ok().map(|(_, file)| file), file);
+            for key in keys.clone() {
+                assert_eq!(table.find(key).ok(), Some(key as u32 / 2));
             }
-            assert_eq!(table.find(Key { high, low: 2_000 }).ok(), None);
+            assert_eq!(table.find(keys.end).ok(), None);
         }
     }
 }

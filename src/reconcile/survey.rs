@@ -181,8 +181,8 @@ impl<'a> Survey<'a> {
 
     /// The memory of a file that has to be read again.
     pub(super) fn remembered(&self, index: FileIndex) -> Option<Remembered> {
-        match self.verdicts[index as usize] {
-            Verdict::Read(remembered) => remembered,
+        match &self.verdicts[index as usize] {
+            Verdict::Read(remembered) => remembered.as_deref().copied(),
             Verdict::Unchanged(_) => None,
         }
     }

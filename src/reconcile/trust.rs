@@ -22,8 +22,8 @@ const CTIME_CHURN_MIN: u64 = 20;
 pub enum Verdict {
     /// As it was: skip it. It holds this many blocks.
     Unchanged(u32),
-    /// Read it.
-    Read(Option<Remembered>),
+    /// Read it. Most files of a large vault are new, or remembered and unchanged: what is remembered of others lies apart.
+    Read(Option<Box<Remembered>>),
 }
 
 /// The memory of a file that has to be read again.
@@ -87,12 +87,12 @@ impl Rules {
         if same && row.trusted && current && fresh && !self.options.full && !self.distrust {
             return Verdict::Unchanged(row.blocks);
         }
-        Verdict::Read(Some(Remembered {
+        Verdict::Read(Some(Box::new(Remembered {
             digest: row.digest,
             blocks: row.blocks,
             current: current && !self.options.full,
             blank_runs: row.blank_runs,
-        }))
+        })))
     }
 }
 
