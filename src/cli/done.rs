@@ -35,16 +35,23 @@ pub(super) fn done(setup: &Setup<'_>, arguments: &Done) -> Result<Exit, Failure>
     let store = graph::open(&config.graph, config.retries, stop, Arc::new(SystemClock))
         .map_err(of_graph)?;
     let mut work = Work { store, out: Out::stdout(), told: Ok(()), done: 0, left: 0 };
+    let mut broken = None;
     if arguments.ids == ["-"] {
         let mut input = io::stdin().lock();
         let mut batch = Vec::new();
-        for number in 1.. {
-            let Some(line) = read_line(&mut input, number)? else { break };
-            batch.extend(wanted_of_line(&line).map_err(|why| {
-                Failure::usage(format!(
-                    "standard input, line {number}: {why}: the lines before it are done"
-                ))
-            })?);
+        for number in 1u64.. {
+            let wanted = read_line(&mut input)
+                .and_then(|line| line.map(|line| wanted_of_line(&line)).transpose());
+            match wanted {
+                Ok(Some(wanted)) => batch.extend(wanted),
+                Ok(None) => break,
+                Err(why) => {
+                    broken = Some(format!(
+                        "standard input, line {number}: {why}: the lines before it are done"
+                    ));
+                    break;
+                }
+            }
             if batch.len() >= BATCH {
                 work.take_away(std::mem::take(&mut batch))?;
             }
@@ -54,7 +61,8 @@ pub(super) fn done(setup: &Setup<'_>, arguments: &Done) -> Result<Exit, Failure>
         let wanted = |id: &String| Wanted { id: id.clone(), version: None, hashes: None };
         work.take_away(arguments.ids.iter().map(wanted).collect())?;
     }
-    work.end()
+    let ended = work.end();
+    broken.map_or(ended, |why| Err(Failure::usage(why)))
 }
 
 struct Work {
@@ -175,18 +183,17 @@ fn wanted_of_line(line: &str) -> Result<Vec<Wanted>, String> {
     }
 }
 
-fn read_line(input: &mut impl BufRead, number: u64) -> Result<Option<String>, Failure> {
+fn read_line(input: &mut impl BufRead) -> Result<Option<String>, String> {
     let mut line = Vec::new();
-    let bad = |why: String| Failure::usage(format!("standard input, line {number}: {why}"));
     let mut bounded = io::Read::take(input, LINE_MAX);
-    bounded.read_until(b'\n', &mut line).map_err(|error| bad(error.to_string()))?;
+    bounded.read_until(b'\n', &mut line).map_err(|error| error.to_string())?;
     if line.len() as u64 == LINE_MAX {
-        return Err(bad(format!("longer than {LINE_MAX} bytes")));
+        return Err(format!("longer than {LINE_MAX} bytes"));
     }
     if line.is_empty() {
         return Ok(None);
     }
-    String::from_utf8(line).map(Some).map_err(|_| bad("not UTF-8".to_owned()))
+    String::from_utf8(line).map(Some).map_err(|_| "not UTF-8".to_owned())
 }
 
 #[cfg(test)]

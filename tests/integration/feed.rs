@@ -366,6 +366,16 @@ fn marks_are_seen_and_taken_away_by_hand() {
 }
 
 #[test]
+fn the_lines_before_one_that_cannot_be_read_are_done_as_it_says() {
+    let sandbox = fed(3, "{}", "true");
+    let run = sandbox.run_with_input(&["done", "-"], "blk_1\n{\"id\": 3}\nblk_2\n");
+    assert_eq!((run.code, &*run.stdout), (Some(2), "1 block done\n"));
+    let message = "standard input, line 2: neither an id nor a line of `dirty --json`: the lines before it are done";
+    assert!(run.stderr.contains(message), "{}", run.stderr);
+    assert_eq!(dirty(&sandbox), ["blk_0", "blk_2"]);
+}
+
+#[test]
 fn a_block_is_shown_whole() {
     let sandbox = fed(2, "{}", "true");
     let run = sandbox.run(&["show", "blk_0", "--json"]);
