@@ -207,11 +207,14 @@ impl Findings {
 
     /// Whether state and graph lie where they should not.
     fn places(&mut self, config: &Config) {
-        let mut places = vec![("state", config.state_dir.as_path())];
+        let mut places = vec![("state", config.state_dir.as_path(), "--state-dir")];
         if let GraphConfig::Embedded { path } = &config.graph {
-            places.push(("graph", path));
+            // The graph goes with the state folder, unless a path of its own says otherwise.
+            let lies_there = path.starts_with(&config.state_dir);
+            let setting = if lies_there { "--state-dir" } else { "databases.embedded.path" };
+            places.push(("graph", path, setting));
         }
-        for (name, path) in places {
+        for (name, path, setting) in places {
             let Some(existing) = path.ancestors().find(|folder| folder.exists()) else { continue };
             let inside = |root: &Path| {
                 let real = existing.canonicalize().unwrap_or_else(|_| existing.to_owned());
@@ -220,14 +223,14 @@ impl Findings {
             if config.vault.root.canonicalize().is_ok_and(|root| inside(&root)) {
                 let message = format!(
                     "{} lies in the vault: a program that syncs the vault would copy a database in use; choose another \
-                     place with --state-dir",
+                     place with {setting}",
                     path.display()
                 );
                 self.add(name, Level::Warning, message);
             } else if vault::lies_on_network(existing) {
                 let message = format!(
                     "{} lies on a network drive: locks and crashes are not safe there; choose a local folder with \
-                     --state-dir",
+                     {setting}",
                     path.display()
                 );
                 self.add(name, Level::Warning, message);

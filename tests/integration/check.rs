@@ -66,6 +66,14 @@ fn check_tells_of_places_that_cannot_be_or_should_not_be() {
     one_with(&state, "error: /proc: ");
     let inside = sandbox.path("vault/state").display().to_string();
     one_with(&said(&sandbox, &["--state-dir", &inside], "state"), "lies in the vault");
+    // Each of the two is told to be moved by the setting that moves it.
+    one_with(&said(&sandbox, &["--state-dir", &inside], "state"), "another place with --state-dir");
+    sandbox.write(settings, &text.replace("FILE/deep", &inside));
+    let graph = said(&sandbox, &[], "graph");
+    assert!(
+        graph.iter().any(|line| line.ends_with("place with databases.embedded.path")),
+        "{graph:?}"
+    );
     sandbox.variable("AUTOMATION_PAUSE", "true");
     one_with(&said(&sandbox, &[], "pause"), "take the variable out; `resume` does not reach it");
 }
