@@ -39,6 +39,7 @@ mod job;
 mod jobs;
 mod logging;
 mod observe;
+mod order;
 mod reconcile;
 mod sandbox;
 mod schedule;

@@ -10,7 +10,10 @@ use std::path::{Path, PathBuf};
 
 /// The floors of the house, from the ground up. A room imports from the floors below its own.
 const FLOORS: &[&[&str]] = &[
-    &["text", "clock", "stop", "schedule", "signals", "finding", "logging", "sandbox", "sqlite"],
+    &[
+        "text", "clock", "stop", "schedule", "signals", "finding", "logging", "order", "sandbox",
+        "sqlite",
+    ],
     &["block", "config", "state"],
     &["job", "graph", "vault"],
     &["history", "gate", "reconcile"],

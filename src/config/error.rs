@@ -35,8 +35,8 @@ impl From<Mistake> for ConfigErrors {
 }
 
 /// A person mends a file from top to bottom. A fault that is in no file comes before all of them.
-pub(super) fn sort(faults: &mut [Mistake]) {
-    faults.sort_by_key(|fault| match &fault.place {
+pub(super) fn sort(faults: &mut Vec<Mistake>) {
+    crate::order::sort_by_key(faults, |fault| match &fault.place {
         Place::File { file, line, .. } => Some((file.clone(), *line)),
         Place::Nowhere | Place::CommandLine | Place::Environment => None,
     });

@@ -125,7 +125,7 @@ impl Inner {
             .filter(|(id, node)| which.names(id, node.tier, node.archived_at.is_some()))
             .filter(|(id, node)| waits(id, node))
             .collect();
-        waiting.sort_by_key(|(_, node)| node.last_updated);
+        crate::order::sort_by_key(&mut waiting, |(_, node)| node.last_updated);
         waiting
     }
 }

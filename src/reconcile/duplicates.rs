@@ -9,6 +9,7 @@ use unicode_normalization::UnicodeNormalization;
 use crate::block::{BlockId, ContentHash, IdDigest, VaultPath};
 use crate::graph::StoredBlock;
 use crate::job::{Fault, JobError};
+use crate::order;
 use crate::vault::{self, BlockRef, ReadOptions, ReadOutcome, ToRead};
 
 use super::books::Books;
@@ -80,7 +81,7 @@ pub(super) fn contest(survey: &Survey<'_>, books: &mut Books<'_>) -> Result<(), 
             }
         }
     }
-    losers.sort_by_key(|loser| (books.claims.position(loser.at.file), loser.at.line));
+    order::sort_by_key(&mut losers, |loser| (books.claims.position(loser.at.file), loser.at.line));
     books.losers.append(&mut losers);
     Ok(())
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use crate::block::IdDigest;
 use crate::job::JobError;
+use crate::order;
 use crate::vault::{self, Deferral, ParsedFile, ReadOptions, ReadOutcome, Reading, ToRead};
 
 use super::books::Books;
@@ -133,7 +134,7 @@ fn due(survey: &Survey<'_>, books: &Books<'_>, look: Look) -> Vec<FileIndex> {
         Look::Second => books.second_look.keys().copied().collect(),
         Look::Last => books.undecided.keys().copied().collect(),
     };
-    due.sort_by_key(|index| books.claims.position(*index));
+    order::sort_by_key(&mut due, |index| books.claims.position(*index));
     due
 }
 

@@ -162,7 +162,9 @@ impl<'a> Survey<'a> {
             return positions;
         }
         let mut order: Vec<FileIndex> = (0..self.listing.files.len() as FileIndex).collect();
-        order.sort_by(|a, b| by_name(self.path(*a)).cmp(&by_name(self.path(*b))));
+        crate::order::sort_by(&mut order, &|a, b| {
+            by_name(self.path(*a)).cmp(&by_name(self.path(*b)))
+        });
         for (position, index) in (0..).zip(order) {
             positions[index as usize] = position;
         }

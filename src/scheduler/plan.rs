@@ -245,7 +245,7 @@ impl Planner {
             plan.progress.push((name.clone(), progress));
         }
         // Oldest first: with one worker free after a long pause, the run that has waited longest goes.
-        plan.decisions.sort_by_key(|decision| decision.first);
+        crate::order::sort_by_key(&mut plan.decisions, |decision| decision.first);
         plan
     }
 

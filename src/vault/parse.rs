@@ -89,7 +89,7 @@ pub fn parse(text: String, options: ParseOptions) -> ParsedFile {
     // Thousands of files wait for the graph at once: a third of their memory was room for blocks that never came.
     places.shrink_to_fit();
     let Remarks { faults, mut warnings, warnings_left_out, empty_blocks } = remarks;
-    warnings.sort_by_key(|warning| warning.offset);
+    crate::order::sort_by_key(&mut warnings, |warning| warning.offset);
     let merge_conflict = merge_conflict_line(&source.text);
     let source = Arc::new(source);
     ParsedFile {

@@ -29,6 +29,7 @@ use super::write_back::is_left_over;
 use crate::block::{Tier, VaultPath};
 use crate::config::VaultConfig;
 use crate::logging;
+use crate::order;
 use crate::stop::Stop;
 
 /// A folder with more files than this is shared by several threads: `jwalk` would give all of it to one.
@@ -142,7 +143,7 @@ pub fn list(
         }
     }
     // Folders reached without a link first: a file that both kinds of path lead to is listed by its own.
-    begin.sort();
+    order::sort(&mut begin);
     for (_, real, shown) in begin {
         walk.folder(&real, &shown)?;
     }
@@ -159,12 +160,11 @@ pub fn list(
     let mut files = Vec::with_capacity(folders.iter().map(Vec::len).sum());
     folders.into_iter().for_each(|mut folder| files.append(&mut folder));
     files.sort_by(|a, b| a.path.cmp(&b.path));
-    faults.sort_by(|a, b| a.path.cmp(&b.path));
+    order::sort_by(&mut faults, &|a, b| a.path.cmp(&b.path));
     faults.dedup_by(|a, b| a.path == b.path);
-    conflict_copies.sort();
-    backups.sort();
-    place_holders.sort();
-    links_skipped.sort();
+    for paths in [&mut conflict_copies, &mut backups, &mut place_holders, &mut links_skipped] {
+        order::sort(paths);
+    }
     root.check_in_place()?;
     let count = |by: IgnoredBy| Ignored { notes: met.ignored.get(&by).copied().unwrap_or(0), by };
     let mut ignored: Vec<Ignored> = ignore.written().into_iter().map(count).collect();
@@ -209,7 +209,7 @@ fn starts(whole: bool, tiers: &[(PathBuf, Tier)]) -> Vec<PathBuf> {
         return vec![PathBuf::new()];
     }
     let mut folders: Vec<&PathBuf> = tiers.iter().map(|(folder, _)| folder).collect();
-    folders.sort();
+    order::sort(&mut folders);
     folders.dedup();
     let is_reached = |folder: &Path| {
         folders.iter().filter(|outer| ***outer != folder).any(|outer| {
@@ -413,7 +413,7 @@ impl Walk<'_> {
     fn follow(&mut self) -> Result<(), VaultError> {
         while !self.met.links.is_empty() {
             let mut links = std::mem::take(&mut self.met.links);
-            links.sort();
+            order::sort(&mut links);
             for link in links {
                 if self.stop.is_told() {
                     return Err(VaultError::Interrupted);

@@ -42,7 +42,9 @@ pub(super) fn page(now: &Now, asked: &Asked) -> Result<Markup, StateError> {
     let waiting = reconcile::attention(&now.known.state_dir)?;
     let headline = Headline::of(now, &daemon, &jobs, &waiting);
     // Jobs that need a look first, then those that run by themselves; within each by name.
-    jobs.sort_by_key(|job| (!is_failing(job), !(job.spec.is_scheduled() && job.runnable)));
+    crate::order::sort_by_key(&mut jobs, |job| {
+        (!is_failing(job), !(job.spec.is_scheduled() && job.runnable))
+    });
     let history = History::open(&now.known.state_dir)?;
     let since = daemon.daemon.as_ref().and_then(|daemon| daemon.since);
     let drawings = Drawings::of(now, history.as_ref(), since, &jobs)?;
@@ -98,7 +100,7 @@ fn lengths(marks: &[Mark]) -> Markup {
     let mut taken: Vec<f64> = marks.iter().filter_map(|mark| mark.duration_s).take(RUNS).collect();
     taken.reverse();
     let mut sorted = taken.clone();
-    sorted.sort_by(f64::total_cmp);
+    crate::order::sort_by(&mut sorted, &f64::total_cmp);
     let (Some(half), Some(most)) = (percentile(&sorted, 50), percentile(&sorted, 95)) else {
         return html! {};
     };

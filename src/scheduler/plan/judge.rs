@@ -9,6 +9,7 @@ use super::occurrence::{Decision, Fate, Judged, Plan, Progress, Role, Waiting};
 use crate::clock::{Moment, Passed};
 use crate::config::{JobSpec, Overlap};
 use crate::job::SkipReason;
+use crate::order;
 
 /// A clock set back by more than this is a new time to live in, as Debian's cron sees it; one set forward by more is
 /// like one that stood still during a downtime.
@@ -89,8 +90,8 @@ impl Judge<'_> {
         for occurrence in &late {
             self.skip_waiting(occurrence, SkipReason::Misfire);
         }
-        held.sort_by_key(age);
-        remembered.sort_by_key(age);
+        order::sort_by_key(&mut held, age);
+        order::sort_by_key(&mut remembered, age);
         let due = self.take_due();
         if self.spec.policy.coalesce {
             self.judge_newest(held, remembered, due);
@@ -187,7 +188,7 @@ impl Judge<'_> {
     fn judge_in_order(&mut self, held: Vec<Waiting>, remembered: Vec<Waiting>, due: &[Stretch]) {
         let mut batch = remembered;
         batch.extend(self.newest_in_time(due).into_iter().map(|instant| self.arrived(instant)));
-        batch.sort_by_key(age);
+        order::sort_by_key(&mut batch, age);
         let too_many = batch.len().saturating_sub(CATCH_UP_MAX);
         for occurrence in batch.drain(..too_many) {
             self.skip_waiting(&occurrence, SkipReason::Misfire);
