@@ -156,7 +156,7 @@ pub fn list(
     folders.push(look(&root, unseen, options, stop, &mut faults)?);
     // Each folder's files are in order. With the folders in order too, sorting has next to nothing to do.
     folders.retain(|files| !files.is_empty());
-    folders.sort_unstable_by(|a, b| a[0].path.cmp(&b[0].path));
+    order::sort_by(&mut folders, &|a, b| a[0].path.cmp(&b[0].path));
     let mut files = Vec::with_capacity(folders.iter().map(Vec::len).sum());
     folders.into_iter().for_each(|mut folder| files.append(&mut folder));
     files.sort_by(|a, b| a.path.cmp(&b.path));
