@@ -67,8 +67,8 @@ impl<'r> Setup<'r> {
 
     /// Why nothing scheduled runs, if that is so.
     pub(super) fn paused(&self, config: &Config) -> Result<Option<String>, Failure> {
-        let own = self.pause(config)?.look();
-        let pause = seen::pause(&config.state_dir, own, Moment::of(&SystemClock));
+        let switch = self.pause(config)?;
+        let pause = seen::pause(&config.state_dir, &switch, Moment::of(&SystemClock));
         Ok(pause.map(|pause| pause.to_string()))
     }
 

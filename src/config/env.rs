@@ -37,6 +37,9 @@ const NAME: &str = ".env";
 /// Pauses everything scheduled. Not a setting: it is looked at whenever a job fires.
 const AUTOMATION_PAUSE: &str = "AUTOMATION_PAUSE";
 
+/// How a pause ends in words that the environment of the process asks for.
+pub(crate) const BY_ENVIRONMENT: &str = "in the environment";
+
 /// The surroundings of the process: its variables and its current folder.
 #[derive(Clone)]
 pub struct Env {
@@ -106,8 +109,15 @@ impl Env {
             Origin::Variable { dotenv_line: Some(line), .. } => {
                 format!("{AUTOMATION_PAUSE}={} (.env:{line})", value.trim())
             }
-            _ => format!("{AUTOMATION_PAUSE}={} in the environment", value.trim()),
+            _ => format!("{AUTOMATION_PAUSE}={} {BY_ENVIRONMENT}", value.trim()),
         })
+    }
+
+    /// The same environment with `AUTOMATION_PAUSE` out of it, so that only `.env` may ask for a pause.
+    pub(crate) fn without_pause(&self) -> Env {
+        let mut variables = self.variables.clone();
+        variables.remove(OsStr::new(AUTOMATION_PAUSE));
+        Env { variables, cwd: self.cwd.clone() }
     }
 
     /// The file that may ask for a pause; `None` where it is up to the environment.

@@ -34,6 +34,7 @@ mod tree;
 mod value;
 
 pub(crate) use check::LookAtJobs;
+pub(crate) use env::BY_ENVIRONMENT;
 pub use env::Env;
 pub(crate) use error::{ConfigErrors, Mistake};
 pub(crate) use listen::Listen;

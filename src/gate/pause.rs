@@ -12,7 +12,7 @@ use rustix::fs::{CWD, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 
 use super::look::Look;
-use crate::config::{Config, Env};
+use crate::config::{BY_ENVIRONMENT, Config, Env};
 
 /// The name of the pause file, in the root of the vault.
 pub(crate) const PAUSE_FILE: &str = ".aclarai_pause";
@@ -27,6 +27,11 @@ pub(crate) struct Pause {
 }
 
 impl Pause {
+    /// Whether the environment asks, and not `.env`.
+    pub(crate) fn is_by_environment(variable: &str) -> bool {
+        variable.ends_with(BY_ENVIRONMENT)
+    }
+
     /// A pause, if anything asks for one.
     pub(crate) fn of(file: Option<String>, variable: Option<String>) -> Option<Pause> {
         (file.is_some() || variable.is_some()).then_some(Pause { file, variable })
@@ -75,6 +80,16 @@ impl PauseSwitch {
     pub(crate) fn look(&self) -> Option<Pause> {
         let look = || self.file.symlink_metadata().ok().map(|_| self.file.display().to_string());
         Pause::of(self.heeds_file.then(look).flatten(), self.env.asks_for_pause())
+    }
+
+    /// The same for a process in another environment that reads the same `.env`.
+    pub(crate) fn look_past_environment(&self) -> Option<Pause> {
+        PauseSwitch { env: self.env.without_pause(), ..self.clone() }.look()
+    }
+
+    /// The folder in which `.env` is looked for.
+    pub(crate) fn folder(&self) -> &Path {
+        self.env.cwd()
     }
 
     /// The question, asked so that nobody waits for a vault that hangs. Until the first answer, `known` counts.

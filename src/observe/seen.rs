@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use crate::clock::{self, Moment, by_a_set_clock};
 use crate::config::{JobName, JobSpec};
-use crate::gate::Pause;
+use crate::gate::{Pause, PauseSwitch};
 use crate::graph::Marks;
 use crate::history::{History, OpenRun, to_json};
 use crate::job::{BuildError, RunRecord, RunState};
@@ -38,13 +38,25 @@ impl Jobs<'_> {
 }
 
 /// A pause as the daemon of this state folder has it: its variable is that of the daemon's own environment and `.env`, and
-/// `own` is what another process has. Without a daemon `own` counts, as it would for a daemon that this process starts.
-pub(crate) fn pause(state_dir: &Path, own: Option<Pause>, moment: Moment) -> Option<Pause> {
+/// `switch` is that of another process. Without a daemon the latter counts, as it would for a daemon that this process starts.
+pub(crate) fn pause(state_dir: &Path, switch: &PauseSwitch, moment: Moment) -> Option<Pause> {
     let daemon = DaemonLock::holder(state_dir).ok().flatten();
-    match daemon.and_then(|_| health::of(state_dir, moment).sign) {
-        Some(sign) => Pause::of(own.and_then(|own| own.file), sign.pause_variable),
-        None => own,
-    }
+    let Some(sign) = daemon.and_then(|_| health::of(state_dir, moment).sign) else {
+        return switch.look();
+    };
+    let own = switch.look_past_environment();
+    // The sign may be half a minute old. Where its configuration lies, the daemon's `.env` lies too, as a rule.
+    let shares_folder = |config: &str| {
+        Path::new(config).ancestors().skip(1).take(2).any(|folder| folder == switch.folder())
+    };
+    let told = sign.pause_variable;
+    let variable = match sign.config.as_deref().is_some_and(shares_folder) {
+        true if !told.as_deref().is_some_and(Pause::is_by_environment) => {
+            own.as_ref().and_then(|own| own.variable.clone())
+        }
+        _ => told,
+    };
+    Pause::of(own.and_then(|own| own.file), variable)
 }
 
 /// A daemon, seen from outside.

@@ -386,6 +386,11 @@ fn the_pause_that_commands_tell_is_that_of_the_daemon() {
     assert!(told(&[]).unwrap().ends_with("/.aclarai_pause"));
     sandbox.run(&["resume"]);
     assert_eq!(told(&mine), None);
+    // The daemon's own `.env` is looked at now, and not when it looked last.
+    sandbox.write(".env", "AUTOMATION_PAUSE=on\n");
+    assert_eq!(told(&mine).unwrap(), "AUTOMATION_PAUSE=on (.env:1)");
+    std::fs::remove_file(sandbox.path(".env")).unwrap();
+    assert_eq!(told(&mine), None);
     daemon.stop();
 
     let daemon = sandbox.start_shell(&format!("AUTOMATION_PAUSE=true exec {PROGRAM} serve"));
