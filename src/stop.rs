@@ -99,7 +99,7 @@ impl Stop {
     pub(crate) fn with_more_time(&self, more: Duration) -> Stop {
         let later = |deadline| {
             let Deadline { at, clock } = deadline;
-            Deadline { at: at + more, clock }
+            Deadline { at: at.saturating_add(more), clock }
         };
         let stop = self.clone();
         Stop { deadline: stop.deadline.map(later), ..stop }
@@ -170,6 +170,23 @@ mod tests {
         stop.tell();
         stop.tell();
         assert_eq!((stop.why(), timed.clone().why()), (Some(Why::Told), Some(Why::Told)));
+    }
+
+    #[test]
+    fn more_time_is_for_the_deadline_alone() {
+        let clock = Arc::new(ManualClock::at(chrono::DateTime::UNIX_EPOCH));
+        let stop = Stop::new();
+        let now = clock.monotonic();
+        let timed = stop.with_deadline(now + Duration::from_secs(5), clock.clone());
+        let later = timed.with_more_time(Duration::from_secs(2));
+        clock.advance(Duration::from_secs(6));
+        assert_eq!((timed.why(), later.why()), (Some(Why::TimeUp), None));
+        clock.advance(Duration::from_secs(1));
+        assert_eq!(later.why(), Some(Why::TimeUp));
+        let for_ever = stop.with_deadline(Duration::MAX, clock).with_more_time(Duration::MAX);
+        assert_eq!((for_ever.why(), stop.with_more_time(Duration::ZERO).why()), (None, None));
+        stop.tell();
+        assert_eq!(for_ever.why(), Some(Why::Told));
     }
 
     #[test]

@@ -156,6 +156,9 @@ pub(super) fn count(connection: &Connection, which: &Which) -> rusqlite::Result<
     })
 }
 
+/// A row of the number and the id that are known.
+pub(super) const THIS_ROW: &str = "rowid = ?2 AND id = ?1";
+
 /// Calls `read` with a block's row: the one whose number is known, and by the id where that is another block's, or none.
 struct Finder<'c> {
     by_row: CachedStatement<'c>,
@@ -167,7 +170,7 @@ impl<'c> Finder<'c> {
         let select = |condition: &str| {
             connection.prepare_cached(&format!("SELECT {columns} FROM blocks WHERE {condition}"))
         };
-        Ok(Finder { by_row: select("rowid = ?2 AND id = ?1")?, by_id: select("id = ?1")? })
+        Ok(Finder { by_row: select(THIS_ROW)?, by_id: select("id = ?1")? })
     }
 
     fn find<T>(

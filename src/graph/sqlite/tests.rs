@@ -168,16 +168,21 @@ fn a_stop_ends_a_visit_of_all() {
 fn seeks_use_the_index() {
     let folder = tempfile::tempdir().unwrap();
     let store = SqliteStore::open(&folder.path().join("graph.db"), never()).unwrap();
+    let plan = |sql: &str| -> String {
+        let connection = store.connection();
+        let mut statement = connection.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).unwrap();
+        statement.raw_query().next().unwrap().unwrap().get("detail").unwrap()
+    };
     for sql in [
         format!("SELECT {STORED} FROM blocks WHERE id = ?1"),
         format!("UPDATE blocks SET archived = 1 WHERE {AS_EXPECTED}"),
     ] {
-        let connection = store.connection();
-        let mut statement = connection.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).unwrap();
-        let mut rows = statement.raw_query();
-        let plan: String = rows.next().unwrap().unwrap().get("detail").unwrap();
+        let plan = plan(&sql);
         assert!(plan.contains("USING INDEX") && plan.contains("(id=?)"), "{plan}");
     }
+    // Where the number of the row is known, the index of ids is not even asked.
+    let plan = plan(&format!("SELECT hash FROM blocks WHERE {}", marks::THIS_ROW));
+    assert!(plan.contains("USING INTEGER PRIMARY KEY (rowid=?)"), "{plan}");
 }
 
 #[test]
