@@ -182,7 +182,7 @@ impl GraphStore for Neo4jStore {
                 let ids: Vec<String> = self.ask(doing, STATEMENT_LIMIT, delete)?;
                 deleted.extend(ids.into_iter().map(BlockId::new));
             }
-            deleted.sort_unstable();
+            crate::order::sort(&mut deleted);
             purged.deleted = deleted;
         }
         Ok(purged)
@@ -238,7 +238,7 @@ impl GraphStore for Neo4jStore {
                 continue;
             }
             // In the order of ids, as all writers take their locks.
-            read.sort_unstable_by_key(|(id, _)| *id);
+            crate::order::sort_by_key(&mut read, |(id, _)| *id);
             let statement = marks::clear(&read, consumer);
             let ids: Vec<String> =
                 self.ask("cannot take marks away", STATEMENT_LIMIT, statement)?;

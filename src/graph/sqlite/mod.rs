@@ -530,7 +530,7 @@ impl GraphStore for SqliteStore {
                 Ok(deleted)
             })?
         };
-        deleted.sort_unstable();
+        crate::order::sort(&mut deleted);
         Ok(Purged { deleted, kept_related: Vec::new() })
     }
 
