@@ -147,14 +147,30 @@ impl Table {
             at = self.find(key).err().unwrap_or(at);
         }
         self.taken += 1;
-        // Each of those behind it moves on by one, up to the next gap.
-        let mut cell = Cell::new(key, file);
-        while let Some(next) = self.get(at) {
-            self.set(at, cell);
-            cell = next;
-            at += 1;
+        let mut gap = self.gap(at);
+        self.set(gap, EMPTY);
+        // Each of those between moves on by one, the last block first.
+        while gap / BLOCK > at / BLOCK {
+            let block = gap / BLOCK;
+            self.blocks[block].copy_within(..gap % BLOCK, 1);
+            self.blocks[block][0] = self.blocks[block - 1][BLOCK - 1];
+            gap = block * BLOCK - 1;
         }
-        self.set(at, cell);
+        let (block, cell) = (&mut self.blocks[at / BLOCK], at % BLOCK);
+        block.copy_within(cell..gap % BLOCK, cell + 1);
+        block[cell] = Cell::new(key, file);
+    }
+
+    /// The first empty cell from one on.
+    fn gap(&self, at: usize) -> usize {
+        let mut from = at % BLOCK;
+        for (number, block) in self.blocks.iter().enumerate().skip(at / BLOCK) {
+            if let Some(empty) = block[from..].iter().position(|cell| cell.is_empty()) {
+                return number * BLOCK + from + empty;
+            }
+            from = 0;
+        }
+        at.max(self.blocks.len() * BLOCK)
     }
 
     /// Makes more room. With more places no key belongs nearer to the beginning, so that the cells can be moved one after
