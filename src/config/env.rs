@@ -119,12 +119,6 @@ impl Env {
         variables.remove(OsStr::new(AUTOMATION_PAUSE));
         Env { variables, cwd: self.cwd.clone() }
     }
-
-    /// The file that may ask for a pause; `None` where it is up to the environment.
-    pub(crate) fn may_ask_for_pause(&self) -> Option<PathBuf> {
-        let is_set = self.variables.contains_key(OsStr::new(AUTOMATION_PAUSE));
-        (!is_set).then(|| self.cwd.join(NAME))
-    }
 }
 
 /// The variables of the process and those of `.env`.

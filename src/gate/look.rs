@@ -2,9 +2,6 @@
 //!
 //! A caller gets an answer within a blink, or the last known one with the time since when there is none. While a
 //! look hangs, no other is begun and nobody waits at all.
-//!
-//! Before that comes a glance, which cannot hang and may have no answer: to wake another thread and to be woken by it is
-//! most of the price of a look.
 
 use std::io;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -25,8 +22,8 @@ pub(crate) struct Look<T> {
 
 enum Asks<T> {
     /// On a thread, which ends when this is dropped, or as soon as its look comes back. Nobody joins it: that could
-    /// take for ever. It is asked where the glance has no answer.
-    Thread(Arc<Desk<T>>, Box<dyn Fn() -> Option<T> + Send>),
+    /// take for ever.
+    Thread(Arc<Desk<T>>),
     /// On the thread that asks.
     Here(Box<dyn Fn() -> T + Send>),
 }
@@ -79,7 +76,7 @@ impl<T> Desk<T> {
 
 impl<T> Drop for Asks<T> {
     fn drop(&mut self) {
-        if let Asks::Thread(desk, _) = self {
+        if let Asks::Thread(desk) = self {
             desk.lock().is_over = true;
             desk.changed.notify_all();
         }
@@ -102,21 +99,11 @@ impl<T: Clone + Send + 'static> Look<T> {
         known: T,
         look: impl Fn() -> T + Send + 'static,
     ) -> io::Result<Look<T>> {
-        Look::after_glance(name, known, || None, look)
-    }
-
-    /// The same, taken only where a glance on the thread that asks has no answer. The glance must not hang.
-    pub(crate) fn after_glance(
-        name: &str,
-        known: T,
-        glance: impl Fn() -> Option<T> + Send + 'static,
-        look: impl Fn() -> T + Send + 'static,
-    ) -> io::Result<Look<T>> {
         let state = Mutex::new(State { is_asked: false, is_over: false, answer: None });
         let desk = Arc::new(Desk { state, changed: Condvar::new() });
         let served = Arc::clone(&desk);
         std::thread::Builder::new().name(name.to_owned()).spawn(move || served.serve(look))?;
-        Ok(Look { asks: Asks::Thread(desk, Box::new(glance)), known, hangs_since: None })
+        Ok(Look { asks: Asks::Thread(desk), known, hangs_since: None })
     }
 
     /// A look that cannot hang: it is taken on the thread that asks.
@@ -134,14 +121,14 @@ impl<T: Clone + Send + 'static> Look<T> {
     pub(crate) fn take(&mut self, now: DateTime<Utc>) -> Seen<T> {
         match &self.asks {
             Asks::Here(look) => self.known = look(),
-            Asks::Thread(desk, glance) => {
+            Asks::Thread(desk) => {
                 if self.hangs_since.is_some()
                     && let Some(late) = desk.lock().answer.take()
                 {
                     (self.known, self.hangs_since) = (late, None);
                 }
                 if self.hangs_since.is_none() {
-                    match glance().or_else(|| desk.ask()) {
+                    match desk.ask() {
                         Some(answer) => self.known = answer,
                         None => self.hangs_since = Some(now),
                     }
@@ -185,28 +172,6 @@ mod tests {
         gate.send("late").unwrap();
         gate.send("fresh").unwrap();
         known(&mut look, "fresh", 1000);
-    }
-
-    #[test]
-    fn a_glance_that_has_the_answer_wakes_no_other_thread() {
-        let (glances, glanced) = bounded(1);
-        let (looks, looked) = bounded(1);
-        let glance = move || glanced.try_recv().ok();
-        let look = move || looked.try_recv().unwrap_or("looked at");
-        let mut look = Look::after_glance("look", "nothing", glance, look).unwrap();
-        for answer in ["seen", "seen again"] {
-            glances.send(answer).unwrap();
-            assert_eq!(look.take(DateTime::UNIX_EPOCH), Seen { answer, hangs_since: None });
-        }
-        // Still there: nobody has taken it.
-        looks.send("first").unwrap();
-        assert!(looks.is_full());
-        let deadline = SystemClock.monotonic() + Duration::from_secs(300);
-        while look.take(DateTime::UNIX_EPOCH).answer != "looked at" {
-            assert!(SystemClock.monotonic() < deadline, "waited 300 s for the thread's answer");
-            std::thread::yield_now();
-        }
-        assert!(looks.is_empty());
     }
 
     #[test]

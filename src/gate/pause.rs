@@ -8,9 +8,6 @@ use std::fs;
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{CWD, Mode, OFlags, ResolveFlags};
-use rustix::io::Errno;
-
 use super::look::Look;
 use crate::config::{BY_ENVIRONMENT, Config, Env};
 
@@ -99,16 +96,8 @@ impl PauseSwitch {
         known: Option<T>,
         told: fn(Pause) -> T,
     ) -> io::Result<Look<Option<T>>> {
-        let (glanced, looked) = (self.clone(), self.clone());
-        let glance = move || glanced.is_surely_off().then_some(None);
-        Look::after_glance(name, known, glance, move || looked.look().map(told))
-    }
-
-    /// Whether surely nothing asks for the pause, as far as that can be told without waiting for a disk. If not, it takes a
-    /// [look](PauseSwitch::look).
-    fn is_surely_off(&self) -> bool {
-        (!self.heeds_file || is_surely_absent(&self.file))
-            && self.env.may_ask_for_pause().is_some_and(|file| is_surely_absent(&file))
+        let switch = self.clone();
+        Look::on_thread(name, known, move || switch.look().map(told))
     }
 
     /// Creates the pause file, empty. False if there is one already.
@@ -151,14 +140,6 @@ impl PauseSwitch {
     }
 }
 
-/// Whether the kernel knows that nothing is at `path` without asking a disk, a server or another program: it refuses to look
-/// where it would have to (`RESOLVE_CACHED`, since Linux 5.12).
-fn is_surely_absent(path: &Path) -> bool {
-    let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let opened = rustix::fs::openat2(CWD, path, flags, Mode::empty(), ResolveFlags::CACHED);
-    opened.is_err_and(|error| error == Errno::NOENT)
-}
-
 /// Why the pause file could not be created or removed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum PauseError {
@@ -187,36 +168,6 @@ mod tests {
 
     fn why(switch: &PauseSwitch) -> Option<String> {
         switch.look().map(|pause| pause.to_string())
-    }
-
-    /// A glance answers where nothing is there and the kernel knows it, which it does after a look; never otherwise.
-    #[test]
-    fn a_glance_says_no_more_than_that_there_surely_is_no_pause() {
-        let vault = Vault::new();
-        let switch = vault.switch(None);
-        let dotenv = vault.folder.path().join(".env");
-        let knows = || {
-            // Memory may be short, and the kernel forget what it knew.
-            (0..1000).any(|_| switch.look().is_none() && switch.is_surely_off())
-        };
-        let is_to_be_had = {
-            let absent = vault.folder.path().join("absent");
-            (0..1000).any(|_| !absent.exists() && is_surely_absent(&absent))
-        };
-        assert_eq!(knows(), is_to_be_had);
-        assert!(switch.create().unwrap());
-        assert!(!switch.is_surely_off());
-        assert!(switch.remove().unwrap());
-        assert_eq!(knows(), is_to_be_had);
-        fs::write(&dotenv, "AUTOMATION_PAUSE=yes\n").unwrap();
-        assert!(!switch.is_surely_off());
-        fs::remove_file(&dotenv).unwrap();
-        symlink("nowhere", &dotenv).unwrap();
-        assert!(!switch.is_surely_off(), "a link that leads nowhere is for the look to judge");
-        fs::remove_file(&dotenv).unwrap();
-        for value in ["yes", "no"] {
-            assert!(!vault.switch(Some(value)).is_surely_off(), "{value}");
-        }
     }
 
     struct Vault {

@@ -41,6 +41,10 @@ const RETRY: TimeDelta = TimeDelta::seconds(5);
 /// How long a look at the pause must have been without an answer before that is told.
 const HANGS_AFTER: TimeDelta = TimeDelta::seconds(5);
 
+/// How old the answer about the pause may be while there is nothing to decide: to ask for it wakes another thread, which
+/// is a good part of what an idle daemon costs.
+const PAUSE_LOOK_AGE: Duration = Duration::from_secs(55);
+
 /// How many reports of workers are recorded in one round.
 const HEARD_MAX: usize = 256;
 
@@ -110,8 +114,9 @@ pub(super) struct Tick {
     pause_unknown_since: Option<DateTime<Utc>>,
     /// A look at the pause is late, and may come yet.
     looks_again: bool,
-    /// When the pause was looked at, and what waits, by monotonic time.
+    /// When it was looked at what waits, and when the pause was, by monotonic time.
     looked_at: Option<Duration>,
+    pause_looked_at: Option<Duration>,
     /// Why automation is paused, and which jobs' skips were told in this pause.
     paused: Option<Pause>,
     told_paused: BTreeSet<JobName>,
@@ -172,6 +177,7 @@ impl Tick {
             pause_unknown_since: None,
             looks_again: false,
             looked_at: None,
+            pause_looked_at: None,
             paused: seen.answer,
             told_paused: BTreeSet::new(),
             prune_at: trust.trusted_from(),
@@ -275,12 +281,14 @@ impl Tick {
         }
     }
 
-    /// Looks whether automation is paused and whether another process has made a job due: whenever something is to be
-    /// decided, and once a second at most besides.
+    /// Looks whether another process has made a job due, once a second at most; and whether automation is paused, whenever
+    /// something is to be decided, and about once a minute besides.
     fn look_around(&mut self, moment: Moment) {
+        let is_older = |looked_at: Option<Duration>, than: Duration| {
+            looked_at.is_none_or(|at| moment.monotonic.saturating_sub(at) >= than)
+        };
         let second = Duration::from_secs(1);
-        let is_stale =
-            self.looked_at.is_none_or(|at| moment.monotonic.saturating_sub(at) >= second);
+        let is_stale = is_older(self.looked_at, second);
         let decides = self.stopping.is_none() && self.leads();
         if is_stale && self.outbox.is_empty() && self.fault.is_none() && decides {
             // A file that cannot be read is found out by the next commit.
@@ -288,7 +296,12 @@ impl Tick {
                 self.planner.adopt(&job, instant, epoch);
             }
         }
-        if is_stale || self.planner.has_work(moment) {
+        if is_stale {
+            self.looked_at = Some(moment.monotonic);
+        }
+        let is_unknown = self.looks_again || self.pause_unknown_since.is_some();
+        let age = if is_unknown { second } else { PAUSE_LOOK_AGE };
+        if self.planner.has_work(moment) || is_older(self.pause_looked_at, age) {
             let seen = self.settings.pause.take(moment.wall);
             self.paused = seen.answer;
             // On a busy machine a look may be late by more than a blink, and its answer is there at the next one.
@@ -296,7 +309,7 @@ impl Tick {
             let told = seen.hangs_since.filter(hangs);
             self.looks_again = seen.hangs_since.is_some() && told.is_none();
             self.tell_pause_look(told);
-            self.looked_at = Some(moment.monotonic);
+            self.pause_looked_at = Some(moment.monotonic);
             if self.paused.is_none() {
                 self.told_paused.clear();
             }
@@ -651,7 +664,7 @@ impl Tick {
         settings.pause.replace(&self.settings.pause);
         self.settings = settings;
         // The answer of a look on another thread may be about another vault.
-        self.looked_at = None;
+        (self.looked_at, self.pause_looked_at) = (None, None);
         self.tell_lease_jobs();
         match (&self.clock_not_set, self.is_unscheduled) {
             (Some(_), _) => self.is_unscheduled = true,
