@@ -110,6 +110,7 @@ for run in range(runs):
     for file in files[run::len(files) // 10][:10]:
         text = open(file, encoding="utf-8").read().replace(" <!--", f" again {run} <!--", 1)
         open(file, "w", encoding="utf-8").write(text)
+    time.sleep(2.5)   # a sync waits up to a second for a note that is edited this very moment
     edited.append(sync())
     time.sleep(2.5)   # until then the edits are too young to be trusted, and are read again
     sync()

@@ -96,7 +96,8 @@ def drawing(unit, rows, left):
         names.append([points[-1][1] + 4, points[-1][0] + 6, name, colour])
     names.sort()
     for above, name in zip(names, names[1:]):
-        name[0] = max(name[0], above[0] + 14)  # names do not lie on each other
+        if abs(name[1] - above[1]) < 100:
+            name[0] = max(name[0], above[0] + 14)  # names do not lie on each other
     out += [f'<text x="{a:.1f}" y="{b:.1f}" fill="{colour}">{name}</text>' for b, a, name, colour in names]
     out.append(f'<text x="{left + width}" y="{top + height + bottom - 6}" text-anchor="end">notes</text>')
     return out
