@@ -10,13 +10,12 @@ use crate::block::{BlockId, ContentHash, IdDigest, VaultPath};
 use crate::graph::StoredBlock;
 use crate::job::{Fault, JobError};
 use crate::order;
-use crate::vault::{self, BlockRef, ReadOptions, ReadOutcome, ToRead};
+use crate::vault::{BlockRef, ReadOutcome, ToRead};
 
 use super::books::Books;
 use super::claim::{Claims, FileState, Held, Holding, Home, Loser, Rank};
-use super::fault::{graph_error, state_error, vault_error};
+use super::fault::{graph_error, state_error};
 use super::memory::StatCache;
-use super::phases::Phase;
 use super::seen::FileIndex;
 use super::survey::Survey;
 use super::tally::Tally;
@@ -206,32 +205,24 @@ fn read_again(
     if indices.is_empty() {
         return Ok(());
     }
-    let (ctx, listing) = (survey.ctx, survey.listing);
     let file = |index: &FileIndex| ToRead {
-        file: &listing.files[*index as usize],
+        file: &survey.listing.files[*index as usize],
         known: None,
         expected: None,
     };
     let files: Vec<ToRead<'_>> = indices.iter().map(file).collect();
-    let (parse, threads) = (survey.settings.parse, survey.settings.threads);
-    let max_note_size = survey.settings.max_note_size;
-    let times = survey.phases.reading();
-    let options =
-        ReadOptions { parse, max_note_size, threads, clock: ctx.clock, times, stop: &ctx.stop };
     let mut position = 0;
-    let mut take = |_: &ToRead<'_>, outcome| {
+    survey.read_in_order(&files, &mut |_, outcome| {
         match outcome {
-            ReadOutcome::Parsed(_, parsed) => survey.phases.during(Phase::Decide, || {
+            ReadOutcome::Parsed(_, parsed) => {
                 parsed.blocks().for_each(|block| visit(position, Some(block)));
-            }),
+            }
             ReadOutcome::Vanished => {}
             _ => visit(position, None),
         }
         position += 1;
         ControlFlow::Continue(())
-    };
-    let read = || vault::read_in_order(&listing.root, &files, &options, &mut take);
-    survey.phases.during(Phase::Reading, read).map_err(|error| vault_error(error, ctx))
+    })
 }
 
 /// Tells the losing occurrences met so far.

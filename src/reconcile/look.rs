@@ -8,11 +8,10 @@ use std::time::Duration;
 use crate::block::IdDigest;
 use crate::job::JobError;
 use crate::order;
-use crate::vault::{self, Deferral, ParsedFile, ReadOptions, ReadOutcome, Reading, ToRead};
+use crate::vault::{self, Deferral, ParsedFile, ReadOutcome, Reading, ToRead};
 
 use super::books::Books;
 use super::claim::FileState;
-use super::fault::vault_error;
 use super::memory::FileRecord;
 use super::note::{Batch, Note, NoteSlice};
 use super::phases::Phase;
@@ -62,14 +61,6 @@ pub(super) fn look_at(
             books.set_state(*index, FileState::Awaited);
         }
     }
-    let options = ReadOptions {
-        max_note_size: survey.settings.max_note_size,
-        parse: survey.settings.parse,
-        threads: survey.settings.threads,
-        clock: ctx.clock,
-        times: survey.phases.reading(),
-        stop: &ctx.stop,
-    };
     thread::scope(|scope| {
         let mut desk = Desk { look, batch: Batch::default(), under_way: UnderWay::new(scope) };
         for indices in indices.chunks(FILES_AT_ONCE) {
@@ -77,21 +68,18 @@ pub(super) fn look_at(
                 indices.iter().map(|index| to_read(survey, books, *index, look)).collect();
             let mut position = 0;
             let mut failed = None;
-            let mut take = |file: &ToRead<'_>, outcome| {
+            survey.read_in_order(&files, &mut |file, outcome| {
                 let index = indices[position];
                 position += 1;
                 ctx.progress.advance(1, file.file.stat.size);
-                let take = || desk.take(survey, books, tally, index, outcome);
-                match survey.phases.during(Phase::Decide, take) {
+                match desk.take(survey, books, tally, index, outcome) {
                     Ok(()) => ControlFlow::Continue(()),
                     Err(error) => {
                         failed = Some(error);
                         ControlFlow::Break(())
                     }
                 }
-            };
-            let read = || vault::read_in_order(&survey.listing.root, &files, &options, &mut take);
-            survey.phases.during(Phase::Reading, read).map_err(|error| vault_error(error, ctx))?;
+            })?;
             if let Some(error) = failed {
                 return Err(error);
             }

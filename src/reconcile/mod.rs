@@ -25,6 +25,7 @@ mod memory;
 mod missing;
 mod note;
 mod phases;
+mod reading;
 mod seen;
 mod settings;
 mod settle;

@@ -8,11 +8,12 @@ use std::path::{Path, PathBuf};
 use crate::block::IdDigest;
 use crate::graph::GraphStore;
 use crate::job::{JobError, RunContext};
-use crate::vault::{self, Listing, ReadOptions, ReadOutcome, ToRead};
+use crate::vault::{Listing, ReadOutcome, ToRead};
 
-use super::fault::{graph_error, state_error, vault_error};
+use super::fault::{graph_error, state_error};
 use super::memory::StatCache;
-use super::phases::{Phase, Phases};
+use super::phases::Phases;
+use super::reading::read_in_order;
 use super::settings::SyncSettings;
 use super::tally::Tally;
 
@@ -47,25 +48,15 @@ pub(super) fn is_stranger(
     }
     let files: Vec<ToRead<'_>> =
         listing.files.iter().map(|file| ToRead { file, known: None, expected: None }).collect();
-    let options = ReadOptions {
-        parse: settings.parse,
-        max_note_size: settings.max_note_size,
-        threads: settings.threads,
-        clock: ctx.clock,
-        times: phases.reading(),
-        stop: &ctx.stop,
-    };
     ctx.progress.phase("comparing with the known vault", Some(files.len() as u64));
-    let mut compare = |_: &ToRead<'_>, outcome| {
+    read_in_order(settings, ctx, listing, phases, &files, &mut |_, outcome| {
         ctx.progress.advance(1, 0);
         if let ReadOutcome::Parsed(_, parsed) = outcome {
             let ids = parsed.blocks().map(|block| IdDigest::of(block.id()));
-            found += phases.during(Phase::Compare, || ids.filter(|id| known.remove(id)).count());
+            found += ids.filter(|id| known.remove(id)).count();
         }
         if found * 2 >= all { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-    };
-    let read = || vault::read_in_order(&listing.root, &files, &options, &mut compare);
-    phases.during(Phase::Reading, read).map_err(|error| vault_error(error, ctx))?;
+    })?;
     if found * 2 >= all {
         return Ok(false);
     }

@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::fs;
+use std::ops::ControlFlow;
 use std::path::Path;
 use std::time::Duration;
 
@@ -13,12 +14,13 @@ use crate::clock::Clock;
 use crate::graph::GraphStore;
 use crate::job::{JobError, RunContext};
 use crate::logging;
-use crate::vault::{Listing, PARSER_VERSION};
+use crate::vault::{Listing, PARSER_VERSION, ReadOutcome, ToRead};
 
 use super::claim::Home;
 use super::fault::{graph_error, state_error};
 use super::memory::{BootTime, Comparison, StatCache, UNFINISHED};
 use super::phases::Phases;
+use super::reading::read_in_order;
 use super::seen::FileIndex;
 use super::settings::{Scope, SyncSettings};
 use super::trust::{CompareOptions, Remembered, Verdict};
@@ -169,6 +171,15 @@ impl<'a> Survey<'a> {
             positions[index as usize] = position;
         }
         positions
+    }
+
+    /// Reads files, and hands each to `visit` in order.
+    pub(super) fn read_in_order<'f>(
+        &self,
+        files: &[ToRead<'f>],
+        visit: &mut dyn FnMut(&ToRead<'f>, ReadOutcome) -> ControlFlow<()>,
+    ) -> Result<(), JobError> {
+        read_in_order(self.settings, self.ctx, self.listing, self.phases, files, visit)
     }
 
     /// The path of a listed file.
