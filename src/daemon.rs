@@ -15,7 +15,7 @@ use crossbeam_channel::{Sender, bounded, select};
 use crate::app::{App, Origin};
 use crate::clock;
 use crate::config::{Config, Env, LeaseConfig};
-use crate::gate::{FileWatch, PauseSwitch};
+use crate::gate::{FileWatch, Look, PauseSwitch};
 use crate::logging::{self, Logging};
 use crate::observe::{Observer, Window, WindowError};
 use crate::schedule::Zone;
@@ -155,7 +155,7 @@ pub(crate) fn serve(start: &Serve<'_>, mut app: App) -> Result<bool, ServeError>
 fn settings(start: &Serve<'_>, app: &App) -> Result<Settings, StartError> {
     let App { config, jobs, .. } = app;
     let switch = PauseSwitch::of(config, start.origin.env.clone());
-    let pause = switch.on_thread("look-at-pause", None, |pause| pause);
+    let pause = Look::on_thread("look-at-pause", None, move || switch.look());
     Ok(Settings {
         jobs: jobs.clone(),
         workers: config.scheduler.workers,

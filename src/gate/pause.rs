@@ -8,7 +8,6 @@ use std::fs;
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
-use super::look::Look;
 use crate::config::{BY_ENVIRONMENT, Config, Env};
 
 /// The name of the pause file, in the root of the vault.
@@ -87,17 +86,6 @@ impl PauseSwitch {
     /// The folder in which `.env` is looked for.
     pub(crate) fn folder(&self) -> &Path {
         self.env.cwd()
-    }
-
-    /// The question, asked so that nobody waits for a vault that hangs. Until the first answer, `known` counts.
-    pub(crate) fn on_thread<T: Clone + Send + 'static>(
-        &self,
-        name: &str,
-        known: Option<T>,
-        told: fn(Pause) -> T,
-    ) -> io::Result<Look<Option<T>>> {
-        let switch = self.clone();
-        Look::on_thread(name, known, move || switch.look().map(told))
     }
 
     /// Creates the pause file, empty. False if there is one already.

@@ -60,9 +60,9 @@ impl Known {
     pub(super) fn paused(&self, known: Option<String>, now: DateTime<Utc>) -> Option<String> {
         let mut look = lock(&self.pause);
         if look.is_none() {
-            let look_at =
-                self.switch.on_thread("http-pause", known.clone(), |pause| pause.to_string());
-            *look = look_at.ok();
+            let switch = self.switch.clone();
+            let look_at = move || switch.look().map(|pause| pause.to_string());
+            *look = Look::on_thread("http-pause", known.clone(), look_at).ok();
         }
         look.as_mut().map_or(known, |look| look.take(now).answer)
     }
